@@ -1,0 +1,221 @@
+"""DeepLabV3 with a MobileNetV2 backbone, in Keras 3: two networks from one builder.
+
+`voc` is the original network of 21 PASCAL VOC classes, layer by layer the one of the well-known
+Keras port, so that its weights load. `person` keeps that backbone and head, adds the decoder of
+DeepLabV3+ and ends in one person logit at stride 4; it is the one that `main.py` runs.
+
+Papers: MobileNetV2, arXiv:1801.04381. DeepLabV3, arXiv:1706.05587. DeepLabV3+, arXiv:1802.02611.
+Importing this module imports Keras; the default path of `main.py` runs a compiled copy instead.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import keras
+from keras import layers, ops
+
+VOC_CLASSES = 21
+VOC_PERSON = 15
+
+# (channels, stride, expansion) of blocks `expanded_conv_0..16`; the MobileNetV2 paper's table 2.
+BLOCKS = (
+    [(16, 1, 1)]
+    + [(24, 2, 6), (24, 1, 6)]
+    + [(32, 2, 6), (32, 1, 6), (32, 1, 6)]
+    + [(64, 2, 6), (64, 1, 6), (64, 1, 6), (64, 1, 6)]
+    + [(96, 1, 6), (96, 1, 6), (96, 1, 6)]
+    + [(160, 2, 6), (160, 1, 6), (160, 1, 6)]
+    + [(320, 1, 6)]
+)
+
+
+class WeightsError(ValueError):
+    """A weights file that does not fit the network; the message is one line fit for the user."""
+
+
+def build(network: str = "person", output_stride: int = 16, size=(None, None)) -> keras.Model:
+    """Builds a network without weights.
+
+    Args:
+        network: `"person"` or `"voc"`.
+        output_stride: 8, 16 or 32, how much coarser the deepest features are than the input.
+            Dilation makes up for the strides left out and changes no kernel's shape, so one set
+            of weights serves all three.
+        size: (width, height) of the input in pixels, multiples of `output_stride`; None for any.
+
+    Returns:
+        A model from float32 [n,h,w,3] RGB in 0..255 to float32 logits: [n,h/4,w/4,1] for
+        `person`, [n,h,w,21] for `voc`.
+    """
+    width, height = size
+    image = layers.Input((height, width, 3), name="image")
+    x = layers.Rescaling(1 / 127.5, -1, name="normalise")(image)
+    x, skips = backbone(x, output_stride)  # [n,h/os,w/os,320]
+    x = head(x)  # [n,h/os,w/os,256]
+    if network == "voc":
+        x = layers.Dropout(0.1)(x)
+        x = layers.Conv2D(VOC_CLASSES, 1, name="logits_semantic")(x)
+        x = layers.UpSampling2D(output_stride, interpolation="bilinear", name="upsample")(x)
+    elif network == "person":
+        x = decoder(x, skips, output_stride)  # [n,h/4,w/4,1]
+    else:
+        raise ValueError(f"unknown network {network!r}: use 'person' or 'voc'")
+    return keras.Model(image, x, name=network)
+
+
+def backbone(x, output_stride: int):
+    """MobileNetV2; returns its last features and the skips {stride: features} at 4 and 8."""
+    x = conv_bn(x, "Conv", 32, 3, stride=2, relu=6)  # [n,h/2,w/2,32]
+    stride, rate, skips = 2, 1, {}
+    for i, (channels, block_stride, expansion) in enumerate(BLOCKS):
+        if stride * block_stride > output_stride:
+            x = inverted_residual(x, i, channels, 1, rate, expansion)
+            rate *= block_stride  # from the next block on
+        else:
+            stride *= block_stride
+            x = inverted_residual(x, i, channels, block_stride, rate, expansion)
+        skips[i] = x
+    return x, {4: skips[2], 8: skips[5]}
+
+
+def inverted_residual(x, i: int, channels: int, stride: int, rate: int, expansion: int):
+    """Expand 1x1, depthwise 3x3, project 1x1 without an activation; figure 4 of the paper."""
+    prefix = f"expanded_conv_{i}_" if i else "expanded_conv_"
+    shortcut = x
+    if expansion > 1:
+        x = conv_bn(x, prefix + "expand", expansion * x.shape[-1], relu=6)
+    x = depthwise_bn(x, prefix + "depthwise", stride, rate, relu=6)
+    x = conv_bn(x, prefix + "project", channels)
+    if stride == 1 and shortcut.shape[-1] == channels:
+        x = layers.Add(name=prefix + "add")([shortcut, x])
+    return x
+
+
+def head(x):
+    """ASPP with its image-level branch and one 1x1 branch, as the mobile DeepLabV3 has it."""
+    pooled = layers.GlobalAveragePooling2D(keepdims=True, name="pool")(x)  # [n,1,1,320]
+    pooled = conv_bn(pooled, "image_pooling", 256, epsilon=1e-5, relu=True)
+    x = conv_bn(x, "aspp0", 256, epsilon=1e-5, relu=True)
+    x = ConcatProjection(256, name="concat_projection")([pooled, x])
+    return norm(x, "concat_projection_BN", epsilon=1e-5, relu=True)
+
+
+def decoder(x, skips: dict, output_stride: int):
+    """DeepLabV3+'s way back up, in two small steps: stride 8, stride 4, one logit."""
+    x = conv_bn(x, "decoder_project", 64, relu=True)
+    x = layers.UpSampling2D(output_stride // 8, interpolation="bilinear", name="up_8")(x)
+    x = fuse(x, skips[8], "decoder_8", skip_channels=32, channels=64)
+    x = layers.UpSampling2D(2, interpolation="bilinear", name="up_4")(x)
+    x = fuse(x, skips[4], "decoder_4", skip_channels=24, channels=48)
+    x = depthwise_bn(x, "decoder_refine_depthwise")
+    x = conv_bn(x, "decoder_refine", 48, relu=True)
+    return layers.Conv2D(1, 1, name="person_logit")(x)
+
+
+def fuse(x, skip, name: str, skip_channels: int, channels: int):
+    """Joins features with the backbone's finer ones; a separable 3x3 mixes them."""
+    skip = conv_bn(skip, name + "_skip", skip_channels, relu=True)
+    x = layers.Concatenate(name=name + "_concat")([x, skip])
+    x = depthwise_bn(x, name + "_depthwise")
+    return conv_bn(x, name, channels, relu=True)
+
+
+def conv_bn(x, name, channels, kernel=1, stride=1, epsilon=1e-3, relu=False):
+    x = layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False, name=name)(x)
+    return norm(x, name + "_BN", epsilon, relu)
+
+
+def depthwise_bn(x, name, stride=1, rate=1, epsilon=1e-3, relu=False):
+    conv = layers.DepthwiseConv2D(
+        3, stride, padding="same", dilation_rate=rate, use_bias=False, name=name
+    )
+    return norm(conv(x), name + "_BN", epsilon, relu)
+
+
+def norm(x, name, epsilon=1e-3, relu: bool | int = False):
+    """Batch norm, then ReLU (True), ReLU6 (6) or nothing.
+
+    It is frozen, so it uses its stored statistics in training too: `tools/fold.py` makes what is
+    left of it, a gain and a bias a channel, part of the convolution before it, to be trained there.
+    """
+    x = layers.BatchNormalization(epsilon=epsilon, trainable=False, name=name)(x)
+    return layers.ReLU(max_value=6 if relu == 6 else None)(x) if relu else x
+
+
+@keras.saving.register_keras_serializable("deeplab")
+class ConcatProjection(layers.Layer):
+    """1x1 convolution of [pooled, x] along channels, without spreading `pooled` over the plane.
+
+    The pooled branch is the same at every pixel, so with the kernel cut in two at the seam,
+    conv(concat(pooled, x)) = x·K_x + pooled·K_pooled exactly: cheaper, and for any input size.
+    """
+
+    def __init__(self, channels: int, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+
+    def build(self, input_shape):
+        pooled, x = input_shape
+        self.seam = pooled[-1]
+        shape = (1, 1, pooled[-1] + x[-1], self.channels)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
+
+    def call(self, inputs):
+        pooled, x = inputs  # [n,1,1,c], [n,h,w,d]
+        return ops.conv(x, self.kernel[:, :, self.seam :]) + ops.conv(
+            pooled, self.kernel[:, :, : self.seam]
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
+
+
+def layers_with_weights(model: keras.Model) -> list[layers.Layer]:
+    return [layer for layer in model.layers if layer.weights]
+
+
+def load_port_weights(model: keras.Model, path: str | Path) -> None:
+    """Loads a Keras 1/2 `.h5` by layer name, all of it or nothing.
+
+    This is the layout of the port's `deeplabv3_mobilenetv2_tf_dim_ordering_tf_kernels.h5`. Keras'
+    own `by_name` skips what does not match in silence; here that is an error.
+
+    Raises:
+        WeightsError: not such a file, or layers that are missing, left over or of another shape.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            stored = dict(read_port_layers(file))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{path}: not a Keras .h5 weights file ({error})") from error
+    wanted = {layer.name: layer for layer in layers_with_weights(model)}
+    shapes = {name: [tuple(w.shape) for w in layer.weights] for name, layer in wanted.items()}
+    given = {name: [value.shape for value in values] for name, values in stored.items()}
+    misfits = [f"{n} missing" for n in wanted if n not in given]
+    misfits += [f"{n} unknown" for n in given if n not in wanted]
+    misfits += [
+        f"{n} is {given[n]}, not {shapes[n]}"
+        for n in wanted
+        if n in given and given[n] != shapes[n]
+    ]
+    if misfits:
+        fitting = sum(given.get(name) == shape for name, shape in shapes.items())
+        raise WeightsError(
+            f"{path}: {fitting} of {len(wanted)} layers fit; these do not: {'; '.join(misfits)}"
+        )
+    for name, layer in wanted.items():
+        layer.set_weights(stored[name])
+
+
+def read_port_layers(file: h5py.File) -> Iterator[tuple[str, list]]:
+    """Yields (layer name, arrays) of a Keras 1/2 weights file, layers without weights left out."""
+    root = file.get("model_weights", file)
+    for name in as_text(root.attrs["layer_names"]):
+        arrays = [root[name][w][()] for w in as_text(root[name].attrs["weight_names"])]
+        if arrays:
+            yield name, arrays
+
+
+def as_text(names) -> list[str]:
+    return [n.decode() if isinstance(n, bytes) else str(n) for n in names]

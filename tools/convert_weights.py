@@ -1,0 +1,104 @@
+"""Turns the Coral DeepLabV3 `.tflite` into Keras weights: the numbers that training starts from.
+
+The file holds Google's DeepLabV3 with MobileNetV2, trained on PASCAL VOC 2012, as uint8 with one
+scale and zero point a tensor and the batch norms folded into kernels and biases:
+
+    python -m tools.convert_weights deeplabv3_mnv2_pascal_quant.tflite voc.weights.h5
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+import model
+
+
+def load_coral(net: keras.Model, path: str | Path) -> list[str]:
+    """Sets every layer of `net` that the file knows; returns the names of the layers it set.
+
+    A folded bias goes into the batch norm behind its kernel, as its beta; that norm becomes
+    gamma 1, mean 0, variance 1 - epsilon, which leaves x + beta.
+
+    Raises:
+        model.WeightsError: not a `.tflite`, or a kernel whose shape is not the layer's.
+    """
+    kernels, biases = read_coral(path)
+    layers = {layer.name: layer for layer in net.layers}
+    done = []
+    for name in sorted(kernels.keys() & layers.keys()):
+        layer, kernel = layers[name], arrange(kernels[name])
+        if kernel.shape != tuple(layer.weights[0].shape):
+            raise model.WeightsError(f"{path}: {name} is {kernel.shape}")
+        if len(layer.weights) == 2:
+            layer.set_weights([kernel, biases[name]])
+        else:
+            layer.set_weights([kernel])
+            norm = layers[name + "_BN"]
+            norm.set_weights(identity_norm(biases[name], norm.epsilon))
+            done.append(norm.name)
+        done.append(name)
+    return done
+
+
+def read_coral(path: str | Path) -> tuple[dict, dict]:
+    """Returns ({layer: kernel}, {layer: bias}) as float32, kernels as TFLite lays them out."""
+    try:
+        interpreter = Interpreter(str(path))
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise model.WeightsError(f"{path}: not a .tflite that can be read") from error
+    kernels, biases = {}, {}
+    for tensor in interpreter.get_tensor_details():
+        first = tensor["name"].split(";")[0]
+        name = re.match(
+            r"(?:MobilenetV2/)?((?:\w+?/)*?\w+)/[^/]*(?:Fold|fold|BiasAdd|Conv2D)", first
+        )
+        is_kernel = "weights_quant" in tensor["name"] and len(tensor["shape"]) == 4
+        is_bias = tensor["dtype"] is np.int32 and len(tensor["shape"]) == 1
+        if name and (is_kernel or is_bias):
+            value = interpreter.get_tensor(tensor["index"])
+            (kernels if is_kernel else biases)[name[1].replace("/", "_")] = dequantise(
+                value, tensor["quantization"]
+            )
+    return kernels, biases
+
+
+def dequantise(value, quantization) -> np.ndarray:
+    scale, zero_point = quantization
+    return (scale * (value.astype(np.float64) - zero_point)).astype(np.float32)
+
+
+def arrange(kernel) -> np.ndarray:
+    """[out,h,w,in] -> [h,w,in,out]; a depthwise [1,h,w,c] becomes [h,w,c,1] likewise."""
+    return kernel.transpose(1, 2, 3, 0)
+
+
+def identity_norm(beta, epsilon: float) -> list[np.ndarray]:
+    """Weights [gamma, beta, mean, variance] of a batch norm that only adds `beta`."""
+    one, zero = np.ones_like(beta), np.zeros_like(beta)
+    return [one, beta, zero, one - np.float32(epsilon)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tflite", type=Path)
+    parser.add_argument("out", type=Path, help="a .weights.h5 file for model.build('voc')")
+    args = parser.parse_args()
+    net = model.build("voc")
+    try:
+        done = load_coral(net, args.tflite)
+    except model.WeightsError as error:
+        raise SystemExit(str(error)) from error
+    missing = {layer.name for layer in model.layers_with_weights(net)} - set(done)
+    if missing:
+        raise SystemExit(f"{args.tflite}: nothing for {', '.join(sorted(missing))}")
+    net.save_weights(args.out)
+    print(f"{len(done)} layers -> {args.out}")
+
+
+if __name__ == "__main__":
+    main()

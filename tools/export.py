@@ -1,0 +1,86 @@
+"""Compiles the person network's Keras weights for LiteRT, one entry point an input size.
+
+    python -m tools.export weights/person.weights.h5 weights/person.tflite
+
+The weights become constants, stored once as float16, which all entry points share. Rounded so,
+they are also saved for Keras beside the output, as `.weights.h5`: the two files are then the same
+network to within 0.001 of a probability. Last, the `SHA256SUMS` there are renewed.
+"""
+
+import argparse
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import tensorflow as tf
+
+import model
+from segment import GRIDS
+
+
+def round_to_half(net: keras.Model) -> None:
+    """Rounds the weights to what float16 can hold.
+
+    The variances stay, since with them a norm that `tools/fold.py` unfolded multiplies by 1.
+    """
+    for weight in net.weights:
+        if weight.name != "moving_variance":
+            weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
+
+
+def compile_network(net: keras.Model, sizes=GRIDS) -> bytes:
+    """The network as a LiteRT file with a signature `WxH` for each (width, height) of `sizes`.
+
+    Each maps `image`, float32 [1,h,w,3] RGB 0..255, to `logits`, float32 [1,h/4,w/4,1].
+    """
+    module = tf.Module()
+    module.weights = [weight.value for weight in net.weights]
+    signatures = {f"{w}x{h}": entry_point(net, w, h) for w, h in sizes}
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures=signatures)
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            folder, signature_keys=list(signatures)
+        )
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+
+
+def entry_point(net: keras.Model, width: int, height: int):
+    image = keras.layers.Input((height, width, 3))
+    sized = keras.Model(image, net(image))
+    spec = tf.TensorSpec((1, height, width, 3), tf.float32, "image")
+
+    @tf.function(input_signature=[spec], autograph=False)
+    def call(image):
+        return {"logits": sized(image, training=False)}
+
+    return call.get_concrete_function()
+
+
+def write_sums(folder: Path) -> None:
+    """Writes `SHA256SUMS` of the weights in a folder, in the form of `sha256sum`."""
+    files = sorted([*folder.glob("*.h5"), *folder.glob("*.tflite")])
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("weights", type=Path, help="a .weights.h5 of the person network")
+    parser.add_argument("out", type=Path, help="the .tflite to write")
+    args = parser.parse_args()
+    net = model.build("person")
+    net.load_weights(args.weights)
+    round_to_half(net)
+    net.save_weights(args.out.with_suffix(".weights.h5"))
+    args.out.write_bytes(compile_network(net))
+    write_sums(args.out.parent)
+
+
+if __name__ == "__main__":
+    main()
