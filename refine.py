@@ -1,0 +1,123 @@
+"""mask -> alpha: steady over time, whole, and sharp at the edges of the picture."""
+
+import cv2
+import numpy as np
+
+WORK_SIDE = 400  # pixels; the shorter side of the pictures that alpha and backdrop are made at
+SPECK = 0.006  # share of the mask; smaller parts of person are mistakes
+PINHOLE = 0.0015  # share of the mask; smaller holes in the person are mistakes
+BYSTANDER = 0.25  # share of the largest part; smaller parts are not the one in front of the camera
+
+
+def shrink_to_work(frame: np.ndarray) -> np.ndarray:
+    """The frame, shrunk by a whole number so that its shorter side is about 400 pixels."""
+    height, width = frame.shape[:2]
+    factor = max(1, round(min(height, width) / WORK_SIDE))
+    size = max(1, width // factor), max(1, height // factor)
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if factor > 1 else frame
+
+
+class Refiner:
+    """Makes alphas of one source's masks, in order; `reset` between unrelated pictures."""
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self) -> None:
+        self.last_mask = self.last_grey = None
+
+    def __call__(self, small: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Alpha of a picture.
+
+        Args:
+            small: uint8 [h,w,3] BGR.
+            mask: float32 of any size, 0..1, the person in this very picture.
+
+        Returns:
+            uint8 [h,w], 255 = person.
+        """
+        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        mask = whole(self.steady(grey, mask))
+        return cv2.LUT(guided(grey, mask), EDGE)
+
+    def steady(self, grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Averages the mask over time where the picture stands still.
+
+        Where the picture moves the new mask passes at once, so that nothing trails behind; noise
+        is told from movement by the picture's own median change.
+        """
+        grey = cv2.resize(grey, mask.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+        if self.last_mask is not None and self.last_mask.shape == mask.shape:
+            change = cv2.blur(np.abs(grey - self.last_grey), (3, 3))
+            change = cv2.dilate(change, np.ones((3, 3), np.uint8))
+            noise = 2 * np.median(change) + 2
+            hold = 0.85 * np.exp(-np.square(change / noise))
+            mask = mask + hold * (self.last_mask - mask)
+        self.last_mask, self.last_grey = mask, grey
+        return mask
+
+
+def whole(mask: np.ndarray) -> np.ndarray:
+    """Drops specks and bystanders, fills pinholes.
+
+    A part of the person that is apart from the largest and less than a quarter of its size is
+    somebody passing behind, who did not ask to be shown, or a mistake.
+    """
+    person = (mask > 0.5).astype(np.uint8)
+    labels, sizes = parts(person)
+    away = (sizes < max(SPECK * mask.size, BYSTANDER * sizes.max()))[labels] & (person == 1)
+    around = cv2.dilate(away.astype(np.uint8), np.ones((5, 5), np.uint8)) == 1
+    mask = np.where(away | (around & (person == 0)), 0, mask)
+    labels, sizes = parts(1 - person)
+    holes = (sizes < PINHOLE * mask.size)[labels] & (person == 0)
+    return np.where(holes, 1, mask).astype(np.float32)
+
+
+def parts(binary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Connected parts of a uint8 [h,w] of 0 and 1: (their labels, 0 for none; pixels a label)."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=4)
+    sizes = stats[:, cv2.CC_STAT_AREA]
+    sizes[0] = 0
+    return labels, sizes
+
+
+def guided(grey: np.ndarray, mask: np.ndarray, shrink=2, radius=4, epsilon=13.0) -> np.ndarray:
+    """Fast guided filter: the mask enlarged, its edges moved onto those of the picture.
+
+    In each window alpha = a·grey + b, fitted to the mask by least squares (He & Sun 2015,
+    arXiv:1505.00996); a and b are found on a smaller copy, then enlarged.
+
+    Args:
+        grey: uint8 [h,w].
+        mask: float32 of any size, 0..1.
+        shrink: how many times smaller the copy is.
+        radius: of the window, in the copy's pixels.
+        epsilon: variance of grey below which an edge does not count.
+
+    Returns:
+        uint8 [h,w], 255 where the mask is 1.
+    """
+    height, width = grey.shape
+    size = max(1, width // shrink), max(1, height // shrink)
+    window = (2 * radius + 1, 2 * radius + 1)
+    g = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    m = cv2.resize(mask * 255, size)
+    mean_g, mean_m = cv2.blur(g, window), cv2.blur(m, window)
+    variance = cv2.blur(g * g, window) - mean_g * mean_g
+    covariance = cv2.blur(g * m, window) - mean_g * mean_m
+    a = covariance / (variance + epsilon)
+    b = mean_m - a * mean_g
+    a, b = cv2.blur(a, window), cv2.blur(b, window)
+    a, b = cv2.resize(a, (width, height)), cv2.resize(b, (width, height))
+    a = cv2.multiply(a, grey, dst=a, dtype=cv2.CV_32F)
+    return cv2.add(a, b, dtype=cv2.CV_8U)
+
+
+def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 below `low`, 1 above `high`, 3t²-2t³ between."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+# What the guided filter leaves a little above 0 or below 1 is background or person.
+EDGE = np.round(255 * smoothstep(np.arange(256) / 255, 0.12, 0.88)).astype(np.uint8)
