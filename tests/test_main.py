@@ -1,0 +1,320 @@
+"""The program as its users start it: `python main.py ...` in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from display import display, wait_until  # noqa: F401
+from main import TITLE
+from source import open_source
+
+ROOT = Path(__file__).parent.parent
+MAIN = str(ROOT / "main.py")
+
+
+def run(*arguments, timeout=60, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, MAIN, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)
+
+
+def start(*arguments, **options) -> subprocess.Popen:
+    command = [sys.executable, MAIN, *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **pipes, **options)
+
+
+def headless() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    """One second of the demo as a file, 320x180, 25 frames a second."""
+    from sink import VideoFile
+
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    source = open_source("demo", (320, 180), 25)
+    source.live = False
+    with VideoFile(path, 25) as file:
+        for _, frame in zip(range(25), source, strict=False):
+            file.write(frame)
+    return path
+
+
+def read(path: Path) -> list[np.ndarray]:
+    with open_source(str(path)) as source:
+        return [frame.image for frame in source]
+
+
+def detail(image: np.ndarray) -> float:
+    return cv2.Laplacian(image, cv2.CV_64F).var()
+
+
+# --- Usage
+
+
+def test_help_lists_every_flag_and_imports_nothing_heavy():
+    code = "import sys, main\ntry: main.main(['--help'])\nfinally: print(sorted(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0
+    for flag in "source output force view no-window size fps mirror strength weights".split():
+        assert f"--{flag}" in result.stdout
+    for heavy in ("cv2", "numpy", "av", "tensorflow", "keras", "ai_edge_litert", "imutils"):
+        assert f"'{heavy}'" not in result.stdout
+
+
+def test_version():
+    result = run("--version")
+    assert result.returncode == 0
+    assert result.stdout.startswith("main.py 0.")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--size", "0x0"],
+        ["--size", "1280"],
+        ["--size", "axb"],
+        ["--size", "99999x99999"],
+        ["--size", "-5x100"],
+        ["--fps", "0"],
+        ["--fps", "nan"],
+        ["--strength", "1.5"],
+        ["--strength", "nan"],
+        ["--threads", "0"],
+        ["--view", "sideways"],
+        ["--no-such-flag"],
+        ["leftover"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_code_2_and_names_the_flag(arguments):
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert arguments[0].lstrip("-") in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+# --- One line on what went wrong
+
+
+def assert_one_line(result, *parts):
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("main.py: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+def test_no_such_path():
+    assert_one_line(run("--source", "/nowhere/at all.mp4"), "/nowhere/at all.mp4")
+
+
+def test_not_media(tmp_path):
+    path = tmp_path / "notes.mp4"
+    path.write_text("these are notes\n" * 100)
+    assert_one_line(run("--source", path), "notes.mp4")
+
+
+def test_no_camera():
+    if any(Path("/dev").glob("video*")):
+        pytest.skip("this machine has a camera")
+    assert_one_line(run("--source", "7"), "camera")
+
+
+def test_no_display(clip):
+    assert_one_line(run("--source", clip, env=headless()), "display", "--output")
+
+
+def test_output_exists_is_kept(clip, tmp_path):
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"dear")
+    assert_one_line(run("--source", clip, "--output", out), "--force")
+    assert out.read_bytes() == b"dear"
+
+
+def test_output_in_no_folder(clip, tmp_path):
+    assert_one_line(run("--source", clip, "--output", tmp_path / "no" / "out.mp4"), "out.mp4")
+
+
+@pytest.mark.parametrize("name", ["none.tflite", "text.tflite", "none.weights.h5"])
+def test_wrong_weights_leave_no_output(clip, tmp_path, name):
+    weights, out = tmp_path / name, tmp_path / "out.mp4"
+    if name.startswith("text"):
+        weights.write_text("no weights")
+    assert_one_line(run("--source", clip, "--output", out, "--weights", weights), name)
+    assert {p.name for p in tmp_path.iterdir()} <= {name}
+
+
+# --- Files
+
+
+def test_video_to_video_keeps_frames_size_and_rate(clip, tmp_path):
+    out = tmp_path / "out.mp4"
+    result = run("--source", clip, "--output", out, env=headless())
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    with open_source(str(out)) as source:
+        assert source.size == (320, 180)
+        assert source.fps == 25
+        assert source.count == 25
+    before, after = read(clip), read(out)
+    assert len(after) == 25
+    corner = np.s_[:40, -60:]  # background
+    assert detail(after[20][corner]) < 0.3 * detail(before[20][corner])
+
+
+def test_split_shows_both_and_alpha_is_grey(clip, tmp_path):
+    for view in ("split", "alpha"):
+        out = tmp_path / f"{view}.mp4"
+        result = run("--source", clip, "--output", out, "--view", view, "--no-window")
+        assert result.returncode == 0, result.stderr
+    assert read(tmp_path / "split.mp4")[0].shape == (180, 640, 3)
+    alpha = read(tmp_path / "alpha.mp4")[0].astype(int)
+    assert np.ptp(alpha, axis=2).max() <= 6
+    assert alpha[150, 160].mean() > 240
+    assert alpha[5, 310].mean() < 15
+
+
+def test_picture_to_picture(tmp_path, portrait):
+    photo, out = tmp_path / "photo.png", tmp_path / "out.png"
+    cv2.imwrite(str(photo), portrait)
+    result = run("--source", photo, "--output", out, env=headless())
+    assert result.returncode == 0, result.stderr
+    blurred = cv2.imread(str(out))
+    face = np.s_[90:140, 200:240]
+    assert np.array_equal(blurred[face], portrait[face])
+    flag = np.s_[100:300, 0:60]
+    assert detail(blurred[flag]) < 0.1 * detail(portrait[flag])
+
+
+def test_folder_to_folder_each_picture_on_its_own(tmp_path, portrait):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    (folder / "sub").mkdir(parents=True)
+    cv2.imwrite(str(folder / "a.png"), portrait)
+    cv2.imwrite(str(folder / "b.jpg"), portrait[:, ::-1])
+    cv2.imwrite(str(folder / "sub" / "c.png"), portrait)
+    assert run("--source", folder, "--output", out, env=headless()).returncode == 0
+    names = sorted(str(p.relative_to(out)) for p in out.rglob("*.*"))
+    assert names == ["a.png", "b.jpg", "sub/c.png"]
+    first, last = (cv2.imread(str(out / name)) for name in ("a.png", "sub/c.png"))
+    assert np.array_equal(first, last)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (33, 17), (641, 359), (3840, 2160)])
+def test_pictures_of_odd_and_extreme_sizes(tmp_path, portrait, size):
+    photo, out = tmp_path / "photo.png", tmp_path / "out.png"
+    cv2.imwrite(str(photo), cv2.resize(portrait, size))
+    result = run("--source", photo, "--output", out, env=headless())
+    assert result.returncode == 0, result.stderr
+    assert cv2.imread(str(out)).shape == (size[1], size[0], 3)
+
+
+def test_no_window_no_output_prints_figures(clip):
+    result = run("--source", clip, "--no-window", env=headless())
+    assert result.returncode == 0
+    assert result.stdout.startswith("25 frames, ")
+    assert "segment" in result.stdout
+    assert result.stderr == ""
+
+
+def test_the_default_path_imports_no_tensorflow(clip):
+    code = (
+        "import sys, main\n"
+        f"assert main.main(['--source', {str(clip)!r}, '--no-window']) == 0\n"
+        "assert not {'tensorflow', 'keras', 'jax', 'torch', 'skimage'} & set(sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+# --- Stopping
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_it_and_leaves_a_playable_file(tmp_path, number, code):
+    out = tmp_path / "out.mp4"
+    command = ["--source", "demo", "--size", "320x180", "--output", out, "--no-window"]
+    process = start(*command)
+    # The encoder holds frames back at first, so wait for what it has surely written.
+    part = lambda: sum(p.stat().st_size for p in tmp_path.glob("*.part.mp4")) > 1000  # noqa: E731
+    wait_until(part, "no frame was written")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+    assert len(read(out)) > 0
+
+
+# --- In a real window
+
+
+def wait_for_window(display):  # noqa: F811
+    wait_until(lambda: display.is_shown(TITLE) and display.screenshot().any(), "no window")
+
+
+@pytest.mark.parametrize("key", ["q", "Escape"])
+def test_a_key_stops_it(display, key):  # noqa: F811
+    process = start("--source", "demo", env=display.environment)
+    wait_for_window(display)
+    display.press(TITLE, key)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert errors == ""
+
+
+def test_the_windows_x_stops_it(display):  # noqa: F811
+    process = start("--source", "demo", env=display.environment)
+    wait_for_window(display)
+    display.click_close(TITLE)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert errors == ""
+
+
+def test_ctrl_c_stops_it(display):  # noqa: F811
+    process = start("--source", "demo", env=display.environment)
+    wait_for_window(display)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert errors == ""
+
+
+def test_the_window_shows_the_person_sharp_and_the_background_blurred(display):  # noqa: F811
+    shots = []
+    for strength in ("0.5", "0"):
+        process = start(
+            "--source", "demo", "--size", "640x360", "--strength", strength, env=display.environment
+        )
+        wait_for_window(display)
+        wait_until(lambda: display.screenshot()[340, 320].any(), "nothing drawn")
+        shots.append(display.screenshot()[:360, :640])
+        display.press(TITLE, "q")
+        process.communicate(timeout=30)
+    blurred, plain = shots
+    background, face = np.s_[20:120, 560:630], np.s_[60:200, 260:360]
+    assert detail(blurred[background]) < 0.3 * detail(plain[background])
+    assert detail(blurred[face]) > 0.6 * detail(plain[face])
+
+
+def test_a_picture_stays_in_the_window_until_a_key(display, tmp_path, portrait):  # noqa: F811
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), portrait)
+    process = start("--source", photo, env=display.environment)
+    wait_for_window(display)
+    time.sleep(1)
+    assert process.poll() is None
+    display.press(TITLE, "n")
+    assert process.wait(timeout=30) == 0
