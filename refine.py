@@ -37,24 +37,31 @@ class Refiner:
             uint8 [h,w], 255 = person.
         """
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
-        mask = whole(self.steady(grey, mask))
-        return cv2.LUT(guided(grey, mask), EDGE)
+        size = max(1, grey.shape[1] // 2), max(1, grey.shape[0] // 2)
+        half = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        mask = whole(self.steady(half, mask))
+        return cv2.LUT(guided(grey, half, mask), EDGE)
 
     def steady(self, grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Averages the mask over time where the picture stands still.
+        """Averages the mask over time where the picture, a uint8 [h,w], stands still.
 
         Where the picture moves the new mask passes at once, so that nothing trails behind; noise
         is told from movement by the picture's own median change.
         """
         grey = cv2.resize(grey, mask.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
         if self.last_mask is not None and self.last_mask.shape == mask.shape:
-            change = cv2.blur(np.abs(grey - self.last_grey), (3, 3))
+            change = cv2.blur(cv2.absdiff(grey, self.last_grey), (3, 3))
             change = cv2.dilate(change, np.ones((3, 3), np.uint8))
-            noise = 2 * np.median(change) + 2
+            noise = 2 * median(change) + 2
             hold = 0.85 * np.exp(-np.square(change / noise))
             mask = mask + hold * (self.last_mask - mask)
         self.last_mask, self.last_grey = mask, grey
         return mask
+
+
+def median(x: np.ndarray) -> float:
+    """The upper one; five times as fast as NumPy's."""
+    return np.partition(x, x.size // 2, axis=None)[x.size // 2]
 
 
 def whole(mask: np.ndarray) -> np.ndarray:
@@ -81,7 +88,7 @@ def parts(binary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return labels, sizes
 
 
-def guided(grey: np.ndarray, mask: np.ndarray, shrink=2, radius=4, epsilon=13.0) -> np.ndarray:
+def guided(grey, small_grey, mask, radius=4, epsilon=13.0) -> np.ndarray:
     """Fast guided filter: the mask enlarged, its edges moved onto those of the picture.
 
     In each window alpha = a·grey + b, fitted to the mask by least squares (He & Sun 2015,
@@ -89,28 +96,25 @@ def guided(grey: np.ndarray, mask: np.ndarray, shrink=2, radius=4, epsilon=13.0)
 
     Args:
         grey: uint8 [h,w].
+        small_grey: uint8 [h',w'], the same picture, smaller.
         mask: float32 of any size, 0..1.
-        shrink: how many times smaller the copy is.
-        radius: of the window, in the copy's pixels.
+        radius: of the window, in pixels of `small_grey`.
         epsilon: variance of grey below which an edge does not count.
 
     Returns:
         uint8 [h,w], 255 where the mask is 1.
     """
-    height, width = grey.shape
-    size = max(1, width // shrink), max(1, height // shrink)
+    size, small_size = grey.shape[::-1], small_grey.shape[::-1]
     window = (2 * radius + 1, 2 * radius + 1)
-    g = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    m = cv2.resize(mask * 255, size)
+    g = small_grey.astype(np.float32)
+    m = cv2.resize(mask * 255, small_size)
     mean_g, mean_m = cv2.blur(g, window), cv2.blur(m, window)
     variance = cv2.blur(g * g, window) - mean_g * mean_g
     covariance = cv2.blur(g * m, window) - mean_g * mean_m
     a = covariance / (variance + epsilon)
     b = mean_m - a * mean_g
-    a, b = cv2.blur(a, window), cv2.blur(b, window)
-    a, b = cv2.resize(a, (width, height)), cv2.resize(b, (width, height))
-    a = cv2.multiply(a, grey, dst=a, dtype=cv2.CV_32F)
-    return cv2.add(a, b, dtype=cv2.CV_8U)
+    a, b = cv2.resize(cv2.blur(a, window), size), cv2.resize(cv2.blur(b, window), size)
+    return cv2.add(cv2.multiply(a, grey, dst=a, dtype=cv2.CV_32F), b, dtype=cv2.CV_8U)
 
 
 def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -39,10 +39,8 @@ class PersonSegmenter:
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """uint8 [H,W,3] BGR -> float32 [h,w], the probability of person, a quarter of a grid."""
         grid = nearest_grid((frame.shape[1], frame.shape[0]))
-        shrinks = frame.shape[1] > grid[0]
-        image = cv2.resize(
-            frame, grid, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+        much = frame.shape[1] > 2.5 * grid[0]
+        image = cv2.resize(frame, grid, interpolation=cv2.INTER_AREA if much else cv2.INTER_LINEAR)
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32)  # [h,w,3]
         logits = self.engine(image)  # [h/4,w/4]
         return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))

@@ -1,0 +1,514 @@
+"""frames out: a window, a video file, a picture, a folder of pictures, or nothing."""
+
+import ctypes
+import errno
+import os
+import secrets
+import sys
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from time import monotonic
+
+import cv2
+import numpy as np
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+X264 = "libx264", {"preset": "veryfast", "crf": "20", "bf": "0"}  # see VideoFile on "bf"
+VP9 = "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "30", "b": "0"}
+ENCODERS = {".mp4": X264, ".m4v": X264, ".mov": X264, ".mkv": X264, ".webm": VP9}
+
+LARGEST_WINDOW = 1280, 720  # pixels; how big a window opens, the user may enlarge it
+KEYS = {27: "esc", 32: "space"} | {code: chr(code).lower() for code in range(33, 127)}
+
+
+class SinkError(Exception):
+    """Frames that cannot go where they should; one line fit for the user."""
+
+
+class Sink:
+    """Where finished frames go.
+
+    As a context it is closed at a normal end and at Ctrl-C, what came so far being wanted, and
+    discarded at any other exception.
+    """
+
+    warning: str | None = None  # one line on what was left out, known once the sink is open
+
+    def write(self, frame) -> None:
+        """Takes one `source.Frame`: image uint8 [H,W,3] BGR, which it neither keeps nor changes.
+
+        Raises:
+            SinkError: it cannot be written; call `discard` then.
+        """
+
+    def close(self) -> None:
+        """Ends it: what was written is complete and readable. Again does nothing.
+
+        Raises:
+            SinkError: it could not be completed, and was discarded.
+        """
+
+    def discard(self) -> None:
+        """Gives up: leaves nothing half-written behind, raises nothing. Again does nothing."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            self.close()
+        else:
+            self.discard()
+
+
+class Null(Sink):
+    """Swallows frames."""
+
+
+class Window(Sink):
+    """A window on the screen. It opens with the first frame; `key` keeps it alive and drawn."""
+
+    def __init__(self, title: str):
+        """Raises SinkError where there is no display."""
+        check_display()
+        self.title = title
+        self.open = False
+        self.began = None
+
+    def write(self, frame) -> None:
+        if not self.open:
+            self.show(frame.image.shape)
+        if not self.closed:  # else OpenCV would open another window
+            cv2.imshow(self.title, frame.image)
+
+    def show(self, shape) -> None:
+        height, width = shape[:2]
+        scale = min(1, LARGEST_WINDOW[0] / width, LARGEST_WINDOW[1] / height)
+        flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+        try:
+            cv2.namedWindow(self.title, flags)
+        except cv2.error as error:
+            hint = "pip install opencv-python, not -headless; or use --no-window"
+            raise SinkError(f"this OpenCV opens no windows; {hint}") from error
+        cv2.resizeWindow(self.title, max(1, round(scale * width)), max(1, round(scale * height)))
+        self.open = True
+
+    def key(self) -> str | None:
+        """Draws, and returns the key pressed since: "q", "+", "esc", "space", ... or None.
+
+        Letters come in lower case; keys without a sign of their own (arrows, F1) not at all. Call
+        it often, each call takes the next key pressed.
+        """
+        if not self.open:
+            return None
+        code = cv2.pollKey()
+        return None if code < 0 else KEYS.get(code & 0xFFFF)  # above them: Shift, Num Lock, ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether the user closed the window by its X."""
+        if not self.open:
+            return False
+        try:
+            return cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) < 1
+        except cv2.error:  # what Qt says of a window that is gone
+            return True
+
+    def seconds_until(self, time: float) -> float:
+        """Seconds until a frame of that time is due, the first one asked for being due at once.
+
+        Below 0: late.
+        """
+        if self.began is None:
+            self.began = monotonic() - time
+        return self.began + time - monotonic()
+
+    def close(self) -> None:
+        if self.open and not self.closed:
+            cv2.destroyWindow(self.title)
+            cv2.pollKey()  # it goes with the next look at the events
+        self.open = False
+
+    discard = close
+
+
+def check_display() -> None:
+    """Raises SinkError where a window would end the whole process: Qt aborts without a display."""
+    if not sys.platform.startswith("linux"):
+        return
+    if not x_server_answers():
+        raise SinkError("no display to open a window on; use --output FILE, or --no-window")
+    # OpenCV's Qt knows nothing but X, and complains on stderr of a desktop that is Wayland's, and
+    # of the folder of fonts that its makers left out; no text of ours needs fonts.
+    os.environ["QT_QPA_PLATFORM"] = "xcb"
+    if not os.path.isdir(os.environ.get("QT_QPA_FONTDIR", "")):
+        os.environ["QT_QPA_FONTDIR"] = os.path.dirname(cv2.__file__)
+
+
+def x_server_answers() -> bool:
+    """Whether the X server that DISPLAY names lets us in. Asks as Qt will, through libxcb."""
+    try:
+        xcb = ctypes.CDLL("libxcb.so.1")
+    except OSError:
+        return False
+    xcb.xcb_connect.restype = ctypes.c_void_p
+    connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
+    failed = xcb.xcb_connection_has_error(connection)
+    xcb.xcb_disconnect(connection)
+    return not failed
+
+
+class PartFile(Sink):
+    """A file that appears under its name only when it is complete.
+
+    Until then it grows in a `NAME.xxxxxx.part.EXT` beside it.
+    """
+
+    def __init__(self, path: Path):
+        """Raises SinkError if nothing can be written there."""
+        self.path = path
+        self.part = reserve(path)
+        self.written = 0  # frames
+
+    def finish(self) -> None:
+        """Completes the part."""
+
+    def abandon(self) -> None:
+        """Lets go of the part."""
+
+    def close(self) -> None:
+        if not self.written:
+            self.discard()
+        if self.part is None:
+            return
+        try:
+            with sink_errors(self.path):
+                self.finish()
+                os.replace(self.part, self.path)
+        except BaseException:
+            self.discard()
+            raise
+        self.part = None
+
+    def discard(self) -> None:
+        if self.part is None:
+            return
+        with suppress(Exception):
+            self.abandon()
+        with suppress(OSError):
+            self.part.unlink(missing_ok=True)
+        self.part = None
+
+
+class VideoFile(PartFile):
+    """A video, each frame at its own time, with the sound of another file copied along.
+
+    H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm. Without B-frames: with them, files whose
+    frames come at uneven times would tell too short a duration.
+    """
+
+    def __init__(self, path: Path, fps: float, sound: Path | None = None, size=None):
+        """Opens the file.
+
+        Args:
+            path: its suffix, a key of ENCODERS, says the format.
+            fps: frames a second, where they come evenly.
+            sound: a video file whose frames will come, with their own times. Its sound is copied
+                as far as the frames go. If it cannot be, `warning` says so.
+            size: (width, height) of the video; the first frame's if None. Other frames are fitted.
+
+        Raises:
+            SinkError: nothing can be written there, or not in that format.
+        """
+        import av
+
+        codec, options = ENCODERS[path.suffix.lower()]
+        super().__init__(path)
+        self.size = size
+        self.rate = Fraction(fps).limit_denominator(1001)
+        # Ticks of about 1/90000 s, of which an even frame lasts a whole number.
+        self.tick = Fraction(1, self.rate.numerator * -(-90000 // self.rate.numerator))
+        self.first_time = self.last_pts = None
+        try:
+            with sink_errors(path):
+                self.container = av.open(str(self.part.absolute()), "w")
+                self.stream = self.container.add_stream(codec, options=options)
+                self.sound, self.warning = open_sound(sound, self.container)
+        except BaseException:
+            self.discard()
+            raise
+
+    def write(self, frame) -> None:
+        image = frame.image
+        with sink_errors(self.path):
+            if not self.written:
+                self.size = self.size or (image.shape[1], image.shape[0])
+                self.first_time = frame.time
+                self.set_up()
+            picture = self.picture(fit(image, self.size))
+            picture.pts = self.pts(frame.time)
+            self.container.mux(self.stream.encode(picture))
+            self.written += 1
+            if self.sound:
+                self.sound.copy_until(self.last_pts * self.tick)
+
+    def set_up(self) -> None:
+        width, height = self.stream.width, self.stream.height = self.size
+        # 4:2:0 in H.264 holds even sizes only.
+        odd = (width % 2 or height % 2) and self.stream.codec_context.name == "libx264"
+        self.stream.pix_fmt = "yuv444p" if odd else "yuv420p"
+        self.stream.time_base = self.tick
+        context = self.stream.codec_context
+        context.time_base, context.framerate = self.tick, self.rate
+        matrix = 1 if height >= 720 else 6  # BT.709, BT.601, as players guess for these heights
+        context.colorspace = context.color_primaries = context.color_trc = matrix
+        context.color_range = 1  # luma from 16 to 235
+
+    def picture(self, image: np.ndarray):
+        """uint8 [H,W,3] BGR -> an `av.VideoFrame` in the video's colours."""
+        from av import VideoFrame
+
+        matrix = "ITU709" if self.stream.codec_context.colorspace == 1 else "ITU601"
+        picture = VideoFrame.from_ndarray(image, format="bgr24")
+        picture = picture.reformat(format=self.stream.pix_fmt, dst_colorspace=matrix)
+        picture.time_base = self.tick
+        picture.duration = self.even_ticks
+        return picture
+
+    @property
+    def even_ticks(self) -> int:
+        return round(1 / self.rate / self.tick)
+
+    def pts(self, time: float) -> int:
+        """The frame's time in ticks, later than the last one's."""
+        lead = self.sound.lead if self.sound else 0
+        pts = round((time - self.first_time + lead) / self.tick)
+        if self.last_pts is not None:
+            pts = max(pts, self.last_pts + 1)
+        self.last_pts = pts
+        return pts
+
+    def finish(self) -> None:
+        self.container.mux(self.stream.encode(None))
+        if self.sound:
+            self.sound.copy_until((self.last_pts + self.even_ticks) * self.tick)
+        self.let_go()
+
+    def abandon(self) -> None:
+        self.let_go()
+
+    def let_go(self) -> None:
+        if self.sound:
+            self.sound.close()
+        self.container.close()
+
+
+class Sound:
+    """The sound of one file, copied into another as it is."""
+
+    def __init__(self, source, output):
+        """Takes two PyAV containers; raises ValueError if the sound does not fit into `output`."""
+        video, audio = source.streams.best("video"), source.streams.best("audio")
+        if audio.codec_context.name not in output.supported_codecs:
+            raise ValueError(audio.codec_context.name)
+        self.source, self.output = source, output
+        self.stream = output.add_stream_from_template(audio)
+        began = start_time(video) if video else 0
+        self.lead = max(Fraction(0), began - start_time(audio))  # seconds the sound begins earlier
+        self.packets = self.shifted(audio, self.lead - began)
+        self.waiting = next(self.packets, None)
+
+    def shifted(self, audio, seconds: Fraction):
+        """Yields the packets, at their new times, up to where the file is damaged."""
+        from av import FFmpegError
+
+        with suppress(FFmpegError):
+            for packet in self.source.demux(audio):
+                if not packet.size or packet.dts is None:
+                    continue
+                shift = round(seconds / packet.time_base)
+                packet.pts = shift + (packet.dts if packet.pts is None else packet.pts)
+                packet.dts += shift
+                packet.stream = self.stream
+                yield packet
+
+    def copy_until(self, time: Fraction) -> None:
+        """Copies what begins before that time, in seconds of the video being written."""
+        while self.waiting and self.waiting.pts * self.waiting.time_base < time:
+            self.output.mux(self.waiting)
+            self.waiting = next(self.packets, None)
+
+    def close(self) -> None:
+        self.packets.close()
+        self.source.close()
+
+
+def start_time(stream) -> Fraction:
+    """Seconds."""
+    return (stream.start_time or 0) * stream.time_base
+
+
+def open_sound(path: Path | None, output) -> tuple[Sound | None, str | None]:
+    """Returns (what copies that file's sound into the container, None), or (None, a warning)."""
+    import av
+
+    if path is None:
+        return None, None
+    try:
+        options = {"protocol_whitelist": "file,crypto,data"}  # no file sends us into the network
+        source = av.open(f"file:{path}", container_options=options, metadata_errors="ignore")
+    except (OSError, av.FFmpegError):
+        return None, f"{path}: its sound cannot be read; the video stays silent"
+    if not source.streams.audio:
+        source.close()
+        return None, None
+    try:
+        return Sound(source, output), None
+    except (ValueError, av.FFmpegError):
+        source.close()
+        codec = source.streams.best("audio").codec_context.name
+        hint = "a .mkv file would hold it"
+        return None, f"{path}: the sound, {codec}, does not fit into {output.format.name}; {hint}"
+
+
+class ImageFile(PartFile):
+    """A picture: the last frame that came."""
+
+    def write(self, frame) -> None:
+        with sink_errors(self.path):
+            self.part.write_bytes(encode_image(frame.image, self.path.suffix))
+        self.written += 1
+
+
+class ImageFolder(Sink):
+    """A folder of pictures, one a frame, under the frame's own relative path if it has one.
+
+    Each is whole as soon as `write` is done with it, and stays.
+    """
+
+    def __init__(self, path: Path, force: bool = False):
+        """Creates the folder; `force` allows to overwrite pictures that lie there.
+
+        Raises:
+            SinkError: there is no such folder to be had, or it cannot be written to.
+        """
+        self.path, self.force = path, force
+        self.made = not path.is_dir()
+        self.paths = set()  # of the pictures written
+        with sink_errors(path):
+            if self.made:
+                path.mkdir()
+            reserve(path / "picture").unlink()
+
+    def write(self, frame) -> None:
+        path = self.path_for(frame.path)
+        if path.exists() and not self.force:
+            raise SinkError(f"{path}: exists; add --force to overwrite")
+        with sink_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with ImageFile(path) as file:
+                file.write(frame)
+        self.paths.add(path)
+
+    def path_for(self, name: Path | None) -> Path:
+        """Where the next picture goes; never where this run has written one."""
+        if name is None:
+            return self.path / f"frame_{len(self.paths) + 1:06d}.png"
+        path = self.path / name
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            path = path.with_suffix(".png")
+        while path in self.paths:  # a.gif beside a.png
+            path = path.with_name(f"{path.stem}_{path.suffix}")
+        return path
+
+    def close(self) -> None:
+        if self.made and not self.paths:
+            with suppress(OSError):  # somebody else put something in
+                self.path.rmdir()
+
+    discard = close
+
+
+def open_output(path: Path | str, source, force: bool = False) -> Sink:
+    """The file sink that fits a path and a source.
+
+    A folder (one that exists, a path that ends in a separator, one without suffix) becomes an
+    ImageFolder, a picture's suffix an ImageFile, a video's a VideoFile.
+
+    Args:
+        path: where to.
+        source: has `independent`, `count` (frames, or None), `fps`, `sound` (Path or None), and
+            `path` (Path or None).
+        force: overwrite what exists.
+
+    Raises:
+        SinkError: exists, or is the source itself, or cannot hold what comes, or cannot be written.
+    """
+    ends_as_folder = str(path).endswith(("/", os.sep))
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if same_file(path, getattr(source, "path", None)) or same_file(path, source.sound):
+        raise SinkError(f"{path}: is the source itself; give another --output")
+    if path.is_dir() or ends_as_folder or not suffix:
+        return ImageFolder(path, force)
+    if suffix not in (*ENCODERS, *IMAGE_SUFFIXES):
+        known = " ".join((*ENCODERS, *IMAGE_SUFFIXES))
+        raise SinkError(f"{path}: cannot write {suffix} files; give a folder or one of {known}")
+    if suffix in IMAGE_SUFFIXES and source.count != 1:
+        hint = "give a folder or a video, such as out.mp4"
+        raise SinkError(f"{path}: one picture holds no more than one frame; {hint}")
+    if path.exists() and not force:
+        raise SinkError(f"{path}: exists; add --force to overwrite")
+    if suffix in IMAGE_SUFFIXES:
+        return ImageFile(path)
+    return VideoFile(path, source.fps or 30, source.sound)
+
+
+def same_file(path: Path, other: Path | None) -> bool:
+    return other is not None and path.exists() and other.exists() and path.samefile(other)
+
+
+def reserve(path: Path) -> Path:
+    """Creates the empty part that is to become `path`; raises SinkError if that is not possible."""
+    part = path.with_name(f"{path.stem[:50]}.{secrets.token_hex(3)}.part{path.suffix}")
+    if not path.parent.is_dir():
+        raise SinkError(f"{path}: there is no folder {path.parent}; create it first")
+    with sink_errors(path):
+        part.open("xb").close()
+    return part
+
+
+@contextmanager
+def sink_errors(path: Path):
+    """Turns what the system, FFmpeg and OpenCV raise into a SinkError about that path."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, (OSError, cv2.error)) and type(error).__module__ != "av.error":
+            raise
+        reason = getattr(error, "strerror", None) or getattr(error, "err", None) or error
+        raise SinkError(f"{path}: cannot be written: {reason}; give another --output") from error
+
+
+def encode_image(image: np.ndarray, suffix: str) -> bytes:
+    """uint8 [H,W,3] BGR -> the file of a picture. Raises cv2.error: too large for its kind."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix.lower() in (".jpg", ".jpeg") else []
+    encoded, data = cv2.imencode(suffix.lower(), image, options)
+    if not encoded:
+        raise OSError(errno.EFBIG, f"too large for {suffix}")
+    return data.tobytes()
+
+
+def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scales a picture into (width, height), keeping its shape; what is left over is black."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    scale = min(size[0] / width, size[1] / height)
+    inner = max(1, round(scale * width)), max(1, round(scale * height))
+    image = cv2.resize(image, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    canvas[top : top + inner[1], left : left + inner[0]] = image
+    return canvas

@@ -1,0 +1,227 @@
+"""The networks: what they compute, and which weights they take. Needs Keras."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+
+
+@pytest.fixture(scope="module")
+def model():
+    import model
+
+    return model
+
+
+@pytest.fixture(scope="module")
+def voc(model):
+    return model.build("voc")
+
+
+@pytest.fixture(scope="module")
+def person(model):
+    net = model.build("person")
+    net.load_weights(WEIGHTS / "person.weights.h5")
+    return net
+
+
+def weight_shapes(net) -> dict[str, list[tuple]]:
+    return {x.name: [tuple(w.shape) for w in x.weights] for x in net.layers if x.weights}
+
+
+def picture(size: tuple[int, int]) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return rng.uniform(0, 255, (1, size[1], size[0], 3)).astype(np.float32)
+
+
+# The layers of the well-known port with their weights, written out anew from its table of blocks.
+
+
+def port_layers() -> dict[str, list[tuple]]:
+    found = {}
+
+    def conv(name, *shape):
+        found[name] = [shape]
+        channels = shape[2] if name.endswith("depthwise") else shape[3]
+        found[name + "_BN"] = [(channels,)] * 4
+
+    conv("Conv", 3, 3, 3, 32)
+    channels = [32, 16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320]
+    for i, (before, after) in enumerate(zip(channels, channels[1:], strict=False)):
+        prefix, wide = ("expanded_conv_", before) if i == 0 else (f"expanded_conv_{i}_", 6 * before)
+        if i > 0:
+            conv(prefix + "expand", 1, 1, before, wide)
+        conv(prefix + "depthwise", 3, 3, wide, 1)
+        conv(prefix + "project", 1, 1, wide, after)
+    conv("image_pooling", 1, 1, 320, 256)
+    conv("aspp0", 1, 1, 320, 256)
+    conv("concat_projection", 1, 1, 512, 256)
+    found["logits_semantic"] = [(1, 1, 256, 21), (21,)]
+    return found
+
+
+def port_numbers() -> dict[str, list[np.ndarray]]:
+    rng = np.random.default_rng(0)
+    return {
+        name: [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+        for name, shapes in port_layers().items()
+    }
+
+
+def write_port_file(path, layers: dict, group: str | None = None) -> None:
+    """An `.h5` as Keras 1 and 2 wrote it; layers without weights are listed too."""
+    layers = {"input_1": [], **layers, "lambda_1": [], "bilinear_upsampling_1": []}
+    with h5py.File(path, "w") as file:
+        root = file.create_group(group) if group else file
+        root.attrs["layer_names"] = [name.encode() for name in layers]
+        root.attrs["backend"], root.attrs["keras_version"] = b"tensorflow", b"2.1.6"
+        for name, values in layers.items():
+            weights = [f"{name}/weight_{i}:0" for i in range(len(values))]
+            root.create_group(name).attrs["weight_names"] = [w.encode() for w in weights]
+            for weight, value in zip(weights, values, strict=True):
+                root[name][weight] = value
+
+
+def test_voc_has_the_layers_of_the_port(voc):
+    assert weight_shapes(voc) == port_layers()
+    assert len(port_layers()) == 109
+    assert voc.count_params() == 2_146_645
+
+
+@pytest.mark.parametrize("group", [None, "model_weights"])
+def test_every_number_of_a_port_file_arrives(model, voc, tmp_path, group):
+    numbers = port_numbers()
+    write_port_file(tmp_path / "port.h5", numbers, group)
+    model.load_port_weights(voc, tmp_path / "port.h5")
+    for name, values in numbers.items():
+        for loaded, value in zip(voc.get_layer(name).get_weights(), values, strict=True):
+            np.testing.assert_array_equal(loaded, value)
+
+
+def lacking(numbers):
+    del numbers["aspp0_BN"]
+
+
+def with_more(numbers):
+    numbers["aspp1_depthwise"] = [np.zeros((3, 3, 320, 1), np.float32)]
+
+
+def with_19_classes(numbers):
+    numbers["logits_semantic"] = [np.zeros((1, 1, 256, 19)), np.zeros(19)]
+
+
+def with_own_classes(numbers):  # the port's name of the last layer for any other number of classes
+    del numbers["logits_semantic"]
+    numbers["custom_logits_semantic"] = [np.zeros((1, 1, 256, 2)), np.zeros(2)]
+
+
+def with_too_few_weights(numbers):
+    numbers["Conv_BN"].pop()
+
+
+@pytest.mark.parametrize(
+    "spoil, fitting, named",
+    [
+        (lacking, 108, ["aspp0_BN missing"]),
+        (with_more, 109, ["aspp1_depthwise unknown"]),
+        (with_19_classes, 108, ["logits_semantic", "19", "21"]),
+        (with_own_classes, 108, ["logits_semantic missing", "custom_logits_semantic unknown"]),
+        (with_too_few_weights, 108, ["Conv_BN"]),
+    ],
+)
+def test_a_port_file_that_does_not_fit_changes_nothing(model, voc, tmp_path, spoil, fitting, named):
+    before = voc.get_weights()
+    numbers = {name: [value + 1 for value in values] for name, values in port_numbers().items()}
+    spoil(numbers)
+    write_port_file(tmp_path / "other.h5", numbers)
+    with pytest.raises(model.WeightsError) as caught:
+        model.load_port_weights(voc, tmp_path / "other.h5")
+    message = str(caught.value)
+    assert f"{fitting} of 109 layers fit" in message
+    assert "\n" not in message
+    assert all(name in message for name in named)
+    for weight, value in zip(voc.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+def test_a_file_that_is_no_port_file_is_named(model, voc, tmp_path):
+    write_port_file(tmp_path / "whole.h5", {"Conv": port_numbers()["Conv"]})
+    whole = (tmp_path / "whole.h5").read_bytes()
+    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.h5").write_text("not weights\n")
+    (tmp_path / "empty.h5").write_bytes(b"")
+    with h5py.File(tmp_path / "bare.h5", "w") as file:
+        file["model_weights"] = np.zeros(3)
+    for name in ("cut.h5", "text.h5", "empty.h5", "bare.h5", "absent.h5"):
+        with pytest.raises(model.WeightsError, match="not a Keras .h5 weights file") as caught:
+            model.load_port_weights(voc, tmp_path / name)
+        assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_concat_projection_is_concatenation_and_convolution(model):
+    from keras import layers
+
+    rng = np.random.default_rng(2)
+    pooled = rng.normal(size=(2, 1, 1, 4)).astype(np.float32)
+    x = rng.normal(size=(2, 5, 7, 6)).astype(np.float32)
+    projection = model.ConcatProjection(8)
+    fast = np.asarray(projection([pooled, x]))
+    conv = layers.Conv2D(8, 1, use_bias=False)
+    conv.build((None, None, None, 10))
+    conv.set_weights(projection.get_weights())
+    spread = np.broadcast_to(pooled, (2, 5, 7, 4))
+    np.testing.assert_allclose(fast, np.asarray(conv(np.concatenate([spread, x], -1))), atol=1e-5)
+
+
+def test_output_strides_share_weights_and_differ_in_density_alone(model, person):
+    """Dilation samples what a smaller stride made denser: every second feature is the same.
+
+    That is exact where 'same' padding is symmetric, which it is for 65 -> 33 -> 17 -> 9 -> 5 -> 3.
+    """
+    import keras
+
+    features = {}
+    for stride in (8, 16, 32):
+        net = model.build("person", stride)
+        net.load_weights(WEIGHTS / "person.weights.h5")
+        assert np.asarray(net(picture((96, 32)))).shape == (1, 8, 24, 1)
+        end = net.get_layer("expanded_conv_16_project_BN").output
+        features[stride] = np.asarray(keras.Model(net.input, end)(picture((65, 65))))[0]
+    assert features[8].shape == (9, 9, 320)
+    for stride in (8, 16):
+        dense, sparse = features[stride], features[2 * stride]
+        np.testing.assert_allclose(dense[::2, ::2], sparse, atol=1e-3 * sparse.std())
+        assert np.abs(dense[1::2, ::2] - sparse[:-1]).mean() > 0.1 * sparse.std()
+
+
+@pytest.mark.parametrize("size", [(16, 16), (176, 32), (48, 112)])
+def test_logits_have_the_promised_shapes(person, voc, size):
+    width, height = size
+    logits = np.asarray(person(picture(size)))
+    assert logits.shape == (1, height // 4, width // 4, 1) and logits.dtype == np.float32
+    assert np.asarray(voc(picture(size))).shape == (1, height, width, 21)
+
+
+def test_person_keeps_backbone_and_head_of_voc(voc, person):
+    mine, theirs = weight_shapes(person), weight_shapes(voc)
+    del theirs["logits_semantic"]
+    assert {name: mine.get(name) for name in theirs} == theirs
+    assert all("decoder" in name or name == "person_logit" for name in mine.keys() - theirs.keys())
+
+
+def test_norms_keep_their_statistics_in_training(person):
+    image, before = picture((32, 16)), person.get_weights()
+    at_rest, training = person(image, training=False), person(image, training=True)
+    np.testing.assert_allclose(np.asarray(at_rest), np.asarray(training), atol=1e-6)
+    for weight, value in zip(person.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+def test_an_unknown_network_is_refused(model):
+    with pytest.raises(ValueError, match="'person' or 'voc'"):
+        model.build("cat")

@@ -1,0 +1,400 @@
+"""Measures the line beside two other recipes, on clips it makes itself.
+
+    python -m tools.bench --peer selfie_segmentation_landscape.tflite --original --keras
+
+The contenders take turns at every frame, so that a noisy machine hits all alike:
+
+- `original`: the recipe this program began as, Keras `predict` of the 21-class network at
+  512x512 and output stride 8, on frames scaled to 512 pixels width; slow, so on few frames.
+- `mediapipe`: the documented recipe of MediaPipe Selfie Segmentation, with `--peer`, at full size.
+- `ours`, `ours_keras`: the line of `main.py` with either engine, at full size.
+- `network`: the person network alone, on an input that is ready.
+
+Each contender's time, but not the network's, includes the decoding of the frame, measured once.
+Warm-up is left out. CPU time is that of all threads, and of the time they spin for more work.
+Peak memory and the time from process start to the first finished frame come from a process of
+each contender's own; ours is `main.py` itself there.
+"""
+
+import argparse
+import io
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from importlib import metadata
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+
+import main as program
+from line import Line, Settings
+from segment import WeightsError, nearest_grid, open_segmenter
+
+SIZES = "640x360,1280x720,1920x1080,3840x2160"
+WARM_UP = 5  # frames
+ALONE_FRAMES = 5  # in a process of the contender's own
+ORIGINAL_FRAMES = 5  # that the slow recipe runs on, at most
+ORIGINAL_WIDTH, ORIGINAL_INPUT = 512, 512  # pixels
+SETTLE = 0.02  # seconds; so long threads may spin for more work after a call
+LIBRARIES = ("numpy", "opencv-python", "av", "ai-edge-litert", "keras", "tensorflow")
+CONTENDERS = ("original", "mediapipe", "ours", "ours_keras", "network")
+
+
+@dataclass
+class Contender:
+    """One way to do it, and what was measured of it, an entry a frame, in ms."""
+
+    run: Callable  # uint8 [H,W,3] BGR -> a finished frame
+    prepare: Callable = lambda image: image  # makes what `run` takes, not measured
+    every: int = 1  # runs on each so-many-th frame
+    line: Line | None = None  # where `run` is one, for its stages
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    stages: list[dict[str, float]] = field(default_factory=list)
+
+    def measure(self, image, counts: bool):
+        """Runs once, notes the times if it `counts`, returns the result."""
+        seconds = self.line.seconds if self.line else Counter()
+        given, before = self.prepare(image), Counter(seconds)
+        result, wall, cpu = timed(self.run, given)
+        if counts:
+            self.wall.append(wall)
+            self.cpu.append(cpu)
+            self.stages.append({k: 1000 * (v - before[k]) for k, v in seconds.items()})
+        return result
+
+
+# --- The contenders
+
+
+def chosen(args: argparse.Namespace) -> list[str]:
+    wanted = {"original": args.original, "mediapipe": args.peer, "ours_keras": args.keras}
+    return [name for name in CONTENDERS if wanted.get(name, True)]
+
+
+def open_contender(name: str, args: argparse.Namespace) -> Contender:
+    """Loads one; raises WeightsError where ours has no weights."""
+    if name == "original":
+        every = max(1, args.frames // ORIGINAL_FRAMES)
+        return Contender(original_recipe(args.coral, args.threads), every=every)
+    if name == "mediapipe":
+        return Contender(mediapipe_recipe(args.peer, args.threads))
+    segmenter = open_segmenter("keras" if name == "ours_keras" else "litert", None, args.threads)
+    if name == "network":
+        return Contender(segmenter.engine, prepare=network_input)
+    line = Line(segmenter, Settings())
+    return Contender(line, line=line)
+
+
+def network_input(image: np.ndarray) -> np.ndarray:
+    return cv2.resize(image, nearest_grid(image.shape[1::-1])).astype(np.float32)
+
+
+def original_recipe(coral: Path | None, thread_count: int) -> Callable:
+    """Any class but background is kept; the weights, random without `coral`, change no time."""
+    import imutils
+    import tensorflow as tf
+
+    import model
+
+    tf.config.threading.set_intra_op_parallelism_threads(thread_count)
+    net = model.build("voc", 8)
+    if coral:
+        from tools.convert_weights import load_coral
+
+        load_coral(net, coral)
+
+    def run(image: np.ndarray) -> np.ndarray:
+        frame = imutils.resize(image, width=ORIGINAL_WIDTH)
+        square = cv2.resize(frame, (ORIGINAL_INPUT, ORIGINAL_INPUT))
+        square = cv2.cvtColor(square, cv2.COLOR_BGR2RGB)
+        logits = net.predict(square[None].astype(np.float32), verbose=0)[0]  # [512,512,21]
+        labels = logits.argmax(-1).astype(np.uint8)
+        labels = cv2.resize(labels, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        blurred = cv2.GaussianBlur(frame, (81, 81), 0)
+        frame[labels == 0] = blurred[labels == 0]
+        return frame
+
+    return run
+
+
+def mediapipe_recipe(path: Path, thread_count: int) -> Callable:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=thread_count)
+    interpreter.allocate_tensors()
+    taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    height, width = taken["shape"][1:3]
+
+    def run(image: np.ndarray) -> np.ndarray:
+        small = cv2.cvtColor(cv2.resize(image, (width, height)), cv2.COLOR_BGR2RGB)
+        interpreter.set_tensor(taken["index"], small[None].astype(np.float32) / 255)
+        interpreter.invoke()
+        mask = interpreter.get_tensor(given["index"])[0, ..., 0]
+        mask = cv2.resize(mask, image.shape[1::-1])
+        person = np.stack((mask,) * 3, axis=-1) > 0.1
+        return np.where(person, image, cv2.GaussianBlur(image, (55, 55), 0))
+
+    return run
+
+
+# --- Measuring, each function in a process of its own
+
+
+def in_child(function: Callable, *args):
+    """Calls it in a fresh process: what was loaded or allocated before is not in its figures."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
+
+
+def write_clip(path: Path, shape: tuple[int, int], count: int) -> None:
+    """Writes `count` frames of the demo's moving portrait as H.264; `shape` is (width, height)."""
+    import av
+
+    from source import Demo
+
+    demo = Demo(shape, paced=False)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height = shape
+        stream.pix_fmt, stream.options = "yuv420p", {"preset": "veryfast", "crf": "20"}
+        for index in range(count):
+            frame = av.VideoFrame.from_ndarray(demo.picture(index), format="bgr24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def read_clip(path: Path) -> Iterator[np.ndarray]:
+    """Decodes by one thread, so that nothing is decoded in another's time."""
+    import av
+
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="bgr24")
+
+
+def timed(call: Callable, *args):
+    """Returns (its result, ms, ms of CPU in all threads)."""
+    cpu, began = time.process_time(), time.perf_counter()
+    result = call(*args)
+    wall = time.perf_counter() - began
+    time.sleep(SETTLE)  # threads that still spin are this call's, not the next one's
+    return result, 1000 * wall, 1000 * (time.process_time() - cpu)
+
+
+def take_turns(clip: Path, args: argparse.Namespace) -> dict:
+    """Measures all contenders frame by frame; returns {"decode" or contender: figures}."""
+    contenders = {name: open_contender(name, args) for name in chosen(args)}
+    decode = Contender(next)
+    frames = read_clip(clip)
+    for index in range(-WARM_UP, args.frames):
+        image = decode.measure(frames, index >= 0)
+        for contender in contenders.values():
+            if index == -WARM_UP or index % contender.every == 0:
+                contender.measure(image, index >= 0)
+    result = {name: figures(it, decode) for name, it in contenders.items() if name != "network"}
+    return {"decode": figures(decode), **result, "network": figures(contenders["network"])}
+
+
+def run_alone(name: str, clip: Path, args: argparse.Namespace, born: float) -> dict:
+    """Runs one contender from its start; `born` is when its process was asked for."""
+    finished = []
+
+    def noted(call: Callable) -> Callable:
+        def run(*given):
+            result = call(*given)
+            finished.append(time.time() - born)
+            return result
+
+        return run
+
+    if name.startswith("ours"):
+        Line.__call__ = noted(Line.__call__)
+        command = ["--source", str(clip), "--no-window", "--threads", str(args.threads)]
+        with redirect_stdout(io.StringIO()):
+            program.main([*command, "--engine", "keras" if name == "ours_keras" else "litert"])
+    else:
+        run = noted(open_contender(name, args).run)
+        for image in read_clip(clip):
+            run(image)
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return {"first_frame_s": round(finished[0], 2), "peak_mb": round(peak)}
+
+
+# --- Figures
+
+
+def figures(contender: Contender, decode: Contender | None = None) -> dict:
+    """Sums up; where `decode` is given, each frame's time includes that of its decoding."""
+    wall, cpu = np.array(contender.wall), np.array(contender.cpu)
+    if decode:
+        wall = wall + decode.wall[:: contender.every]
+        cpu = cpu + decode.cpu[:: contender.every]
+    fps, cpu_ms = 1000 / float(np.median(wall)), float(np.median(cpu))
+    names = contender.stages[0] if contender.stages else {}
+    stages = {n: spread([took[n] for took in contender.stages]) for n in names}
+    result = spread(wall) | {"frames": len(wall), "fps": round(fps, 1), "cpu_ms": round(cpu_ms, 2)}
+    if contender.line:
+        result |= {"stages": stages, "hidden_frames": contender.line.hidden_frames}
+    return result
+
+
+def spread(milliseconds) -> dict:
+    middle, slow = np.percentile(milliseconds, (50, 95))
+    return {"median_ms": round(float(middle), 2), "p95_ms": round(float(slow), 2)}
+
+
+def ratios(sizes: dict) -> dict:
+    """Compares the contenders at each size, {"WxH": {contender: figures}}.
+
+    `line_over_network` is without decoding. `growth_per_doubling` says how our stages outside the
+    network grow from the size before, when the pixels double.
+    """
+    result, last = {}, None
+    for name, at in sizes.items():
+        row, ours, network = {}, at["ours"], at["network"]["median_ms"]
+        for other in ("original", "mediapipe", "ours_keras"):
+            if other in at:
+                row[f"fps_over_{other}"] = ours["fps"] / at[other]["fps"]
+                row[f"cpu_over_{other}"] = ours["cpu_ms"] / at[other]["cpu_ms"]
+        row["line_over_network"] = (ours["median_ms"] - at["decode"]["median_ms"]) / network
+        row["line_and_decode_over_network"] = ours["median_ms"] / network
+        outside = sum(v["median_ms"] for k, v in ours["stages"].items() if k != "segment")
+        pixels = np.prod(program.size(name))
+        if last and pixels != last[0]:
+            doublings = np.log2(pixels / last[0])
+            row["growth_per_doubling"] = (outside / last[1]) ** (1 / doublings)
+        last = pixels, outside
+        result[name] = {k: round(float(v), 2) for k, v in row.items()}
+    return result
+
+
+def machine() -> dict:
+    versions = {d.name: d.version for d in metadata.distributions() if d.name in LIBRARIES}
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "os": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "versions": {name: versions[name] for name in LIBRARIES if name in versions},
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    for text in info.read_text().splitlines() if info.exists() else ():
+        if text.startswith("model name"):
+            return text.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+# --- The command
+
+
+def table(report: dict) -> str:
+    """The report as aligned text."""
+    here = report["machine"]
+    versions = ", ".join(f"{k} {v}" for k, v in here["versions"].items() if v)
+    lines = [
+        f"{here['cpu']}, {here['cores']} cores, {here['os']}, {here['date']}",
+        f"Python {here['python']}, {versions}",
+        "{frames} frames after {warm_up} to warm up, {threads} threads".format(
+            **report["settings"]
+        ),
+    ]
+    heads = ("median", "95 %", "frames/s", "CPU ms", "peak MB", "first s")
+    keys = ("median_ms", "p95_ms", "fps", "cpu_ms", "peak_mb", "first_frame_s")
+    for name, at in report["sizes"].items():
+        lines += ["", f"{name + ', ms a frame':<22}" + "".join(f"{head:>10}" for head in heads)]
+        for contender, got in at.items():
+            lines.append(f"{contender:<22}" + "".join(f"{got.get(k, '-'):>10}" for k in keys))
+            for stage, took in got.get("stages", {}).items():
+                lines.append(f"  {stage:<20}{took['median_ms']:>10}{took['p95_ms']:>10}")
+            if got.get("hidden_frames"):
+                lines.append(f"  beware: {got['hidden_frames']} frames had no mask to trust")
+    names = list(dict.fromkeys(k for row in report["ratios"].values() for k in row))
+    lines += ["", f"{'ratios':<30}" + "".join(f"{name:>12}" for name in report["ratios"])]
+    for key in names:
+        row = [report["ratios"][name].get(key, "-") for name in report["ratios"]]
+        lines.append(f"{key:<30}" + "".join(f"{value:>12}" for value in row))
+    return "\n".join(lines)
+
+
+def measure_all(args: argparse.Namespace) -> dict:
+    """Runs everything; returns what `--json` writes."""
+    sizes = {}
+    with TemporaryDirectory() as folder:
+        for shape in args.sizes:
+            name = "{}x{}".format(*shape)
+            clip, short = Path(folder, f"{name}.mp4"), Path(folder, f"{name}-short.mp4")
+            in_child(write_clip, clip, shape, WARM_UP + args.frames)
+            in_child(write_clip, short, shape, ALONE_FRAMES)
+            sizes[name] = in_child(take_turns, clip, args)
+            for contender in chosen(args)[:-1]:  # the network alone has no process
+                sizes[name][contender] |= in_child(run_alone, contender, short, args, time.time())
+    settings = {"frames": args.frames, "warm_up": WARM_UP, "threads": args.threads}
+    return {"machine": machine(), "settings": settings, "sizes": sizes, "ratios": ratios(sizes)}
+
+
+def even_sizes(text: str) -> list[tuple[int, int]]:
+    sizes = [program.size(part) for part in text.split(",")]
+    if any(side % 2 for shape in sizes for side in shape):
+        raise argparse.ArgumentTypeError(f"{text!r}: a video's sides are even")
+    return sizes
+
+
+def file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text}: no such file")
+    return Path(text)
+
+
+def frame_count(text: str) -> int:
+    return program.number(text, int, 1, 10000)
+
+
+def parser() -> argparse.ArgumentParser:
+    how = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser("python -m tools.bench", description=__doc__, formatter_class=how)
+    add = p.add_argument
+    add("--sizes", type=even_sizes, default=SIZES, metavar="WxH,...", help=f"default {SIZES}")
+    add("--frames", type=frame_count, default=60, metavar="N", help="to measure (default 60)")
+    add("--peer", type=file, metavar="FILE.tflite", help="MediaPipe's network, for its recipe")
+    add("--original", action="store_true", help="the original recipe too; needs TensorFlow")
+    add("--keras", action="store_true", help="our line with --engine keras too; needs TensorFlow")
+    add("--coral", type=file, metavar="FILE.tflite", help="weights for the original recipe")
+    add("--json", metavar="FILE", help="write the figures there; - prints them, not the table")
+    add("--threads", type=program.threads, default=2, metavar="N", help="a network (default 2)")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        report = measure_all(args)
+    except WeightsError as error:
+        print(f"tools.bench: {error}", file=sys.stderr)
+        return 1
+    text = json.dumps(report, indent=1)
+    print(text if args.json == "-" else table(report))
+    if args.json not in (None, "-"):
+        Path(args.json).write_text(text + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
