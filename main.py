@@ -66,6 +66,13 @@ def parser() -> argparse.ArgumentParser:
         type=rate,
         help="frames a second to ask the camera for (default 30); files are thinned to it",
     )
+    add(
+        "--wait",
+        type=seconds,
+        default=10,
+        metavar="SECONDS",
+        help="how long to wait for a camera that went away (default 10)",
+    )
     add("--mirror", action="store_true", help="flip left and right, as a mirror does")
     add(
         "--strength",
@@ -104,6 +111,10 @@ def rate(text: str) -> float:
     return number(text, float, 1, 240)
 
 
+def seconds(text: str) -> float:
+    return number(text, float, 0, 86400)
+
+
 def threads(text: str) -> int:
     return number(text, int, 1, 64)
 
@@ -119,12 +130,11 @@ def number(text: str, kind, least, most):
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parser().parse_args(argv)
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), interrupt)
     try:
-        return run(args)
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), interrupt)
+        return run(parser().parse_args(argv))
     except KeyboardInterrupt as stop:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
 
@@ -146,7 +156,9 @@ def run(args: argparse.Namespace) -> int:
     cv2.setNumThreads(args.threads)
     try:
         with ExitStack() as stack:
-            source = stack.enter_context(open_source(args.source, args.size, args.fps))
+            source = stack.enter_context(
+                open_source(args.source, args.size, args.fps, wait=args.wait)
+            )
             window, output = open_sinks(args, source, stack)
             if args.source == "demo" and not window:
                 source.live = False  # as fast as it goes
@@ -200,7 +212,17 @@ def progress(source, output):
     from tqdm import tqdm
 
     disable = None if output and not source.live else True  # None: unless stderr is a terminal
-    return tqdm(source, total=source.count, unit=" frames", disable=disable, leave=False)
+    return tqdm(watched(source), total=source.count, unit=" frames", disable=disable, leave=False)
+
+
+def watched(source):
+    """The source's frames; says on stderr what is wrong with it, once each time."""
+    told = None
+    for frame in source:
+        if source.trouble and source.trouble != told:
+            print(f"main.py: {source.trouble}", file=sys.stderr)
+        told = source.trouble
+        yield frame
 
 
 def show(window, frame, source, wait: bool) -> bool:

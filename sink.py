@@ -13,6 +13,8 @@ from time import monotonic
 import cv2
 import numpy as np
 
+from source import SourceError
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 X264 = "libx264", {"preset": "veryfast", "crf": "20", "bf": "0"}  # see VideoFile on "bf"
 VP9 = "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "30", "b": "0"}
@@ -29,8 +31,8 @@ class SinkError(Exception):
 class Sink:
     """Where finished frames go.
 
-    As a context it is closed at a normal end and at Ctrl-C, what came so far being wanted, and
-    discarded at any other exception.
+    As a context it is closed at a normal end, at Ctrl-C and where the source fails, what came so
+    far being wanted, and discarded at any other exception.
     """
 
     warning: str | None = None  # one line on what was left out, known once the sink is open
@@ -56,7 +58,7 @@ class Sink:
         return self
 
     def __exit__(self, kind, *_):
-        if kind is None or issubclass(kind, KeyboardInterrupt):
+        if kind is None or issubclass(kind, (KeyboardInterrupt, SourceError)):
             self.close()
         else:
             self.discard()
