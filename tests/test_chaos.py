@@ -309,15 +309,17 @@ def test_chaos_in_a_real_window(display):  # noqa: F811
         stderr=subprocess.PIPE,
         text=True,
     )
-    ready = lambda: child.poll() is not None or shown_on(display) is not None  # noqa: E731
-    wait_until(ready, "a window")
-    screens = [screen for _ in range(60) if (screen := shown_on(display)) is not None]
-    sharp = [detail(screen, background(screen)) for screen in screens]
-    display.press(TITLE, "q")
-    output, errors = child.communicate(timeout=60)
+    try:
+        wait_until(lambda: child.poll() is not None or shown_on(display) is not None, "a window")
+        screens = [screen for _ in range(30) if (screen := shown_on(display)) is not None]
+        sharp = [detail(screen, background(screen)) for screen in screens]
+        display.press(TITLE, "q")
+        output, errors = child.communicate(timeout=60)
+    finally:
+        child.kill()
     assert child.returncode == 0, errors
-    assert int(output.split()[1]) > 60
-    assert len(sharp) > 30 and max(sharp) < 1000  # unblurred: some 80,000
+    assert int(output.split()[1]) > 20
+    assert len(sharp) > 15 and max(sharp) < 1000  # unblurred: some 80,000
 
 
 def shown_on(display):  # noqa: F811
