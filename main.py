@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         help="camera number (default 0), video or image file, folder of images, stream URL, or "
         "'demo', a moving portrait",
     )
-    add("--output", type=Path, metavar="PATH", help="video, image or folder to write")
+    add("--output", metavar="PATH", help="video, image or folder to write")
     add("--force", action="store_true", help="overwrite what exists")
     add(
         "--view",
@@ -192,7 +192,7 @@ def stream(args: argparse.Namespace, source, segmenter, window, output) -> None:
                 break
     finally:
         meter.stop()
-        report(line, meter, source)
+        report(line, meter, source, output)
 
 
 def progress(source, output):
@@ -218,7 +218,7 @@ def show(window, frame, source, wait: bool) -> bool:
     return key not in STOP_KEYS and not window.closed
 
 
-def report(line, meter, source) -> None:
+def report(line, meter, source, output) -> None:
     """Prints the run's figures, and on stderr what the user should know of."""
     frames = meter._numFrames
     if frames:
@@ -226,8 +226,9 @@ def report(line, meter, source) -> None:
         print(f"{frames} frames, {meter.fps():.1f} frames/s; ms a frame: {stages}")
     if line.hidden_frames:
         print(f"main.py: {line.hidden_frames} frames left wholly blurred", file=sys.stderr)
-    if source.warning:
-        print(f"main.py: {source.warning}", file=sys.stderr)
+    for warning in (source.warning, output and output.warning):
+        if warning:
+            print(f"main.py: {warning}", file=sys.stderr)
 
 
 if __name__ == "__main__":
