@@ -1,17 +1,18 @@
 """One frame in, one finished frame out: segment -> refine -> compose, and fail closed.
 
 This is the one place that decides what may leave: a frame without a mask to trust, whatever the
-reason, leaves wholly blurred.
+reason, leaves wholly blurred, or as the chosen background alone.
 """
 
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import cv2
 import numpy as np
 
+from backdrop import TRANSPARENT, Picture, cut_out
 from blur import blur_backdrop, compose
 from refine import Refiner, shrink_to_work
 
@@ -28,6 +29,7 @@ class Settings:
     strength: float = 0.5  # of the blur, 0..1
     mirror: bool = False
     hide: bool = False  # blur everything
+    background: Picture | str | None = None  # None: the frame's own, blurred; or TRANSPARENT
 
 
 class Line:
@@ -44,8 +46,21 @@ class Line:
         self.hidden_frames = 0
         self.seconds = Counter()  # spent a stage
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [H,W,3] BGR -> a new one in the chosen view, [H,2W,3] for `split`."""
+    def finish(self, frame):
+        """The `source.Frame`, finished: a new one."""
+        return replace(frame, image=self(frame.image, frame.time))
+
+    def __call__(self, image: np.ndarray, time: float = 0.0) -> np.ndarray:
+        """Finishes one picture.
+
+        Args:
+            image: uint8 [H,W,3] BGR.
+            time: seconds since the first frame, for a background that moves.
+
+        Returns:
+            A new uint8 [H,W,3] BGR in the chosen view, [H,2W,3] for `split`; with a fourth
+            channel, alpha, where the background is transparent.
+        """
         if self.settings.mirror:
             image = cv2.flip(image, 1)
         with self.timed("shrink"):
@@ -54,8 +69,12 @@ class Line:
         if self.settings.view == "alpha":
             alpha = cv2.resize(alpha, (image.shape[1], image.shape[0]))
             return cv2.cvtColor(alpha, cv2.COLOR_GRAY2BGR)
-        result = self.composite(image, small, alpha)
-        return np.hstack([image, result]) if self.settings.view == "split" else result
+        result = self.composite(image, small, alpha, time)
+        if self.settings.view != "split":
+            return result
+        if result.shape[2] == 4:
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
+        return np.hstack([result if self.settings.hide else image, result])
 
     def alpha(self, small: np.ndarray) -> np.ndarray:
         """uint8 [h,w,3] -> uint8 [h,w], all 0 where there is no mask to trust."""
@@ -70,14 +89,23 @@ class Line:
         with self.timed("refine"):
             return self.refiner(small, mask)
 
-    def composite(self, image, small, alpha) -> np.ndarray:
+    def composite(self, image, small, alpha, time) -> np.ndarray:
+        background = self.settings.background
+        with self.timed("blur"):
+            if background is None:
+                backdrop = self.blurred(small, alpha)
+            elif background != TRANSPARENT:
+                backdrop = background(image.shape[1::-1], time)
+        with self.timed("compose"):
+            if background == TRANSPARENT:
+                return cut_out(image, alpha)
+            return compose(image, backdrop, alpha)
+
+    def blurred(self, small, alpha) -> np.ndarray:
         strength = self.settings.strength
         if self.hidden_because:
             strength = max(strength, HIDING_STRENGTH)
-        with self.timed("blur"):
-            backdrop = blur_backdrop(small, alpha, strength)
-        with self.timed("compose"):
-            return compose(image, backdrop, alpha)
+        return blur_backdrop(small, alpha, strength)
 
     def trusted_mask(self, small: np.ndarray):
         """Returns (mask, None), or (None, why there is none)."""

@@ -5,14 +5,13 @@ import os
 import signal
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from time import sleep
+
+from keys import KEYS
 
 __version__ = "0.1.0"
 
 TITLE = "background blur"
-STOP_KEYS = ("q", "esc")
 SMALLEST, LARGEST = 16, 7680  # pixels a side
 
 EPILOG = """\
@@ -21,9 +20,13 @@ examples:
   python main.py --source demo                       no camera here
   python main.py --source call.mp4 --output out.mp4  a recording, sound and all
   python main.py --source photos/ --output blurred/  a folder of pictures
+  python main.py --background beach.jpg              another background
 
-in the window: q or Esc quits.
+keys in the window:
+{keys}
+
 exit codes: 0 done, 1 it failed, 2 wrong usage, 130 Ctrl-C."""
+EPILOG = EPILOG.format(keys="\n".join(f"  {key:<7} {what}" for key, what in KEYS.items()))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,6 +77,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="0..1",
         help="of the blur (default 0.5); at 1 its sigma is 8 %% of the frame's height",
     )
+    add(
+        "--background",
+        action="append",
+        metavar="WHAT",
+        help="blur (default), a picture, a video (looped), #rrggbb, or transparent (into PNGs "
+        "only); several times: for the b key to choose from",
+    )
     add("--weights", type=Path, metavar="PATH", help="other weights of the person network")
     add(
         "--engine",
@@ -120,6 +130,9 @@ def number(text: str, kind, least, most):
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    args.background = args.background or ["blur"]
+    if "transparent" in args.background and not keeps_transparency(args.output):
+        parser().error("--background transparent needs an --output that is a .png or a folder")
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), interrupt)
@@ -127,6 +140,10 @@ def main(argv: list[str] | None = None) -> int:
         return run(args)
     except KeyboardInterrupt as stop:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+
+
+def keeps_transparency(output: str | None) -> bool:
+    return bool(output) and (Path(output).suffix.lower() in ("", ".png") or Path(output).is_dir())
 
 
 def interrupt(number: int, _frame) -> None:
@@ -139,6 +156,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
     import cv2
 
+    from backdrop import BackdropError, open_background
     from segment import WeightsError, open_segmenter
     from sink import SinkError
     from source import SourceError, open_source
@@ -146,13 +164,14 @@ def run(args: argparse.Namespace) -> int:
     cv2.setNumThreads(args.threads)
     try:
         with ExitStack() as stack:
+            backgrounds = {text: open_background(text) for text in args.background}
             source = stack.enter_context(open_source(args.source, args.size, args.fps))
             window, output = open_sinks(args, source, stack)
             if args.source == "demo" and not window:
                 source.live = False  # as fast as it goes
             segmenter = open_segmenter(args.engine, args.weights, args.threads)
-            stream(args, source, segmenter, window, output)
-    except (SourceError, SinkError, WeightsError) as error:
+            stream(args, source, segmenter, window, output, backgrounds)
+    except (BackdropError, SourceError, SinkError, WeightsError) as error:
         print(f"main.py: {error}", file=sys.stderr)
         return 1
     return 0
@@ -174,21 +193,25 @@ def open_sinks(args: argparse.Namespace, source, stack: ExitStack):
     return window, output
 
 
-def stream(args: argparse.Namespace, source, segmenter, window, output) -> None:
+def stream(args: argparse.Namespace, source, segmenter, window, output, backgrounds) -> None:
     """Runs the line until the source ends or the user stops it."""
     from imutils.video import FPS
 
     from line import Line, Settings
+    from viewer import Viewer
 
-    line = Line(segmenter, Settings(args.view, args.strength, args.mirror), source.independent)
+    settings = Settings(args.view, args.strength, args.mirror)
+    settings.background = backgrounds[args.background[0]]
+    line = Line(segmenter, settings, source.independent)
+    viewer = Viewer(window, line, source, not output, backgrounds) if window else None
     meter = FPS().start()
     try:
         for frame in progress(source, output):
-            shown = replace(frame, image=line(frame.image))
+            done = line.finish(frame)
             if output:
-                output.write(shown)
+                output.write(done)
             meter.update()
-            if window and not show(window, shown, source, wait=not output):
+            if viewer and not viewer.show(frame, done):
                 break
     finally:
         meter.stop()
@@ -201,21 +224,6 @@ def progress(source, output):
 
     disable = None if output and not source.live else True  # None: unless stderr is a terminal
     return tqdm(source, total=source.count, unit=" frames", disable=disable, leave=False)
-
-
-def show(window, frame, source, wait: bool) -> bool:
-    """Shows a frame when it is due; False once the user wants to stop.
-
-    Frames of a file come at the file's pace, pictures stay until a key is pressed.
-    """
-    if wait and not (source.live or source.independent):
-        sleep(max(0.0, window.seconds_until(frame.time)))
-    window.write(frame)
-    key = window.key()
-    while wait and source.independent and not key and not window.closed:
-        sleep(0.02)
-        key = window.key()
-    return key not in STOP_KEYS and not window.closed
 
 
 def report(line, meter, source, output) -> None:

@@ -376,6 +376,8 @@ class ImageFile(PartFile):
 class ImageFolder(Sink):
     """A folder of pictures, one a frame, under the frame's own relative path if it has one.
 
+    Frames with a fourth channel, alpha, become PNGs.
+
     Each is whole as soon as `write` is done with it, and stays.
     """
 
@@ -394,7 +396,10 @@ class ImageFolder(Sink):
             reserve(path / "picture").unlink()
 
     def write(self, frame) -> None:
-        path = self.path_for(frame.path)
+        name = frame.path
+        if name and frame.image.shape[2] == 4:
+            name = name.with_suffix(".png")
+        path = self.path_for(name)
         if path.exists() and not self.force:
             raise SinkError(f"{path}: exists; add --force to overwrite")
         with sink_errors(path):
