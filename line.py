@@ -1,24 +1,26 @@
 """One frame in, one finished frame out: segment -> refine -> compose, and fail closed.
 
 This is the one place that decides what may leave: a frame without a mask to trust, whatever the
-reason, leaves wholly blurred. A mask is trusted if it
+reason, leaves wholly blurred, or as the chosen background alone. A mask is trusted if it
 
 - is a [h,w] of numbers from 0 to 1, shaped about as the frame is;
 - is not the last frame's over again while the picture has changed;
 - does not cover the frame, unless the second of trusted masks before it led up to that. So one
-  that covers everything from the start, after a cut or after a fault, never is.
+  that covers everything from the start, after a cut or after a fault, never is. Unrelated pictures
+  are spared this: a face may fill a photograph.
 
 Nothing is carried from one frame to the next over a cut, a change of size or a fault.
 """
 
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import cv2
 import numpy as np
 
+from backdrop import TRANSPARENT, Picture, cut_out
 from blur import blur_backdrop, compose
 from refine import Refiner, shrink_to_work
 from segment import nearest_grid
@@ -42,6 +44,7 @@ class Settings:
     strength: float = 0.5  # of the blur, 0..1
     mirror: bool = False
     hide: bool = False  # blur everything
+    background: Picture | str | None = None  # None: the frame's own, blurred; or TRANSPARENT
 
 
 class Line:
@@ -60,8 +63,21 @@ class Line:
         self.hidden_frames = 0
         self.seconds = Counter()  # spent a stage
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [H,W,3] BGR -> a new one in the chosen view, [H,2W,3] for `split`."""
+    def finish(self, frame):
+        """The `source.Frame`, finished: a new one."""
+        return replace(frame, image=self(frame.image, frame.time))
+
+    def __call__(self, image: np.ndarray, time: float = 0.0) -> np.ndarray:
+        """Finishes one picture.
+
+        Args:
+            image: uint8 [H,W,3] BGR.
+            time: seconds since the first frame, for a background that moves.
+
+        Returns:
+            A new uint8 [H,W,3] BGR in the chosen view, [H,2W,3] for `split`; with a fourth
+            channel, alpha, where the background is transparent.
+        """
         if self.settings.mirror:
             image = cv2.flip(image, 1)
         with self.timed("shrink"):
@@ -70,10 +86,12 @@ class Line:
         if self.settings.view == "alpha":
             alpha = cv2.resize(alpha, (image.shape[1], image.shape[0]))
             return cv2.cvtColor(alpha, cv2.COLOR_GRAY2BGR)
-        result = self.composite(image, small, alpha)
-        if self.settings.view == "split":
-            return np.hstack([result if self.hidden_because else image, result])
-        return result
+        result = self.composite(image, small, alpha, time)
+        if self.settings.view != "split":
+            return result
+        if result.shape[2] == 4:
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
+        return np.hstack([result if self.hidden_because else image, result])
 
     def alpha(self, small: np.ndarray) -> np.ndarray:
         """uint8 [h,w,3] -> uint8 [h,w], all 0 where there is no mask to trust."""
@@ -104,14 +122,23 @@ class Line:
         self.refiner.reset()
         self.usual_share = 0.0
 
-    def composite(self, image, small, alpha) -> np.ndarray:
+    def composite(self, image, small, alpha, time) -> np.ndarray:
+        background = self.settings.background
+        with self.timed("blur"):
+            if background is None:
+                backdrop = self.blurred(small, alpha)
+            elif background != TRANSPARENT:
+                backdrop = background(image.shape[1::-1], time)
+        with self.timed("compose"):
+            if background == TRANSPARENT:
+                return cut_out(image, alpha)
+            return compose(image, backdrop, alpha)
+
+    def blurred(self, small, alpha) -> np.ndarray:
         strength = self.settings.strength
         if self.hidden_because:
             strength = max(strength, HIDING_STRENGTH)
-        with self.timed("blur"):
-            backdrop = blur_backdrop(small, alpha, strength)
-        with self.timed("compose"):
-            return compose(image, backdrop, alpha)
+        return blur_backdrop(small, alpha, strength)
 
     def trusted_mask(self, small: np.ndarray):
         """Returns (mask, None), or (None, why there is none)."""
@@ -132,7 +159,7 @@ class Line:
         if self.is_stale(mask):
             return "the network gave an old mask again"
         share = float((mask > PERSON).mean())
-        if share > FULL and self.usual_share < USUAL:
+        if share > FULL and self.usual_share < USUAL and not self.independent:
             return "the mask suddenly covers everything"
         self.usual_share += PACE * (share - self.usual_share)
         return None

@@ -5,14 +5,13 @@ import os
 import signal
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from time import sleep
+
+from keys import KEYS
 
 __version__ = "0.1.0"
 
 TITLE = "background blur"
-STOP_KEYS = ("q", "esc")
 SMALLEST, LARGEST = 16, 7680  # pixels a side
 
 EPILOG = """\
@@ -21,9 +20,13 @@ examples:
   python main.py --source demo                       no camera here
   python main.py --source call.mp4 --output out.mp4  a recording, sound and all
   python main.py --source photos/ --output blurred/  a folder of pictures
+  python main.py --background beach.jpg              another background
 
-in the window: q or Esc quits.
+keys in the window:
+{keys}
+
 exit codes: 0 done, 1 it failed, 2 wrong usage, 130 Ctrl-C."""
+EPILOG = EPILOG.format(keys="\n".join(f"  {key:<7} {what}" for key, what in KEYS.items()))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         help="camera number (default 0), video or image file, folder of images, stream URL, or "
         "'demo', a moving portrait",
     )
-    add("--output", type=Path, metavar="PATH", help="video, image or folder to write")
+    add("--output", metavar="PATH", help="video, image or folder to write")
     add("--force", action="store_true", help="overwrite what exists")
     add(
         "--view",
@@ -80,6 +83,13 @@ def parser() -> argparse.ArgumentParser:
         default=0.5,
         metavar="0..1",
         help="of the blur (default 0.5); at 1 its sigma is 8 %% of the frame's height",
+    )
+    add(
+        "--background",
+        action="append",
+        metavar="WHAT",
+        help="blur (default), a picture, a video (looped), #rrggbb, or transparent (into PNGs "
+        "only); several times: for the b key to choose from",
     )
     add("--weights", type=Path, metavar="PATH", help="other weights of the person network")
     add(
@@ -130,13 +140,21 @@ def number(text: str, kind, least, most):
 
 
 def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    args.background = args.background or ["blur"]
+    if "transparent" in args.background and not keeps_transparency(args.output):
+        parser().error("--background transparent needs an --output that is a .png or a folder")
     try:
         for name in ("SIGTERM", "SIGHUP"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), interrupt)
-        return run(parser().parse_args(argv))
+        return run(args)
     except KeyboardInterrupt as stop:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+
+
+def keeps_transparency(output: str | None) -> bool:
+    return bool(output) and (Path(output).suffix.lower() in ("", ".png") or Path(output).is_dir())
 
 
 def interrupt(number: int, _frame) -> None:
@@ -149,6 +167,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
     import cv2
 
+    from backdrop import BackdropError, open_background
     from segment import WeightsError, open_segmenter
     from sink import SinkError
     from source import SourceError, open_source
@@ -156,15 +175,15 @@ def run(args: argparse.Namespace) -> int:
     cv2.setNumThreads(args.threads)
     try:
         with ExitStack() as stack:
-            source = stack.enter_context(
-                open_source(args.source, args.size, args.fps, wait=args.wait)
-            )
+            backgrounds = {text: open_background(text) for text in args.background}
+            source = open_source(args.source, args.size, args.fps, wait=args.wait)
+            stack.enter_context(source)
             window, output = open_sinks(args, source, stack)
             if args.source == "demo" and not window:
                 source.live = False  # as fast as it goes
             segmenter = open_segmenter(args.engine, args.weights, args.threads)
-            stream(args, source, segmenter, window, output)
-    except (SourceError, SinkError, WeightsError) as error:
+            stream(args, source, segmenter, window, output, backgrounds)
+    except (BackdropError, SourceError, SinkError, WeightsError) as error:
         print("main.py:", *str(error).splitlines(), file=sys.stderr)  # a path may hold newlines
         return 1
     return 0
@@ -186,25 +205,29 @@ def open_sinks(args: argparse.Namespace, source, stack: ExitStack):
     return window, output
 
 
-def stream(args: argparse.Namespace, source, segmenter, window, output) -> None:
+def stream(args: argparse.Namespace, source, segmenter, window, output, backgrounds) -> None:
     """Runs the line until the source ends or the user stops it."""
     from imutils.video import FPS
 
     from line import Line, Settings
+    from viewer import Viewer
 
-    line = Line(segmenter, Settings(args.view, args.strength, args.mirror), source.independent)
+    settings = Settings(args.view, args.strength, args.mirror)
+    settings.background = backgrounds[args.background[0]]
+    line = Line(segmenter, settings, source.independent)
+    viewer = Viewer(window, line, source, not output, backgrounds) if window else None
     meter = FPS().start()
     try:
         for frame in progress(source, output):
-            shown = replace(frame, image=line(frame.image))
+            done = line.finish(frame)
             if output:
-                output.write(shown)
+                output.write(done)
             meter.update()
-            if window and not show(window, shown, source, wait=not output):
+            if viewer and not viewer.show(frame, done):
                 break
     finally:
         meter.stop()
-        report(line, meter, source)
+        report(line, meter, source, output)
 
 
 def progress(source, output):
@@ -226,22 +249,7 @@ def watched(source):
         yield frame
 
 
-def show(window, frame, source, wait: bool) -> bool:
-    """Shows a frame when it is due; False once the user wants to stop.
-
-    Frames of a file come at the file's pace, pictures stay until a key is pressed.
-    """
-    if wait and not (source.live or source.independent):
-        sleep(max(0.0, window.seconds_until(frame.time)))
-    window.write(frame)
-    key = window.key()
-    while wait and source.independent and not key and not window.closed:
-        sleep(0.02)
-        key = window.key()
-    return key not in STOP_KEYS and not window.closed
-
-
-def report(line, meter, source) -> None:
+def report(line, meter, source, output) -> None:
     """Prints the run's figures, and on stderr what the user should know of."""
     frames = meter._numFrames
     if frames:
@@ -249,8 +257,9 @@ def report(line, meter, source) -> None:
         print(f"{frames} frames, {meter.fps():.1f} frames/s; ms a frame: {stages}")
     if line.hidden_frames:
         print(f"main.py: {line.hidden_frames} frames left wholly blurred", file=sys.stderr)
-    if source.warning:
-        print(f"main.py: {source.warning}", file=sys.stderr)
+    for warning in (source.warning, output and output.warning):
+        if warning:
+            print(f"main.py: {warning}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ with open_source("0") as source:
 """
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import os
@@ -57,11 +58,13 @@ class Frame:
         time: seconds since the source's first frame, never falling. A video's own timestamps, so
             that a variable rate survives.
         path: of a picture, within its folder; None where the frame is no file of its own.
+        taken: when it arrived, in seconds of `time.monotonic`; None where that says nothing.
     """
 
     image: np.ndarray
     time: float
     path: Path | None = None
+    taken: float | None = None
 
 
 class Source:
@@ -248,7 +251,7 @@ class Live(Source):
     def _keep(self, frame: Frame) -> None:
         with self._news:
             self.dropped += self._newest is not None
-            self._newest = frame
+            self._newest = dataclasses.replace(frame, taken=time.monotonic())
             self._news.notify()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -727,7 +730,8 @@ class Demo(Source):
                 self.dropped += due - index
                 index = due
                 time.sleep(max(0.0, start + index / self.fps - time.monotonic()))
-            yield Frame(self.picture(index), index / self.fps)
+            taken = time.monotonic() if self.live else None
+            yield Frame(self.picture(index), index / self.fps, taken=taken)
             index += 1
 
     def picture(self, index: int) -> np.ndarray:
