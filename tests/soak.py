@@ -32,7 +32,7 @@ def handles() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_an_hour_is_as_good_as_the_first_minute(tmp_path):
+def test_the_last_minutes_are_as_good_as_the_first(tmp_path):
     """Neither memory nor ms a frame grow, with the real network, into a real file."""
     line = Line(open_segmenter(), Settings())
     source = iter(Demo((640, 360), paced=False))
