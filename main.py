@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         help="camera number (default 0), video or image file, folder of images, stream URL, or "
         "'demo', a moving portrait",
     )
-    add("--output", type=Path, metavar="PATH", help="video, image or folder to write")
+    add("--output", metavar="PATH", help="video, image or folder to write")
     add("--force", action="store_true", help="overwrite what exists")
     add(
         "--view",
@@ -155,8 +155,11 @@ def main(argv: list[str] | None = None) -> int:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
 
 
-def keeps_transparency(output: Path | None) -> bool:
-    return output is not None and (output.suffix.lower() in ("", ".png") or output.is_dir())
+def keeps_transparency(output: str | None) -> bool:
+    if not output:
+        return False
+    path = Path(output)
+    return path.suffix.lower() in ("", ".png") or path.is_dir() or output.endswith(("/", os.sep))
 
 
 def interrupt(number: int, _frame) -> None:
@@ -253,7 +256,7 @@ def stream(source, line, sinks: Sinks, viewer) -> None:
                 sleep(0.005)
     finally:
         meter.stop()
-        report(line, meter, source)
+        report(line, meter, source, sinks.output)
 
 
 def progress(source, output):
@@ -264,7 +267,7 @@ def progress(source, output):
     return tqdm(source, total=source.count, unit=" frames", disable=disable, leave=False)
 
 
-def report(line, meter, source) -> None:
+def report(line, meter, source, output) -> None:
     """Prints the run's figures, and on stderr what the user should know of."""
     frames = meter._numFrames
     if frames:
@@ -272,8 +275,9 @@ def report(line, meter, source) -> None:
         print(f"{frames} frames, {meter.fps():.1f} frames/s; ms a frame: {stages}")
     if line.hidden_frames:
         print(f"main.py: {line.hidden_frames} frames left wholly blurred", file=sys.stderr)
-    if source.warning:
-        print(f"main.py: {source.warning}", file=sys.stderr)
+    for warning in (source.warning, output and output.warning):
+        if warning:
+            print(f"main.py: {warning}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """frames out: a window, a video file, a picture, a folder of pictures, or nothing."""
 
-import ctypes
 import errno
 import os
 import secrets
@@ -13,11 +12,14 @@ from time import monotonic
 import cv2
 import numpy as np
 
+import x11
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 X264 = "libx264", {"preset": "veryfast", "crf": "20", "bf": "0"}  # see VideoFile on "bf"
 VP9 = "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "30", "b": "0"}
 ENCODERS = {".mp4": X264, ".m4v": X264, ".mov": X264, ".mkv": X264, ".webm": VP9}
 
+NUDGES = 0.2, 0.6, 1.5, 4.0  # seconds after its opening at which the window is asked to be drawn
 LARGEST_WINDOW = 1280, 720  # pixels; how big a window opens, the user may enlarge it
 KEYS = {27: "esc", 32: "space"} | {code: chr(code).lower() for code in range(33, 127)}
 
@@ -89,6 +91,7 @@ class Window(Watched):
         check_display()
         self.title = title
         self.open = False
+        self.nudges = []  # times, on the monotonic clock
 
     def write(self, frame) -> None:
         if not self.open:
@@ -107,6 +110,8 @@ class Window(Watched):
             raise SinkError(f"this OpenCV opens no windows; {hint}") from error
         cv2.resizeWindow(self.title, max(1, round(scale * width)), max(1, round(scale * height)))
         self.open = True
+        if sys.platform.startswith("linux"):
+            self.nudges = [monotonic() + seconds for seconds in NUDGES]
 
     def key(self) -> str | None:
         """Draws, and returns the key pressed since: "q", "+", "esc", "space", ... or None.
@@ -116,6 +121,9 @@ class Window(Watched):
         """
         if not self.open:
             return None
+        if self.nudges and monotonic() > self.nudges[0]:
+            self.nudges.pop(0)
+            x11.nudge(self.title)
         code = cv2.pollKey()
         return None if code < 0 else KEYS.get(code & 0xFFFF)  # above them: Shift, Num Lock, ...
 
@@ -142,26 +150,13 @@ def check_display() -> None:
     """Raises SinkError where a window would end the whole process: Qt aborts without a display."""
     if not sys.platform.startswith("linux"):
         return
-    if not x_server_answers():
+    if not x11.server_answers():
         raise SinkError("no display to open a window on; use --output FILE, or --no-window")
     # OpenCV's Qt knows nothing but X, and complains on stderr of a desktop that is Wayland's, and
     # of the folder of fonts that its makers left out; no text of ours needs fonts.
     os.environ["QT_QPA_PLATFORM"] = "xcb"
     if not os.path.isdir(os.environ.get("QT_QPA_FONTDIR", "")):
         os.environ["QT_QPA_FONTDIR"] = os.path.dirname(cv2.__file__)
-
-
-def x_server_answers() -> bool:
-    """Whether the X server that DISPLAY names lets us in. Asks as Qt will, through libxcb."""
-    try:
-        xcb = ctypes.CDLL("libxcb.so.1")
-    except OSError:
-        return False
-    xcb.xcb_connect.restype = ctypes.c_void_p
-    connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
-    failed = xcb.xcb_connection_has_error(connection)
-    xcb.xcb_disconnect(connection)
-    return not failed
 
 
 class PartFile(Sink):
@@ -239,7 +234,7 @@ class VideoFile(PartFile):
             with sink_errors(path):
                 self.container = av.open(str(self.part.absolute()), "w")
                 self.stream = self.container.add_stream(codec, options=options)
-                self.sound, self.warning = open_sound(sound, self.container)
+                self.sound, self.warning = open_sound(sound, self.container, path.suffix)
         except BaseException:
             self.discard()
             raise
@@ -313,10 +308,8 @@ class Sound:
     """The sound of one file, copied into another as it is."""
 
     def __init__(self, source, output):
-        """Takes two PyAV containers; raises ValueError if the sound does not fit into `output`."""
+        """Takes two PyAV containers; `output` can hold the codec of the sound in `source`."""
         video, audio = source.streams.best("video"), source.streams.best("audio")
-        if audio.codec_context.name not in output.supported_codecs:
-            raise ValueError(audio.codec_context.name)
         self.source, self.output = source, output
         self.stream = output.add_stream_from_template(audio)
         began = start_time(video) if video else 0
@@ -354,7 +347,7 @@ def start_time(stream) -> Fraction:
     return (stream.start_time or 0) * stream.time_base
 
 
-def open_sound(path: Path | None, output) -> tuple[Sound | None, str | None]:
+def open_sound(path: Path | None, output, suffix: str) -> tuple[Sound | None, str | None]:
     """Returns (what copies that file's sound into the container, None), or (None, a warning)."""
     import av
 
@@ -365,16 +358,15 @@ def open_sound(path: Path | None, output) -> tuple[Sound | None, str | None]:
         source = av.open(f"file:{path}", container_options=options, metadata_errors="ignore")
     except (OSError, av.FFmpegError):
         return None, f"{path}: its sound cannot be read; the video stays silent"
-    if not source.streams.audio:
-        source.close()
-        return None, None
-    try:
+    audio = source.streams.best("audio")
+    codec = audio and audio.codec_context and audio.codec_context.name
+    if codec in output.supported_codecs:
         return Sound(source, output), None
-    except (ValueError, av.FFmpegError):
-        source.close()
-        codec = source.streams.best("audio").codec_context.name
-        hint = "a .mkv file would hold it"
-        return None, f"{path}: the sound, {codec}, does not fit into {output.format.name}; {hint}"
+    source.close()
+    if audio is None:
+        return None, None
+    hint = "a .mkv file would hold it" if codec else "the video stays silent"
+    return None, f"{path}: its {codec or 'unknown'} sound does not fit into {suffix} files; {hint}"
 
 
 class ImageFile(PartFile):
@@ -460,7 +452,7 @@ def open_output(path: Path | str, source, force: bool = False) -> Sink:
     suffix = path.suffix.lower()
     if same_file(path, getattr(source, "path", None)) or same_file(path, source.sound):
         raise SinkError(f"{path}: is the source itself; give another --output")
-    if path.is_dir() or ends_as_folder or not suffix:
+    if os.path.isdir(path) or ends_as_folder or not suffix:
         return ImageFolder(path, force)
     if suffix not in (*ENCODERS, *IMAGE_SUFFIXES):
         known = " ".join((*ENCODERS, *IMAGE_SUFFIXES))
@@ -468,7 +460,7 @@ def open_output(path: Path | str, source, force: bool = False) -> Sink:
     if suffix in IMAGE_SUFFIXES and source.count != 1:
         hint = "give a folder or a video, such as out.mp4"
         raise SinkError(f"{path}: one picture holds no more than one frame; {hint}")
-    if path.exists() and not force:
+    if os.path.exists(path) and not force:
         raise SinkError(f"{path}: exists; add --force to overwrite")
     if suffix in IMAGE_SUFFIXES:
         return ImageFile(path)
@@ -476,7 +468,9 @@ def open_output(path: Path | str, source, force: bool = False) -> Sink:
 
 
 def same_file(path: Path, other: Path | None) -> bool:
-    return other is not None and path.exists() and other.exists() and path.samefile(other)
+    if other is None or not (os.path.exists(path) and os.path.exists(other)):
+        return False
+    return os.path.samefile(path, other)
 
 
 def reserve(path: Path) -> Path:
@@ -485,6 +479,8 @@ def reserve(path: Path) -> Path:
     if not path.parent.is_dir():
         raise SinkError(f"{path}: there is no folder {path.parent}; create it first")
     with sink_errors(path):
+        with suppress(FileNotFoundError):
+            path.lstat()  # too long a name shows here, not only when the part is renamed
         part.open("xb").close()
     return part
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import segment
@@ -18,6 +18,7 @@ from segment import GRIDS, WEIGHTS, WeightsError, nearest_grid, open_segmenter
 
 PEER = Path(__file__).parents[2] / "shared" / "peers" / "selfie_segmentation.tflite"
 
+quick = settings(max_examples=50, deadline=None)
 sides = st.integers(16, 4000)
 
 
@@ -32,6 +33,7 @@ def squash(size, grid) -> float:
     return max(ratio, 1 / ratio)
 
 
+@quick
 @given(sides, sides)
 def test_no_grid_is_nearer_in_shape(width, height):
     chosen = nearest_grid((width, height))
@@ -39,17 +41,20 @@ def test_no_grid_is_nearer_in_shape(width, height):
     assert all(squash((width, height), chosen) < squash((width, height), g) + 1e-9 for g in GRIDS)
 
 
+@quick
 @given(sides, sides)
 def test_upright_frames_get_the_upright_grid(width, height):
     assert nearest_grid((height, width)) == nearest_grid((width, height))[::-1]
 
 
+@quick
 @given(st.floats(9 / 16, 16 / 9))
 def test_frames_of_cameras_are_hardly_squashed(aspect):
     size = (1000 * aspect, 1000)
     assert squash(size, nearest_grid(size)) < 1.2
 
 
+@quick
 @given(st.sampled_from(GRIDS), st.integers(1, 12))
 def test_a_grid_is_nearest_to_itself_at_any_scale(grid, scale):
     assert nearest_grid((scale * grid[0], scale * grid[1])) == grid
@@ -89,6 +94,7 @@ def test_red_and_blue_are_not_swapped(segmenter, portrait):
         segment.PersonSegmenter(engine)(frame)
 
 
+@quick
 @given(st.floats(allow_nan=False, width=32))
 @example(1e38)
 @example(-1e38)

@@ -15,6 +15,7 @@ from tools.dataset import MIX, UNKNOWN, Batches, Photo, read_photos
 
 SHARED = Path(__file__).parents[2] / "shared"
 CORAL = SHARED / "weights" / "deeplabv3_mnv2_pascal_quant.tflite"
+quick = settings(max_examples=30, deadline=None)
 PREFIXES = ("selfie", "voc", "ccp", "coco", "room", "none")
 
 
@@ -73,7 +74,7 @@ def test_a_batch_depends_on_its_number_alone():
     assert np.abs(images - second.batch(2, (64, 48))[0]).mean() > 1
 
 
-@settings(max_examples=30, deadline=None)
+@quick
 @given(
     st.tuples(st.integers(40, 130), st.integers(40, 130)),
     st.sampled_from([(32, 16), (48, 48), (48, 80)]),
@@ -99,6 +100,7 @@ def test_every_kind_shows_whom_it_should(kind):
         assert all((mask == 255).any() for mask in masks)
 
 
+@quick
 @given(st.integers(0, 2**32 - 1))
 def test_a_cell_with_anything_unknown_weighs_nothing(seed):
     rng = np.random.default_rng(seed)
@@ -119,6 +121,7 @@ def test_outlines_weigh_more_than_planes():
     )
 
 
+@quick
 @given(st.floats(-180, 180), st.floats(0.3, 3), st.integers(0, 99))
 def test_turning_a_mask_makes_nothing_unknown(angle, scale, seed):
     mask = np.random.default_rng(seed).choice([0, 255], (30, 40)).astype(np.uint8)
@@ -158,6 +161,14 @@ def person():
 
 
 @pytest.fixture(scope="module")
+def spare():
+    """A person network to load things into; building one takes seconds."""
+    import model
+
+    return model.build("person")
+
+
+@pytest.fixture(scope="module")
 def folded(person):
     from tools.fold import fold
 
@@ -185,13 +196,11 @@ def test_folding_does_not_change_the_function(person, folded, images):
 
 
 @pytest.mark.slow
-def test_unfolding_restores_the_function(person, folded, images):
-    import model
+def test_unfolding_restores_the_function(person, folded, spare, images):
     from tools.fold import unfold
 
-    restored = model.build("person")
-    unfold(folded, restored)
-    assert_same_function(person, restored, images)
+    unfold(folded, spare)
+    assert_same_function(person, spare, images)
 
 
 @pytest.mark.slow
@@ -284,9 +293,8 @@ def short_training(monkeypatch):
 
 @pytest.mark.slow
 def test_training_resumes_as_if_never_interrupted(
-    person, tmp_path, monkeypatch, capsys, short_training
+    person, spare, tmp_path, monkeypatch, capsys, short_training
 ):
-    import model
     from tools import train
 
     data, start = tmp_path / "data", tmp_path / "start.weights.h5"
@@ -325,8 +333,7 @@ def test_training_resumes_as_if_never_interrupted(
     assert any(np.any(through[f"w{i}"] != through[f"e{i}"]) for i in range(10))  # it learns
     printed = capsys.readouterr().out
     assert "selfie" in printed and "best" in printed
-    kept = model.build("person")
-    kept.load_weights(tmp_path / "through" / "person.weights.h5")
+    spare.load_weights(tmp_path / "through" / "person.weights.h5")
     assert sorted(p.name for p in (tmp_path / "through").iterdir()) == [
         "person.weights.h5",
         "state.npz",
@@ -396,17 +403,15 @@ def test_a_file_that_is_no_network_is_not_converted(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_export_writes_one_network_twice(folded, images, tmp_path, monkeypatch):
+def test_export_writes_one_network_twice(folded, spare, images, tmp_path, monkeypatch):
     from ai_edge_litert.interpreter import Interpreter
 
-    import model
     from segment import check_weights
     from tools import export
     from tools.fold import unfold
 
-    net = model.build("person")
-    unfold(folded, net)
-    net.save_weights(tmp_path / "trained.weights.h5")
+    unfold(folded, spare)
+    spare.save_weights(tmp_path / "trained.weights.h5")
     (tmp_path / "out").mkdir()
     compiled = tmp_path / "out" / "person.tflite"
     compile_network = export.compile_network
@@ -415,9 +420,9 @@ def test_export_writes_one_network_twice(folded, images, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", argv)
     export.main()
 
-    expected = np.asarray(net(images[:1]))
-    net.load_weights(tmp_path / "out" / "person.weights.h5")
-    rounded = np.asarray(net(images[:1]))
+    expected = np.asarray(spare(images[:1]))
+    spare.load_weights(tmp_path / "out" / "person.weights.h5")
+    rounded = np.asarray(spare(images[:1]))
     runner = Interpreter(str(compiled)).get_signature_runner("64x32")
     logits = runner(image=images[:1])["logits"]
     np.testing.assert_allclose(rounded, expected, atol=0.1 * expected.std())
