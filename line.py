@@ -1,7 +1,15 @@
 """One frame in, one finished frame out: segment -> refine -> compose, and fail closed.
 
 This is the one place that decides what may leave: a frame without a mask to trust, whatever the
-reason, leaves wholly blurred, or as the chosen background alone.
+reason, leaves wholly blurred, or as the chosen background alone. A mask is trusted if it
+
+- is a [h,w] of numbers from 0 to 1, shaped about as the frame is;
+- is not the last frame's over again while the picture has changed;
+- does not cover the frame, unless the second of trusted masks before it led up to that. So one
+  that covers everything from the start, after a cut or after a fault, never is. Unrelated pictures
+  are spared this: a face may fill a photograph.
+
+Nothing is carried from one frame to the next over a cut, a change of size or a fault.
 """
 
 from collections import Counter
@@ -15,10 +23,17 @@ import numpy as np
 from backdrop import TRANSPARENT, Picture, cut_out
 from blur import blur_backdrop, compose
 from refine import Refiner, shrink_to_work
+from segment import nearest_grid
 
 VIEWS = ("result", "alpha", "split")
 HIDING_STRENGTH = 0.5  # the least blur of a frame that is hidden wholly
-FULL, USUAL = 0.95, 0.75  # share of person that is no longer believed at once, and what is
+PERSON = 0.1  # a mask above it lets some of the sharp picture through
+FULL, USUAL = 0.95, 0.75  # share of such pixels to be led up to, and what leads up to it
+PACE = 0.06  # weight of a frame in the usual share: an average over about a second
+SMALLEST, SQUASH = 8, 1.5  # pixels a side of a mask; how much its shape may differ from the frame's
+THUMB = (32, 18)  # pixels, (width, height), that changes of the picture are measured at
+CUT = 8  # grey levels that half of the picture changes by, at a cut
+MOVED = 25, 0.1  # grey levels, and the share that changes by them where a mask must change too
 
 
 @dataclass
@@ -41,7 +56,9 @@ class Line:
         self.settings = settings
         self.independent = independent
         self.refiner = Refiner()
-        self.usual_share = None
+        self.usual_share = 0.0  # of what the trusted masks of the last second cover
+        self.thumb = self.size = None  # of the last frame
+        self.mask = self.mask_thumb = None  # the last mask, and the picture it first came with
         self.hidden_because = None  # why the last frame left wholly blurred, or None
         self.hidden_frames = 0
         self.seconds = Counter()  # spent a stage
@@ -74,20 +91,36 @@ class Line:
             return result
         if result.shape[2] == 4:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
-        return np.hstack([result if self.settings.hide else image, result])
+        return np.hstack([result if self.hidden_because else image, result])
 
     def alpha(self, small: np.ndarray) -> np.ndarray:
         """uint8 [h,w,3] -> uint8 [h,w], all 0 where there is no mask to trust."""
-        if self.independent:
-            self.refiner.reset()
-        with self.timed("segment"):
-            mask, self.hidden_because = self.trusted_mask(small)
-        if mask is None:
-            self.hidden_frames += 1
-            self.refiner.reset()
-            return np.zeros(small.shape[:2], np.uint8)
-        with self.timed("refine"):
-            return self.refiner(small, mask)
+        if self.is_new_scene(small):
+            self.forget()
+        try:
+            with self.timed("segment"):
+                mask, self.hidden_because = self.trusted_mask(small)
+            if mask is not None:
+                with self.timed("refine"):
+                    return self.refiner(small, mask)
+        except Exception as error:  # whatever goes wrong in there, nothing may get out
+            self.hidden_because = f"the network failed: {error}"
+        self.hidden_frames += 1
+        self.forget()
+        return np.zeros(small.shape[:2], np.uint8)
+
+    def is_new_scene(self, small: np.ndarray) -> bool:
+        """Whether nothing seen so far says anything about this picture."""
+        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        last, self.thumb = self.thumb, cv2.resize(grey, THUMB, interpolation=cv2.INTER_AREA)
+        size, self.size = self.size, small.shape
+        if self.independent or last is None or size != self.size:
+            return True
+        return np.median(cv2.absdiff(last, self.thumb)) > CUT
+
+    def forget(self) -> None:
+        self.refiner.reset()
+        self.usual_share = 0.0
 
     def composite(self, image, small, alpha, time) -> np.ndarray:
         background = self.settings.background
@@ -111,27 +144,43 @@ class Line:
         """Returns (mask, None), or (None, why there is none)."""
         if self.settings.hide:
             return None, "hidden"
-        try:
-            mask = self.segmenter(small)
-        except Exception as error:  # whatever goes wrong in there, nothing may get out
-            return None, f"the network failed: {error}"
-        return (None, problem) if (problem := self.distrust(mask)) else (mask, None)
+        mask = self.segmenter(small)
+        problem = self.distrust(mask, small)
+        return (None, problem) if problem else (mask, None)
 
-    def distrust(self, mask) -> str | None:
+    def distrust(self, mask, small: np.ndarray) -> str | None:
         """Why this mask is not to be believed, or None."""
-        if not isinstance(mask, np.ndarray) or mask.ndim != 2 or not mask.size:
+        if not isinstance(mask, np.ndarray) or mask.ndim != 2 or mask.dtype.kind != "f":
             return "the network gave no mask"
-        if not np.isfinite(mask).all():
-            return "the network gave numbers that are none"
-        share = float((mask > 0.5).mean())
-        if self.usual_share is None or self.independent:
-            self.usual_share = share
-        sudden = share > FULL and self.usual_share < USUAL
-        self.usual_share += 0.05 * (share - self.usual_share)
-        return "the mask suddenly covers everything" if sudden else None
+        if not fits(mask, small):
+            return "the network gave a mask of another shape"
+        if not (abs(mask - 0.5) <= 0.501).all():  # 0..1, but for rounding; NaN is nowhere
+            return "the network gave numbers that are no shares"
+        if self.is_stale(mask):
+            return "the network gave an old mask again"
+        share = float((mask > PERSON).mean())
+        if share > FULL and self.usual_share < USUAL and not self.independent:
+            return "the mask suddenly covers everything"
+        self.usual_share += PACE * (share - self.usual_share)
+        return None
+
+    def is_stale(self, mask: np.ndarray) -> bool:
+        """Whether the mask is the last one to the bit, though the picture is not."""
+        if self.mask is None or not np.array_equal(mask, self.mask):
+            self.mask, self.mask_thumb = mask.copy(), self.thumb
+        return (cv2.absdiff(self.thumb, self.mask_thumb) > MOVED[0]).mean() > MOVED[1]
 
     @contextmanager
     def timed(self, stage: str):
         began = perf_counter()
         yield
         self.seconds[stage] += perf_counter() - began
+
+
+def fits(mask: np.ndarray, small: np.ndarray) -> bool:
+    """Whether a mask has about the shape that the network sees this picture in."""
+    height, width = mask.shape
+    if min(height, width) < SMALLEST:
+        return False
+    grid = nearest_grid((small.shape[1], small.shape[0]))
+    return abs(np.log(width / height * grid[1] / grid[0])) < np.log(SQUASH)

@@ -79,6 +79,13 @@ def parser() -> argparse.ArgumentParser:
         type=rate,
         help="frames a second to ask the camera for (default 30); files are thinned to it",
     )
+    add(
+        "--wait",
+        type=seconds,
+        default=10,
+        metavar="SECONDS",
+        help="how long to wait for a camera that went away (default 10)",
+    )
     add("--mirror", action="store_true", help="flip left and right, as a mirror does")
     add(
         "--strength",
@@ -124,6 +131,10 @@ def rate(text: str) -> float:
     return number(text, float, 1, 240)
 
 
+def seconds(text: str) -> float:
+    return number(text, float, 0, 86400)
+
+
 def threads(text: str) -> int:
     return number(text, int, 1, 64)
 
@@ -146,10 +157,10 @@ def main(argv: list[str] | None = None) -> int:
             parser().error("--background transparent needs an --output that is a .png or a folder")
         if args.virtual_camera is not None:
             parser().error("--background transparent: no --virtual-camera shows it")
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), interrupt)
     try:
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), interrupt)
         return run(args)
     except KeyboardInterrupt as stop:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
@@ -183,7 +194,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         with ExitStack() as stack:
             backgrounds = {text: open_background(text) for text in args.background}
-            source = stack.enter_context(open_source(args.source, args.size, args.fps))
+            source = open_source(args.source, args.size, args.fps, wait=args.wait)
+            stack.enter_context(source)
             sinks = open_sinks(args, source, stack)
             if args.source == "demo" and not (sinks.window or sinks.camera):
                 source.live = False  # as fast as it goes
@@ -264,7 +276,17 @@ def progress(source, output):
     from tqdm import tqdm
 
     disable = None if output and not source.live else True  # None: unless stderr is a terminal
-    return tqdm(source, total=source.count, unit=" frames", disable=disable, leave=False)
+    return tqdm(watched(source), total=source.count, unit=" frames", disable=disable, leave=False)
+
+
+def watched(source):
+    """The source's frames; says on stderr what is wrong with it, once each time."""
+    told = None
+    for frame in source:
+        if source.trouble and source.trouble != told:
+            print(f"main.py: {source.trouble}", file=sys.stderr)
+        told = source.trouble
+        yield frame
 
 
 def report(line, meter, source, output) -> None:

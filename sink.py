@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 import x11
+from source import SourceError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 X264 = "libx264", {"preset": "veryfast", "crf": "20", "bf": "0"}  # see VideoFile on "bf"
@@ -31,8 +32,8 @@ class SinkError(Exception):
 class Sink:
     """Where finished frames go.
 
-    As a context it is closed at a normal end and at Ctrl-C, what came so far being wanted, and
-    discarded at any other exception.
+    As a context it is closed at a normal end, at Ctrl-C and where the source fails, what came so
+    far being wanted, and discarded at any other exception.
     """
 
     warning: str | None = None  # one line on what was left out, known once the sink is open
@@ -58,7 +59,7 @@ class Sink:
         return self
 
     def __exit__(self, kind, *_):
-        if kind is None or issubclass(kind, KeyboardInterrupt):
+        if kind is None or issubclass(kind, (KeyboardInterrupt, SourceError)):
             self.close()
         else:
             self.discard()

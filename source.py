@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -26,7 +26,11 @@ from quiet import hushed
 CAMERA_SIZE = (1280, 720)
 RATE = 30.0  # frames a second, where nobody knows better
 LIMIT = 10.0  # seconds a source may take to answer
-SILENCE = 3.0  # seconds without a frame after which a camera counts as unplugged
+WAIT = 10.0  # seconds to wait for a camera that stopped sending frames
+LOST = 1.0  # seconds without a frame after which the last one must not stand there as if live
+SETTLE = 5.0  # seconds a camera may take for its first frame after it was opened again
+CARDS = 0.1  # seconds from card to card
+BLACK = 10, 2.0  # grey levels that no pixel of a black frame is above, and seconds of them to tell
 MAX_PIXELS = 2**26  # of a video's frame; a larger one is damaged or a trap
 TEXT_ART = ("ansi", "bintext", "xbin", "idf")  # FFmpeg would draw a text file
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -39,6 +43,10 @@ Size = tuple[int, int]
 
 class SourceError(Exception):
     """A source that cannot be opened or read on; one line fit for the user."""
+
+
+class Silence(SourceError):
+    """No frame came in time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +81,7 @@ class Source:
         path: of the file or folder itself; None where it is none.
         sound: the file whose sound belongs to the frames, should it have any; None where none can.
         warning: one line about what went wrong without an error, final when the iteration is.
+        trouble: one line about what is wrong right now, None while all is well.
     """
 
     size: Size
@@ -84,6 +93,7 @@ class Source:
     path: Path | None = None
     sound: Path | None = None
     warning: str | None = None
+    trouble: str | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields the frames in order; each is the taker's to keep and change.
@@ -104,7 +114,11 @@ class Source:
 
 
 def open_source(
-    text: str, size: Size | None = None, fps: float | None = None, limit: float = LIMIT
+    text: str,
+    size: Size | None = None,
+    fps: float | None = None,
+    limit: float = LIMIT,
+    wait: float = WAIT,
 ) -> Source:
     """Opens what the user named, checked and with the first frame decoded.
 
@@ -114,6 +128,7 @@ def open_source(
             it and cropped at the centre. None for the source's own.
         fps: at most so many frames a second; None for the source's own.
         limit: seconds a camera, a file or a URL may take to answer.
+        wait: seconds to wait for a camera that stopped sending frames.
 
     Raises:
         SourceError: nothing there, or nothing that can be read.
@@ -121,7 +136,7 @@ def open_source(
     if text == "demo":
         return Demo(size or CAMERA_SIZE, fps or RATE)
     if text.isascii() and text.isdigit():
-        return Camera(int(text), size, fps, limit=limit)
+        return Camera(int(text), size, fps, limit=limit, wait=wait)
     if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
         decoder = Decoder(text, size, fps, limit, remote=True)
         return Video(decoder) if decoder.duration else Stream(decoder, limit)
@@ -249,9 +264,7 @@ class Live(Source):
             if self._stop.is_set():
                 return None
             if not self._wait(self._silence):
-                raise SourceError(
-                    f"{self._name} stopped sending frames; check its cable or connection"
-                )
+                raise Silence(f"{self._name} stopped sending frames; check its cable or connection")
             frame, self._newest = self._newest, None
             if frame is None and self._error and not self._stop.is_set():
                 raise self._error
@@ -266,27 +279,105 @@ class Live(Source):
 class Camera(Live):
     """A webcam, by its number.
 
+    One that stops sending frames in mid-run is opened again and again. Until it is back, its last
+    frame comes blurred beyond recognition, so that nothing stands there as if it were live.
+
     Args:
         number: 0 is the first.
         size: (width, height) to ask the driver for; it may give another.
         fps: the rate to ask for, and to thin out to where the camera is faster.
         open: makes the capture of a number, for a camera without hardware.
         limit: seconds until the first frame must have come.
+        wait: seconds without a frame after which the camera is given up.
     """
 
-    def __init__(self, number: int, size=None, fps=None, open=cv2.VideoCapture, limit=LIMIT):
+    def __init__(
+        self, number: int, size=None, fps=None, open=cv2.VideoCapture, limit=LIMIT, wait=WAIT
+    ):
         self.fps = fps or RATE
-        self._number = number
+        self._number, self._wait_for_return = number, wait
+        self._began = self._last = None  # the first frame's moment, the last frame handed out
         frames = self._frames(open, size or CAMERA_SIZE, fps)
-        self._start(frames, limit, min(limit, SILENCE), f"camera {number}")
+        self._start(frames, limit, LOST, f"camera {number}")
         if size and size != self.size:
             given, asked = ("{}x{}".format(*s) for s in (self.size, size))
             self.warning = f"camera {number} gives {given}, not the {asked} asked for"
+
+    def _take(self) -> Frame | None:
+        try:
+            frame = super()._take()
+        except Silence as silence:
+            return self._card(silence)
+        if frame and self._last:
+            frame = replace(frame, time=max(frame.time, self._last.time))
+        self._last, self._silence = frame, LOST
+        return frame
+
+    def _card(self, silence: "Silence") -> Frame:
+        """What stands in for a frame while there is none; raises `silence` after too long."""
+        now = time.monotonic() - self._began
+        if now - self._seen > self._wait_for_return:
+            raise silence
+        self.trouble = f"{self._name} sends no frames; waiting for it to come back"
+        self._last = Frame(unrecognisable(self._last.image), max(now, self._last.time))
+        self._silence = CARDS
+        return replace(self._last, image=self._last.image.copy())
 
     def _frames(self, open, size: Size, fps: float | None) -> Iterator[Frame | None]:
         # The thread that opens the device also releases it: drivers hang, and crash when freed
         # under a reader.
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        due, dark_since = at_most(fps), None
+        with contextlib.closing(self._images(open, size)) as images:
+            for image in images:
+                if image is None:
+                    yield None
+                    continue
+                now = time.monotonic()
+                self._began = now if self._began is None else self._began
+                self._seen = now - self._began
+                dark = image[::8, ::8].max() <= BLACK[0]
+                dark_since = (dark_since or now) if dark else None
+                self.trouble = self._black() if dark and now - dark_since >= BLACK[1] else None
+                yield Frame(image, self._seen) if due(self._seen) else None
+
+    def _black(self) -> str:
+        hint = "uncover its lens, or close the program that uses it"
+        return f"{self._name} gives only black frames; {hint}"
+
+    def _images(self, open, size: Size) -> Iterator[np.ndarray | None]:
+        """What the camera gives, None where it gives nothing; opens it again when it is gone."""
+        pause = 0.0
+        while True:
+            try:
+                capture = self._opened(open, size)
+            except Exception:
+                if self._began is None:
+                    raise
+            else:
+                with contextlib.closing(self._read_out(capture)) as images:
+                    for image in images:
+                        pause = pause if image is None else 0.0
+                        yield image
+            pause = min(2 * pause + 0.1, 2.0)
+            self._stop.wait(pause)
+            yield None
+
+    def _read_out(self, capture) -> Iterator[np.ndarray | None]:
+        """A capture's pictures until no more come; releases it."""
+        until = math.inf if self._began is None else time.monotonic() + SETTLE
+        try:
+            while time.monotonic() < until:
+                image = read_capture(capture)
+                if image is None:
+                    time.sleep(0.01)
+                else:
+                    until = time.monotonic() + LOST
+                yield image
+        finally:
+            capture.release()
+
+    def _opened(self, open, size: Size):
         try:
             capture = open(self._number)
         except (cv2.error, OverflowError) as error:
@@ -295,18 +386,10 @@ class Camera(Live):
             if not capture.isOpened():
                 raise SourceError(camera_trouble(self._number))
             self._set_up(capture, size)
-            start, due = None, at_most(fps)
-            while True:
-                image = read_capture(capture)
-                if image is None:
-                    time.sleep(0.01)
-                    yield None
-                    continue
-                now = time.monotonic()
-                start = now if start is None else start
-                yield Frame(image, now - start) if due(now - start) else None
-        finally:
+        except BaseException:
             capture.release()
+            raise
+        return capture
 
     def _set_up(self, capture, size: Size) -> None:
         if size[1] >= 720:  # most webcams manage 30 such frames a second only compressed
@@ -343,9 +426,16 @@ def read_capture(capture) -> np.ndarray | None:
     """The camera's next picture, uint8 [H,W,3] BGR; None where it gives none."""
     try:
         taken, image = capture.read()
-    except cv2.error:
+        return to_bgr(image) if taken else None
+    except Exception:  # of whatever kind: the driver's own
         return None
-    return to_bgr(image) if taken else None
+
+
+def unrecognisable(image: np.ndarray) -> np.ndarray:
+    """The picture reduced to a dozen soft spots, as large as before."""
+    size = image.shape[1], image.shape[0]
+    spots = cv2.resize(image, (4, 3), interpolation=cv2.INTER_AREA)
+    return cv2.resize(spots, size, interpolation=cv2.INTER_LINEAR)
 
 
 def to_bgr(image: np.ndarray | None) -> np.ndarray | None:

@@ -69,6 +69,8 @@ class Viewer:
 
     def notes(self) -> list[str]:
         notes = [self.note] if self.note and monotonic() - self.noted < READING else []
+        if self.source.trouble:
+            notes.append(self.source.trouble)
         if self.line.settings.hide:
             return [*notes, "everything is hidden: space shows you again"]
         if self.line.hidden_because:

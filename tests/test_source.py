@@ -659,12 +659,138 @@ def test_a_camera_is_thinned_to_the_rate_asked():
     assert times[-1] - times[0] > 0.3
 
 
-def test_an_unplugged_camera_is_told():
-    capture = FakeCapture(numbered(3), after=None)
-    camera = Camera(0, open=capture, limit=1)
+class Unplugged:
+    """Opens one capture after the other, as each attempt to open a camera would; then none."""
+
+    def __init__(self, *captures):
+        self.captures, self.opened = captures, []
+
+    def __call__(self, number):
+        index = len(self.opened)
+        capture = self.captures[index] if index < len(self.captures) else FakeCapture(opens=False)
+        assert all(former.released for former in self.opened)
+        self.opened.append(capture)
+        return capture
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Makes a camera count as lost sooner."""
+    monkeypatch.setattr(source, "LOST", 0.15)
+    monkeypatch.setattr(source, "SETTLE", 0.3)
+
+
+def is_recognisable(image: np.ndarray) -> bool:
+    return cv2.Laplacian(image, cv2.CV_64F).var() > 100
+
+
+def noise(height=48, width=64) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_a_camera_that_never_comes_back_is_given_up(impatient):
+    captures = Unplugged(FakeCapture([noise()] * 3))
+    camera, began, frames = Camera(0, open=captures, wait=1.0), time.monotonic(), []
     with camera, pytest.raises(SourceError, match="camera 0 stopped sending frames"):
-        list(camera)
-    assert capture.released
+        for frame in camera:
+            frames.append(frame)
+            assert time.monotonic() - began < 20
+    assert all(capture.released for capture in captures.opened)
+    assert 2 < len(captures.opened) < 15  # again and again, but not without a pause
+    shown = [is_recognisable(frame.image) for frame in frames]
+    assert shown[0] and shown == sorted(shown, reverse=True) and shown.count(False) >= 3
+    times = [frame.time for frame in frames]
+    assert times == sorted(times) and times[-1] > 0.3
+
+
+@pytest.mark.parametrize("size", [(48, 64), (30, 40)])
+def test_a_camera_plugged_in_again_goes_on(impatient, size):
+    absent, broken = FakeCapture(opens=False), FakeCapture(after=None)
+    captures = Unplugged(
+        FakeCapture([noise()] * 3), absent, broken, FakeCapture(after=noise(*size))
+    )
+    troubles, times = [], []
+    with Camera(0, open=captures, wait=20) as camera:
+        for frame in camera:
+            troubles.append(camera.trouble)
+            times.append(frame.time)
+            if len(captures.opened) == 4 and is_recognisable(frame.image):
+                break
+            assert time.monotonic() - camera._began < 20
+        assert frame.image.shape == (*size, 3)
+        time.sleep(0.1)
+        assert next(iter(camera)).image.shape == (*size, 3)
+        assert camera.trouble is None
+    assert "camera 0 sends no frames; waiting" in "".join(filter(None, troubles))
+    assert times == sorted(times)
+    assert all(capture.released for capture in captures.opened)
+
+
+def test_a_driver_that_hangs_is_covered_up_and_given_up(impatient):
+    gate = threading.Event()
+
+    class Hangs(FakeCapture):
+        def read(self):
+            image = next(self.script, None)
+            if image is None:
+                gate.wait(20)
+            return image is not None, image
+
+    camera, shown = Camera(0, open=Hangs([noise()]), wait=0.6), []
+    with pytest.raises(SourceError, match="stopped sending frames"):
+        for frame in camera:
+            shown.append(is_recognisable(frame.image))
+    assert shown[0] and not any(shown[1:]) and len(shown) > 1
+    gate.set()
+    camera.close()
+
+
+def test_closing_while_a_camera_is_away_takes_no_time(impatient):
+    before, captures = threads(), Unplugged(FakeCapture([noise()]))
+    camera = Camera(0, open=captures, wait=60)
+    while len(captures.opened) < 4:
+        next(iter(camera))
+    asked = time.monotonic()
+    camera.close()
+    assert time.monotonic() - asked < 1.5
+    assert threads() <= before
+
+
+def broken_reads():
+    def raises():
+        raise RuntimeError("the driver is on fire")
+
+    yield from (raises, lambda: None, lambda: np.zeros((0, 0, 3), np.uint8))
+    yield from (lambda: noise().astype(np.float32), lambda: noise()[..., :2], lambda: noise()[0, 0])
+    yield from (lambda: "not an array", lambda: noise()[..., 0], lambda: np.dstack([noise()] * 2))
+
+
+def test_whatever_a_driver_gives_only_pictures_come_out(impatient):
+    class Random(FakeCapture):
+        def read(self):
+            time.sleep(0.001)
+            read = next(self.script)
+            return True, read() if callable(read) else read
+
+    script = itertools.cycle([noise(), *broken_reads(), noise(30, 40)])
+    with Camera(0, open=Random(script)) as camera:
+        for frame in itertools.islice(camera, 100):
+            assert frame.image.dtype == np.uint8
+            assert frame.image.shape in {(48, 64, 3), (30, 40, 3)}
+            assert frame.image.flags.c_contiguous
+
+
+def test_black_frames_are_told_while_they_last(monkeypatch):
+    monkeypatch.setattr(source, "BLACK", (10, 0.2))
+    black = np.full((48, 64, 3), 4, np.uint8)
+    capture = FakeCapture(after=black)
+    with Camera(0, open=capture) as camera:
+        frames = (camera.trouble for _ in camera)
+        assert next(trouble for trouble in frames if trouble) == (
+            "camera 0 gives only black frames; uncover its lens, or close the program that uses it"
+        )
+        capture.after = noise()
+        assert next(not trouble for trouble in frames if not trouble)
 
 
 def camera_complaint(capture, number=0, limit=0.2) -> str:

@@ -1,0 +1,329 @@
+"""Nothing sharp gets out: a source and a network that fail at random, and every frame looked at.
+
+The person is a box as blue as nothing else, so the network of these tests can tell it from the
+picture alone; everything else is the background, fine noise that shows any part left unblurred.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from blur import blur_backdrop, compose
+from display import display, wait_until  # noqa: F401
+from line import HIDING_STRENGTH, Line, Settings
+from segment import nearest_grid
+from sink import VideoFile
+from source import Frame, read_capture
+
+ROOT = Path(__file__).parent.parent
+TITLE = "chaos"
+SIZES = ((128, 72), (96, 96), (72, 128), (120, 90))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small pictures: threads would only wait for one another."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(before)
+
+
+class ChaosCamera:
+    """Plays like cv2.VideoCapture: a box moves before noise; scenes cut, and reads go wrong."""
+
+    def __init__(self, seed: int, sizes=SIZES):
+        self.rng, self.sizes = np.random.default_rng(seed), sizes
+        self.cut()
+
+    def cut(self) -> None:
+        width, height = self.size = self.sizes[self.rng.integers(len(self.sizes))]
+        self.room = self.rng.integers(0, 256, (height, width, 3), np.uint8)
+        self.room[..., 0] //= 2
+        self.box = np.array([width, height]) // (3, 2)
+        self.place = self.rng.uniform(0, 1, 2)
+
+    def read(self):
+        fault = self.rng.choice([None, *FAULTY_READS], p=[0.9] + [0.1 / len(FAULTY_READS)] * 8)
+        if fault:
+            return FAULTY_READS[fault](self)
+        return True, self.picture()
+
+    def picture(self) -> np.ndarray:
+        self.place = np.clip(self.place + self.rng.normal(0, 0.01, 2), 0, 1)
+        image = self.room.copy()
+        left, top = ((np.array(self.size) - self.box) * self.place).astype(int)
+        image[top : top + self.box[1], left : left + self.box[0], 0] = 255
+        return image
+
+
+def fails(camera):
+    raise cv2.error("the driver is on fire")
+
+
+def cuts(camera):
+    camera.cut()
+    return True, camera.picture()
+
+
+FAULTY_READS = {
+    "raises": fails,
+    "none": lambda camera: (False, None),
+    "taken but none": lambda camera: (True, None),
+    "cut": cuts,
+    "black": lambda camera: (True, np.zeros((*camera.size[::-1], 3), np.uint8)),
+    "grey": lambda camera: (True, camera.picture()[..., 0].copy()),
+    "four channels": lambda camera: (True, cv2.cvtColor(camera.picture(), cv2.COLOR_BGR2BGRA)),
+    "numbers": lambda camera: (True, np.full((*camera.size[::-1], 3), np.nan)),
+}
+
+
+def true_mask(picture: np.ndarray) -> np.ndarray:
+    """float32 [h,w], a quarter of a grid, of where the picture holds the box."""
+    width, height = nearest_grid((picture.shape[1], picture.shape[0]))
+    box = (picture[..., 0] > 200).astype(np.float32)
+    return cv2.resize(box, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
+
+
+class ChaosNetwork:
+    """The true mask of each picture, but at random something else, once or for many frames."""
+
+    def __init__(self, seed: int, faults):
+        self.rng = np.random.default_rng(seed)
+        self.faults, self.fault, self.left = faults, None, 0
+        self.last = None
+
+    def __call__(self, picture: np.ndarray):
+        if self.left == 0 and self.rng.random() < 0.1:
+            self.fault = str(self.rng.choice(list(self.faults)))
+            self.left = int(self.rng.choice([1, 2, 5, 60]))
+        mask = true_mask(picture)
+        if self.left:
+            self.left -= 1
+            mask = self.faults[self.fault](mask, self.last)
+        self.last = mask
+        return mask
+
+
+def raises(mask, last):
+    raise RuntimeError("no such tensor")
+
+
+def poked(value):
+    def poke(mask, last):
+        mask[mask.shape[0] // 2, mask.shape[1] // 2] = value
+        return mask
+
+    return poke
+
+
+WRONG_MASKS = {
+    "raises": raises,
+    "none": lambda mask, last: None,
+    "not an array": lambda mask, last: mask.tolist(),
+    "nan": poked(np.nan),
+    "inf": poked(np.inf),
+    "negative": poked(-0.5),
+    "over 1": poked(7.0),
+    "all over 1": lambda mask, last: np.full_like(mask, 255),
+    "whole numbers": lambda mask, last: np.ones(mask.shape, np.int64),
+    "objects": lambda mask, last: np.full(mask.shape, None),
+    "turned": lambda mask, last: np.tile(mask, (1, 3)),
+    "three axes": lambda mask, last: mask[..., None],
+    "tiny": lambda mask, last: np.ones((1, 1), np.float32),
+    "no pixels": lambda mask, last: mask[:0],
+    "all person": lambda mask, last: np.ones_like(mask),
+    "nearly all person": lambda mask, last: np.maximum(mask, 0.97),
+    "half person everywhere": lambda mask, last: np.maximum(mask, 0.45),
+    "empty": lambda mask, last: np.zeros_like(mask),
+    "stale": lambda mask, last: mask if last is None else last,
+}
+
+
+def detail(image: np.ndarray, where: np.ndarray) -> float:
+    """The mean square of the Laplacian of the pixels in a uint8 [H,W] mask."""
+    change = cv2.Laplacian(image, cv2.CV_32F)
+    return float(np.square(change)[where > 0].mean())
+
+
+def background(image: np.ndarray) -> np.ndarray:
+    """uint8 [H,W], 255 where an output can hold nothing of the box, nor of its soft edge."""
+    reach = image.shape[0] // 6 | 1
+    box = cv2.dilate((image[..., 0] > 200).astype(np.uint8), np.ones((2 * reach + 1,) * 2))
+    box[0, :] = box[-1, :] = box[:, 0] = box[:, -1] = 1  # the Laplacian's own border
+    return 255 * (1 - box)
+
+
+def check(image: np.ndarray, out: np.ndarray) -> None:
+    """Fails where the background of an output is sharper than that of a wholly blurred one."""
+    where = background(image)
+    assert out.shape == image.shape
+    assert where.any()
+    none = np.zeros(image.shape[:2], np.uint8)
+    blurred = compose(image, blur_backdrop(image, none, HIDING_STRENGTH), none)
+    limit = 1.5 * detail(blurred, where) + 2  # noise itself: some 100,000
+    assert detail(out, where) <= limit
+
+
+def chaos(seed: int, count: int, faults=WRONG_MASKS, sizes=SIZES):
+    """Yields (picture, output, line) of so many frames that a broken camera and network gave."""
+    camera, line = ChaosCamera(seed, sizes), Line(ChaosNetwork(seed, faults), Settings())
+    while count:
+        image = read_capture(camera)
+        if image is not None:
+            count -= 1
+            yield image, line(image), line
+
+
+def test_the_check_finds_a_leak():
+    image = ChaosCamera(0).picture()
+    with pytest.raises(AssertionError):
+        check(image, image)
+    mask = cv2.dilate(true_mask(image), np.ones((31, 31)))  # too wide
+    with pytest.raises(AssertionError):
+        check(image, Line(lambda small: mask, Settings())(image))
+
+
+def test_thousands_of_frames_of_chaos_into_a_file(tmp_path):
+    path, sent, hidden = tmp_path / "chaos.mkv", [], set()
+    with VideoFile(path, 30, size=(128, 72)) as file:
+        for index, (image, out, line) in enumerate(chaos(seed=1, count=2000)):
+            check(image, out)
+            hidden.add(line.hidden_because)
+            file.write(Frame(out, index / 30))
+            if out.shape == (72, 128, 3):
+                sent.append((index, cv2.resize(out, (16, 9), interpolation=cv2.INTER_AREA)))
+    assert 200 < line.hidden_frames < 1800  # else nothing was tried, or nothing let through
+    assert len([reason for reason in hidden if reason]) >= 6
+    with av.open(path) as video:
+        read = [frame.to_ndarray(format="bgr24") for frame in video.decode(video=0)]
+    assert len(read) == 2000
+    for index, small in sent[::20]:  # the file holds what was checked, and nothing else
+        there = cv2.resize(read[index], (16, 9), interpolation=cv2.INTER_AREA)
+        assert cv2.absdiff(there, small).mean() < 12
+
+
+@pytest.mark.parametrize("fault", WRONG_MASKS)
+def test_each_fault_alone_lets_nothing_out(fault):
+    for image, out, _ in chaos(seed=2, count=40, faults={fault: WRONG_MASKS[fault]}):
+        check(image, out)
+
+
+@pytest.mark.parametrize("fault", sorted(set(WRONG_MASKS) - {"empty", "stale"}))
+def test_a_fault_that_never_ends_is_never_believed(fault):
+    camera = ChaosCamera(3)
+    line = Line(lambda small: WRONG_MASKS[fault](true_mask(small), None), Settings())
+    for _ in range(60):
+        image = camera.picture()
+        check(image, line(image))
+        assert line.hidden_because
+    assert line.hidden_frames == 60
+
+
+def test_a_mask_is_not_carried_over_a_cut():
+    camera = ChaosCamera(4)
+    line = Line(true_mask, Settings())
+    for _ in range(20):
+        image = camera.picture()
+        check(image, line(image))
+        camera.cut()
+
+
+def test_an_old_mask_is_not_believed_in_a_new_scene():
+    camera = ChaosCamera(5)
+    stale = true_mask(camera.picture())
+    line = Line(lambda small: stale, Settings())
+    line(camera.picture())
+    assert line.hidden_because is None
+    camera.size, camera.room = camera.size, camera.room[::-1, ::-1].copy()
+    camera.place = 1 - camera.place
+    for _ in range(30):
+        image = camera.picture()
+        check(image, line(image))
+        assert "old mask" in line.hidden_because
+
+
+def test_a_covering_mask_is_believed_after_the_second_that_led_up_to_it_and_no_longer():
+    camera = ChaosCamera(6)
+    image, masks = camera.picture(), []
+    line = Line(lambda small: masks.pop(0), Settings())
+    grid = true_mask(image).shape
+
+    def covers(share):
+        mask = np.zeros(grid, np.float32)
+        mask[:, : round(share * grid[1])] = 1
+        return mask
+
+    masks = [covers(s) for s in np.linspace(0.4, 1, 90)]
+    while masks:
+        line(image)
+    assert line.hidden_because is None
+    masks = [covers(1), np.full(grid, np.nan, np.float32), covers(1), covers(0.4), covers(1)]
+    believed = []
+    while masks:
+        out = line(image)
+        believed.append(line.hidden_because is None)
+    assert believed == [True, False, False, True, False]
+    check(image, out)
+
+
+def test_hidden_frames_are_hidden_in_every_view():
+    camera = ChaosCamera(7)
+    image = camera.picture()
+    for view in ("result", "split", "alpha"):
+        out = Line(true_mask, Settings(view=view, hide=True, strength=0))(image)
+        for half in np.hsplit(out, out.shape[1] // image.shape[1]):
+            check(image, half)
+
+
+# Shows chaos in a window; prints what went wrong, then "shown N".
+SHOW = """
+import sys
+from sink import Window
+from test_chaos import TITLE, Frame, chaos, check
+
+shown = 0
+with Window(TITLE) as window:
+    for image, out, line in chaos(seed=8, count=10**6, sizes=[(128, 72)]):
+        check(image, out)
+        window.write(Frame(out, 0.0))
+        shown += 1
+        if window.key() == "q":
+            break
+print("shown", shown)
+"""
+
+
+def test_chaos_in_a_real_window(display):  # noqa: F811
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    child = subprocess.Popen(
+        [sys.executable, "-c", SHOW],
+        env={**display.environment, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    ready = lambda: child.poll() is not None or shown_on(display) is not None  # noqa: E731
+    wait_until(ready, "a window")
+    screens = [screen for _ in range(60) if (screen := shown_on(display)) is not None]
+    sharp = [detail(screen, background(screen)) for screen in screens]
+    display.press(TITLE, "q")
+    output, errors = child.communicate(timeout=60)
+    assert child.returncode == 0, errors
+    assert int(output.split()[1]) > 60
+    assert len(sharp) > 30 and max(sharp) < 1000  # unblurred: some 80,000
+
+
+def shown_on(display):  # noqa: F811
+    """uint8 [72,128,3], what the only window on the display shows; None while there is none."""
+    screen = display.screenshot()
+    left, top, width, height = cv2.boundingRect((screen.max(axis=2) > 0).astype(np.uint8))
+    if min(width, height) < 60:
+        return None
+    return np.ascontiguousarray(screen[top : top + height, left : left + width])

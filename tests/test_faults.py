@@ -1,0 +1,185 @@
+"""Faults of the world, met by the whole program. Fault, what the user sees, what is kept:
+
+| Fault                    | Seen                                   | Kept                       |
+|--------------------------|----------------------------------------|----------------------------|
+| camera gone in mid-run   | blurred card, one line; it is waited   | the file, cards included   |
+|   for                    |   for, `--wait` seconds                |                            |
+| camera gives black       | one line                               | the file                   |
+| Ctrl-C, SIGTERM, SIGHUP  | nothing, exit code 128 + the signal    | a playable file, or none   |
+| disk full                | one line, exit code 1                  | nothing half-written       |
+| output folder gone       | one line, exit code 1                  | nothing                    |
+"""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import main
+import source
+from sink import SinkError, VideoFile
+from source import Camera, Frame, open_source
+from test_source import FakeCapture, Unplugged, is_recognisable, noise, threads
+
+ROOT = Path(__file__).parent.parent
+DEMO = ["--source", "demo", "--size", "160x90", "--no-window", "--threads", "1"]
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX systems")
+
+
+def read(path: Path) -> list[np.ndarray]:
+    with open_source(str(path)) as video:
+        images = [frame.image for frame in video]
+        assert video.warning is None
+    return images
+
+
+# Runs the program again and again in one process, a signal coming at a random moment of each run.
+STOPPED_RUNS = """
+import json, os, random, signal, sys, threading
+import ai_edge_litert.interpreter, av, imutils.video, tqdm
+import line, main, segment, sink, source
+
+chance, answers = random.Random(sys.argv[1]), []
+for path in sys.argv[2].split(os.pathsep):
+    number = chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    timer = threading.Timer(chance.expovariate(2), os.kill, [os.getpid(), number])
+    timer.start()
+    code = main.main([*sys.argv[3:], "--output", path])
+    timer.join()
+    handles = len(os.listdir("/dev/fd")) if os.path.isdir("/dev/fd") else 0
+    answers.append([code - 128 - number, threading.active_count(), handles])
+print(json.dumps(answers))
+"""
+
+
+@posix
+def test_signals_at_any_moment_leave_a_playable_file_or_none(tmp_path):
+    paths = [tmp_path / f"{index}.mp4" for index in range(10)]
+    command = [sys.executable, "-c", STOPPED_RUNS, "1", os.pathsep.join(map(str, paths)), *DEMO]
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert child.returncode == 0, child.stderr
+    assert child.stderr == ""
+    codes, alive, handles = zip(*json.loads(child.stdout.splitlines()[-1]), strict=True)
+    assert set(codes) == {0}
+    assert set(alive) == {1}
+    assert handles[-1] <= handles[1]
+    written = list(tmp_path.iterdir())
+    assert set(written) <= set(paths)
+    assert len(written) >= 3
+    assert all(len(read(path)) for path in written)
+
+
+@posix
+def test_signals_while_it_starts_leave_nothing_and_no_traceback(tmp_path):
+    children, chance = [], random.Random(2)
+    for index in range(5):
+        command = [sys.executable, "main.py", *DEMO, "--output", str(tmp_path / f"{index}.mp4")]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        children.append(subprocess.Popen(command, cwd=ROOT, **pipes))
+    for child in children:
+        time.sleep(chance.uniform(0, 0.5))
+        child.terminate()
+    for child in children:
+        errors = child.communicate(timeout=60)[1]
+        assert child.returncode in (143, -15)
+        assert errors == ""
+    assert all(len(read(path)) for path in tmp_path.iterdir())
+
+
+# --- Disks
+
+
+def run_with_little_room(*arguments, room=20_000) -> subprocess.CompletedProcess:
+    """Runs the program where no file can grow beyond so many bytes, as on a disk that is full."""
+    import resource
+
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))  # noqa: E731
+    command = [sys.executable, "main.py", "--no-window", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, preexec_fn=limit
+    )
+
+
+@posix
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm"])
+def test_a_full_disk_is_told_and_nothing_half_written_stays(tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    result = run_with_little_room("--source", "demo", "--size", "160x90", "--output", out)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert f"out{suffix}: cannot be written" in line
+    assert not list(tmp_path.iterdir())
+
+
+@posix
+def test_a_full_disk_keeps_the_pictures_that_went_before(tmp_path):
+    (tmp_path / "in").mkdir()
+    source.cv2.imwrite(str(tmp_path / "in" / "a.png"), np.zeros((32, 32, 3), np.uint8))
+    source.cv2.imwrite(str(tmp_path / "in" / "b.bmp"), noise(200, 200))
+    out = tmp_path / "out"
+    result = run_with_little_room("--source", tmp_path / "in", "--output", out)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "b.bmp: cannot be written" in line
+    assert [path.name for path in out.iterdir()] == ["a.png"]
+
+
+def test_a_folder_that_goes_away_is_told(tmp_path):
+    (tmp_path / "out").mkdir()
+    file = VideoFile(tmp_path / "out" / "a.mp4", 30)
+    file.write(Frame(noise(), 0.0))
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(SinkError, match="a.mp4: cannot be written: No such file"):
+        file.close()
+    assert not list(tmp_path.iterdir())
+
+
+# --- A camera, in the whole program
+
+
+@pytest.fixture
+def run_with(monkeypatch):
+    """Runs the program with a scripted camera."""
+    monkeypatch.setattr(source, "LOST", 0.3)
+
+    def run(captures, *arguments) -> int:
+        def camera(text, size, fps, wait):
+            return Camera(0, size, fps, open=captures, wait=wait)
+
+        monkeypatch.setattr(source, "open_source", camera)
+        return main.main(["--no-window", "--threads", "1", *map(str, arguments)])
+
+    return run
+
+
+def test_the_recording_of_a_camera_that_went_away_is_kept(run_with, tmp_path, capsys):
+    before, out = threads(), tmp_path / "out.mp4"
+    captures = Unplugged(FakeCapture([noise(96, 128)] * 30, pause=0.03))
+    assert run_with(captures, "--output", out, "--wait", "1.5") == 1
+    waiting, lost = capsys.readouterr().err.splitlines()[::2]
+    assert "camera 0 sends no frames" in waiting
+    assert lost.startswith("main.py: camera 0 stopped sending frames")
+    assert threads() <= before
+    assert list(tmp_path.iterdir()) == [out]
+    images = read(out)
+    assert len(images) >= 3
+    assert not is_recognisable(images[-1])
+
+
+def test_what_the_camera_sends_after_its_return_is_recorded(run_with, tmp_path, capsys):
+    out = tmp_path / "out.mp4"
+    sizes = (96, 128), (64, 64)
+    scripts = [FakeCapture([noise(*size)] * 10, pause=0.03) for size in sizes]
+    captures = Unplugged(scripts[0], FakeCapture(opens=False), scripts[1])
+    assert run_with(captures, "--output", out, "--wait", "2") == 1
+    assert len(captures.opened) > 3
+    assert capsys.readouterr().err.count("camera 0 sends no frames") == 2
+    assert all(image.shape == (96, 128, 3) for image in read(out))
