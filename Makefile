@@ -1,7 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test fast format
+.PHONY: run test fast fuzz soak format
+
+MINUTES ?= 20
 
 run: .venv/run  ## start the program: make run ARGS="--source demo"
 	@$(BIN)/python main.py $(ARGS)
@@ -13,6 +15,12 @@ test: .venv/all  ## formatting, lint and every test
 
 fast: .venv/all  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+fuzz: .venv/all  ## 10,000 damaged files, weights and command lines
+	FUZZ_INPUTS=10000 $(BIN)/python -m pytest tests/test_fuzz.py $(ARGS)
+
+soak: .venv/all  ## endurance: make soak MINUTES=20
+	MINUTES=$(MINUTES) $(BIN)/python -m pytest -s tests/soak.py $(ARGS)
 
 format: .venv/all
 	$(BIN)/ruff format .

@@ -209,7 +209,7 @@ def run(args: argparse.Namespace) -> int:
                 viewer = Viewer(sinks.window, line, source, wait, backgrounds, sinks.camera)
             stream(source, line, sinks, viewer)
     except (BackdropError, SourceError, SinkError, WeightsError) as error:
-        print(f"main.py: {error}", file=sys.stderr)
+        print("main.py:", *str(error).splitlines(), file=sys.stderr)  # a path may hold newlines
         return 1
     return 0
 
@@ -275,6 +275,7 @@ def progress(source, output):
     """The source's frames, with a bar at a terminal while a file is written."""
     from tqdm import tqdm
 
+    tqdm.monitor_interval = 0  # no thread of its own
     disable = None if output and not source.live else True  # None: unless stderr is a terminal
     return tqdm(watched(source), total=source.count, unit=" frames", disable=disable, leave=False)
 

@@ -233,7 +233,9 @@ class VideoFile(PartFile):
         self.first_time = self.last_pts = None
         try:
             with sink_errors(path):
-                self.container = av.open(str(self.part.absolute()), "w")
+                # A file of Python's: errors of FFmpeg's own are told only when it is closed.
+                self.file = self.part.open("wb")
+                self.container = av.open(self.file, "w")
                 self.stream = self.container.add_stream(codec, options=options)
                 self.sound, self.warning = open_sound(sound, self.container, path.suffix)
         except BaseException:
@@ -302,7 +304,8 @@ class VideoFile(PartFile):
     def let_go(self) -> None:
         if self.sound:
             self.sound.close()
-        self.container.close()
+        with self.file:
+            self.container.close()
 
 
 class Sound:

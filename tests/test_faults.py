@@ -10,6 +10,7 @@
 | output folder gone       | one line, exit code 1                  | nothing                    |
 """
 
+import contextlib
 import json
 import os
 import random
@@ -19,6 +20,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -97,39 +99,40 @@ def test_signals_while_it_starts_leave_nothing_and_no_traceback(tmp_path):
 # --- Disks
 
 
-def run_with_little_room(*arguments, room=20_000) -> subprocess.CompletedProcess:
-    """Runs the program where no file can grow beyond so many bytes, as on a disk that is full."""
-    import resource
+@contextlib.contextmanager
+def little_room(room=20_000):
+    """No file can grow beyond so many bytes meanwhile, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))  # noqa: E731
-    command = [sys.executable, "main.py", "--no-window", *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120, preexec_fn=limit
-    )
 
-
-@posix
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm"])
-def test_a_full_disk_is_told_and_nothing_half_written_stays(tmp_path, suffix):
-    out = tmp_path / f"out{suffix}"
-    result = run_with_little_room("--source", "demo", "--size", "160x90", "--output", out)
-    assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
-    assert f"out{suffix}: cannot be written" in line
+def test_a_full_disk_is_told_at_once_and_nothing_half_written_stays(tmp_path, suffix):
+    file = VideoFile(tmp_path / f"out{suffix}", 30)
+    rng = np.random.default_rng(0)
+    with little_room(), pytest.raises(SinkError, match="cannot be written: File too large"), file:
+        for index in range(200):
+            file.write(Frame(rng.integers(0, 256, (96, 128, 3), np.uint8), index / 30))
+        pytest.fail("nobody noticed")
     assert not list(tmp_path.iterdir())
 
 
-@posix
-def test_a_full_disk_keeps_the_pictures_that_went_before(tmp_path):
+def test_a_full_disk_is_one_line_and_keeps_the_pictures_that_went_before(tmp_path, capsys):
     (tmp_path / "in").mkdir()
-    source.cv2.imwrite(str(tmp_path / "in" / "a.png"), np.zeros((32, 32, 3), np.uint8))
-    source.cv2.imwrite(str(tmp_path / "in" / "b.bmp"), noise(200, 200))
-    out = tmp_path / "out"
-    result = run_with_little_room("--source", tmp_path / "in", "--output", out)
-    assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
-    assert "b.bmp: cannot be written" in line
-    assert [path.name for path in out.iterdir()] == ["a.png"]
+    cv2.imwrite(str(tmp_path / "in" / "a.png"), np.zeros((32, 32, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "in" / "b.bmp"), noise(200, 200))
+    arguments = ["--source", tmp_path / "in", "--output", tmp_path / "out", "--no-window"]
+    with little_room():
+        code = main.main(list(map(str, arguments)))
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert code == 1
+    assert "b.bmp: cannot be written: File too large" in line
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
 
 
 def test_a_folder_that_goes_away_is_told(tmp_path):
