@@ -82,6 +82,13 @@ def run_batch(commands: list[list[str]], folder: Path) -> list[dict]:
     return answers
 
 
+def open_cheap(*_):
+    """What stands in for segment.open_segmenter: a network that sees nobody and costs nothing."""
+    from segment import PersonSegmenter
+
+    return PersonSegmenter(lambda image: np.full(np.array(image.shape[:2]) // 4, -9.0))
+
+
 def serve() -> None:
     """The child: runs main.main for each command on stdin, with a network that costs nothing."""
     sys.path.insert(0, str(ROOT))
@@ -89,10 +96,8 @@ def serve() -> None:
     import segment
 
     real = segment.open_segmenter
-    nothing = lambda image: np.full((image.shape[0] // 4, image.shape[1] // 4), -9.0)  # noqa: E731
-    cheap = lambda *_: segment.PersonSegmenter(nothing)  # noqa: E731
     for command in json.load(sys.stdin):
-        segment.open_segmenter = real if "--weights" in command else cheap
+        segment.open_segmenter = real if "--weights" in command else open_cheap
         began, errors, output = time.monotonic(), io.StringIO(), io.StringIO()
         with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(output):
             try:
