@@ -109,6 +109,8 @@ def parser() -> argparse.ArgumentParser:
         help="litert: compiled, fast, light (default); keras: the original, through TensorFlow",
     )
     add("--threads", type=threads, default=2, metavar="N", help="processor threads (default 2)")
+    add("--list-cameras", action="store_true", help="print the cameras that are here, and end")
+    add("--check", action="store_true", help="look for what could go wrong, say so, and end")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     return p
 
@@ -191,6 +193,10 @@ def run(args: argparse.Namespace) -> int:
     from viewer import Viewer
 
     cv2.setNumThreads(args.threads)
+    if args.list_cameras or args.check:
+        import check
+
+        return check.list_cameras() if args.list_cameras else check.check(args)
     try:
         with ExitStack() as stack:
             backgrounds = {text: open_background(text) for text in args.background}
