@@ -158,9 +158,9 @@ class Line:
             return "the network gave a mask of another shape"
         if not (abs(mask - 0.5) <= 0.501).all():  # 0..1, but for rounding; NaN is nowhere
             return "the network gave numbers that are no shares"
-        if self.is_stale(mask):
-            return "the network gave an old mask again"
         share = float((mask > PERSON).mean())
+        if self.is_stale(mask) and share:  # that nobody is there, for long, is no fault
+            return "the network gave an old mask again"
         if share > FULL and self.usual_share < USUAL and not self.independent:
             return "the mask suddenly covers everything"
         self.usual_share += PACE * (share - self.usual_share)
@@ -170,6 +170,7 @@ class Line:
         """Whether the mask is the last one to the bit, though the picture is not."""
         if self.mask is None or not np.array_equal(mask, self.mask):
             self.mask, self.mask_thumb = mask.copy(), self.thumb
+            return False
         return (cv2.absdiff(self.thumb, self.mask_thumb) > MOVED[0]).mean() > MOVED[1]
 
     @contextmanager
