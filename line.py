@@ -145,6 +145,8 @@ class Line:
         if self.settings.hide:
             return None, "hidden"
         mask = self.segmenter(small)
+        if self.independent:  # there is time to look twice, the second time mirrored
+            mask = (mask + self.segmenter(cv2.flip(small, 1))[:, ::-1]) / 2
         problem = self.distrust(mask, small)
         return (None, problem) if problem else (mask, None)
 

@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 
 from keys import KEYS
 
@@ -21,6 +23,7 @@ examples:
   python main.py --source call.mp4 --output out.mp4  a recording, sound and all
   python main.py --source photos/ --output blurred/  a folder of pictures
   python main.py --background beach.jpg              another background
+  python main.py --virtual-camera                    into a call
 
 keys in the window:
 {keys}
@@ -51,6 +54,13 @@ def parser() -> argparse.ArgumentParser:
         choices=("result", "alpha", "split"),
         default="result",
         help="the picture (default), the grey alpha, or original and result side by side",
+    )
+    add(
+        "--virtual-camera",
+        nargs="?",
+        const="",
+        metavar="DEVICE",
+        help="send to a virtual camera too, for calls: the first free one, or this one",
     )
     add(
         "--no-window",
@@ -99,6 +109,8 @@ def parser() -> argparse.ArgumentParser:
         help="litert: compiled, fast, light (default); keras: the original, through TensorFlow",
     )
     add("--threads", type=threads, default=2, metavar="N", help="processor threads (default 2)")
+    add("--list-cameras", action="store_true", help="print the cameras that are here, and end")
+    add("--check", action="store_true", help="look for what could go wrong, say so, and end")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     return p
 
@@ -142,8 +154,11 @@ def number(text: str, kind, least, most):
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     args.background = args.background or ["blur"]
-    if "transparent" in args.background and not keeps_transparency(args.output):
-        parser().error("--background transparent needs an --output that is a .png or a folder")
+    if "transparent" in args.background:
+        if not keeps_transparency(args.output):
+            parser().error("--background transparent needs an --output that is a .png or a folder")
+        if args.virtual_camera is not None:
+            parser().error("--background transparent: no --virtual-camera shows it")
     try:
         for name in ("SIGTERM", "SIGHUP"):
             if hasattr(signal, name):
@@ -154,7 +169,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def keeps_transparency(output: str | None) -> bool:
-    return bool(output) and (Path(output).suffix.lower() in ("", ".png") or Path(output).is_dir())
+    if not output:
+        return False
+    path = Path(output)
+    return path.suffix.lower() in ("", ".png") or path.is_dir() or output.endswith(("/", os.sep))
 
 
 def interrupt(number: int, _frame) -> None:
@@ -168,66 +186,95 @@ def run(args: argparse.Namespace) -> int:
     import cv2
 
     from backdrop import BackdropError, open_background
+    from line import Line, Settings
     from segment import WeightsError, open_segmenter
     from sink import SinkError
     from source import SourceError, open_source
+    from viewer import Viewer
 
     cv2.setNumThreads(args.threads)
+    if args.list_cameras or args.check:
+        import check
+
+        return check.list_cameras() if args.list_cameras else check.check(args)
     try:
         with ExitStack() as stack:
             backgrounds = {text: open_background(text) for text in args.background}
             source = open_source(args.source, args.size, args.fps, wait=args.wait)
             stack.enter_context(source)
-            window, output = open_sinks(args, source, stack)
-            if args.source == "demo" and not window:
+            sinks = open_sinks(args, source, stack)
+            if args.source == "demo" and not (sinks.window or sinks.camera):
                 source.live = False  # as fast as it goes
+            background = backgrounds[args.background[0]]
+            settings = Settings(args.view, args.strength, args.mirror, background=background)
             segmenter = open_segmenter(args.engine, args.weights, args.threads)
-            stream(args, source, segmenter, window, output, backgrounds)
+            line = Line(segmenter, settings, source.independent)
+            viewer = None
+            if sinks.window:
+                wait = not sinks.output
+                viewer = Viewer(sinks.window, line, source, wait, backgrounds, sinks.camera)
+            stream(source, line, sinks, viewer)
     except (BackdropError, SourceError, SinkError, WeightsError) as error:
         print("main.py:", *str(error).splitlines(), file=sys.stderr)  # a path may hold newlines
         return 1
     return 0
 
 
-def open_sinks(args: argparse.Namespace, source, stack: ExitStack):
-    """Returns (window or None, output or None), both closed by `stack`."""
-    from sink import SinkError, Window, open_output
+@dataclass
+class Sinks:
+    """Where the finished frames go: a sink each, or None."""
 
-    output = window = None
+    output: object = None
+    camera: object = None
+    window: object = None
+
+
+def open_sinks(args: argparse.Namespace, source, stack: ExitStack) -> Sinks:
+    """Opens them; `stack` closes them."""
+    from sink import SinkError, Window, open_output
+    from virtual import VirtualCamera
+
+    sinks = Sinks()
     if args.output:
-        output = stack.enter_context(open_output(args.output, source, args.force))
+        sinks.output = stack.enter_context(open_output(args.output, source, args.force))
+    if args.virtual_camera is not None:
+        camera = VirtualCamera(
+            args.virtual_camera,
+            args.size or source.size,
+            args.fps or source.fps,
+            paced=not (source.live or source.independent),
+        )
+        sinks.camera = stack.enter_context(camera)
+        print("sending {}x{} to {}".format(*camera.size, camera.device), flush=True)
     if args.window:
         try:
-            window = stack.enter_context(Window(TITLE))
+            sinks.window = stack.enter_context(Window(TITLE))
         except SinkError:
-            if not output:
+            if not (sinks.output or sinks.camera):
                 raise
-    return window, output
+    return sinks
 
 
-def stream(args: argparse.Namespace, source, segmenter, window, output, backgrounds) -> None:
+def stream(source, line, sinks: Sinks, viewer) -> None:
     """Runs the line until the source ends or the user stops it."""
     from imutils.video import FPS
 
-    from line import Line, Settings
-    from viewer import Viewer
-
-    settings = Settings(args.view, args.strength, args.mirror)
-    settings.background = backgrounds[args.background[0]]
-    line = Line(segmenter, settings, source.independent)
-    viewer = Viewer(window, line, source, not output, backgrounds) if window else None
     meter = FPS().start()
     try:
-        for frame in progress(source, output):
+        for frame in progress(source, sinks.output):
             done = line.finish(frame)
-            if output:
-                output.write(done)
+            for sink in (sinks.output, sinks.camera):
+                if sink:
+                    sink.write(done)
             meter.update()
             if viewer and not viewer.show(frame, done):
                 break
+            while sinks.camera and source.independent and not (viewer or sinks.output):
+                sinks.camera.repeat()  # a picture stays until Ctrl-C
+                sleep(0.005)
     finally:
         meter.stop()
-        report(line, meter, source, output)
+        report(line, meter, source, sinks.output)
 
 
 def progress(source, output):

@@ -69,7 +69,22 @@ class Null(Sink):
     """Swallows frames."""
 
 
-class Window(Sink):
+class Watched(Sink):
+    """A sink that people watch: each frame is due at its time."""
+
+    began = None
+
+    def seconds_until(self, time: float) -> float:
+        """Seconds until a frame of that time is due, the first one asked for being due at once.
+
+        Below 0: late.
+        """
+        if self.began is None:
+            self.began = monotonic() - time
+        return self.began + time - monotonic()
+
+
+class Window(Watched):
     """A window on the screen. It opens with the first frame; `key` keeps it alive and drawn."""
 
     def __init__(self, title: str):
@@ -78,7 +93,6 @@ class Window(Sink):
         self.title = title
         self.open = False
         self.nudges = []  # times, on the monotonic clock
-        self.began = None
 
     def write(self, frame) -> None:
         if not self.open:
@@ -123,15 +137,6 @@ class Window(Sink):
             return cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) < 1
         except cv2.error:  # what Qt says of a window that is gone
             return True
-
-    def seconds_until(self, time: float) -> float:
-        """Seconds until a frame of that time is due, the first one asked for being due at once.
-
-        Below 0: late.
-        """
-        if self.began is None:
-            self.began = monotonic() - time
-        return self.began + time - monotonic()
 
     def close(self) -> None:
         if self.open and not self.closed:

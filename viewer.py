@@ -21,7 +21,7 @@ READING = 2.0  # seconds that a note stays
 class Viewer:
     """Shows finished frames and obeys keys, which change the line's settings."""
 
-    def __init__(self, window, line, source, wait: bool, backgrounds=None):
+    def __init__(self, window, line, source, wait: bool, backgrounds=None, camera=None):
         """Opens nothing, draws nothing yet.
 
         Args:
@@ -30,8 +30,9 @@ class Viewer:
             source: the `source.Source` they come from.
             wait: frames of a file come at its own pace, and pictures stay until a key.
             backgrounds: by their names; the first is the line's.
+            camera: a `virtual.VirtualCamera` that shows what stays too.
         """
-        self.window, self.line, self.source = window, line, source
+        self.window, self.line, self.source, self.camera = window, line, source, camera
         self.backgrounds = deque((backgrounds or {}).items())
         self.stays = wait and source.independent
         self.paced = wait and not (source.live or source.independent)
@@ -54,6 +55,8 @@ class Viewer:
             if known:
                 done = self.line.finish(frame)
                 self.draw(frame, done)
+            if self.camera:
+                self.camera.write(done) if known else self.camera.repeat()
             sleep(0.02)
 
     def draw(self, frame, done) -> None:
@@ -66,6 +69,8 @@ class Viewer:
 
     def notes(self) -> list[str]:
         notes = [self.note] if self.note and monotonic() - self.noted < READING else []
+        if self.source.trouble:
+            notes.append(self.source.trouble)
         if self.line.settings.hide:
             return [*notes, "everything is hidden: space shows you again"]
         if self.line.hidden_because:

@@ -1,6 +1,7 @@
 """The program as its users start it: `python main.py ...` in a process of its own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,6 +69,13 @@ def test_help_lists_every_flag_and_imports_nothing_heavy():
         assert all(flag in result.stdout for flag in action.option_strings)
     for heavy in ("cv2", "numpy", "av", "tensorflow", "keras", "ai_edge_litert", "imutils"):
         assert f"'{heavy}'" not in result.stdout
+
+
+def test_the_readme_lists_every_flag_and_no_other():
+    rows = re.findall(r"^\| (`--.+?) \| ", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    listed = re.findall("--[a-z-]+", " ".join(rows))
+    flags = {flag for action in parser()._actions for flag in action.option_strings}
+    assert sorted(listed) == sorted(flag for flag in flags if flag.startswith("--"))
 
 
 def test_version():

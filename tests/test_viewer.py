@@ -54,7 +54,7 @@ def view(picture, *keys, independent=False, segmenter=left_half, settings=None):
     """Shows the picture until the keys are used up: (what the window showed, line, viewer)."""
     window = FakeWindow(*keys)
     line = Line(segmenter, settings or Settings(), independent)
-    source = SimpleNamespace(live=not independent, independent=independent, dropped=0)
+    source = SimpleNamespace(live=not independent, independent=independent, dropped=0, trouble=None)
     viewer = Viewer(window, line, source, wait=True)
     frame = Frame(picture, 0.0, taken=None)
     while viewer.show(frame, line.finish(frame)):
@@ -121,12 +121,22 @@ def test_b_goes_round_the_backgrounds(picture):
     backgrounds = {"blur": None, "#0000ff": lambda size, time: np.uint8([[(255, 0, 0)]])}
     for given, blues in ((backgrounds, [0, 1, 0]), ({"blur": None}, [0, 0, 0]), (None, [0, 0, 0])):
         window, line = FakeWindow("b", None, "b", None, None), Line(left_half, Settings())
-        source = SimpleNamespace(live=True, independent=False, dropped=0)
+        source = SimpleNamespace(live=True, independent=False, dropped=0, trouble=None)
         viewer = Viewer(window, line, source, True, given)
         while viewer.show(Frame(picture, 0.0), line.finish(Frame(picture, 0.0))):
             pass
         blue = [(image[20, 300] == (255, 0, 0)).all() for image in window.shown]
         assert [blue[0], blue[1], blue[3]] == blues
+
+
+def test_what_ails_the_camera_is_said_in_the_window(picture):
+    shown, line = [], Line(left_half, Settings())
+    for trouble in (None, "camera 0 gives only black frames"):
+        window = FakeWindow()
+        source = SimpleNamespace(live=True, independent=False, dropped=0, trouble=trouble)
+        Viewer(window, line, source, wait=True).show(Frame(picture, 0.0), Frame(picture, 0.0))
+        shown += window.shown
+    assert np.array_equal(shown[0], picture) and not np.array_equal(shown[1], picture)
 
 
 def test_help_and_figures_are_drawn_on_a_copy_and_go_away(picture):
@@ -197,7 +207,7 @@ def test_where_nothing_can_be_saved_it_says_so_and_goes_on(picture, tmp_path, mo
 def test_a_picture_stays_until_a_key_without_meaning_and_obeys_the_others(picture):
     window = FakeWindow(None, None, "m", None, "n")
     line = Line(left_half, Settings(), independent=True)
-    source = SimpleNamespace(live=False, independent=True, dropped=0)
+    source = SimpleNamespace(live=False, independent=True, dropped=0, trouble=None)
     frame = Frame(picture, 0.0)
     assert Viewer(window, line, source, wait=True).show(frame, line.finish(frame))
     assert len(window.shown) == 2 and not window.keys
@@ -205,7 +215,7 @@ def test_a_picture_stays_until_a_key_without_meaning_and_obeys_the_others(pictur
 
 
 def test_files_come_at_their_pace_unless_they_are_written(picture):
-    source = SimpleNamespace(live=False, independent=False, dropped=0)
+    source = SimpleNamespace(live=False, independent=False, dropped=0, trouble=None)
     for wait in (True, False):
         window, line = FakeWindow(), Line(left_half, Settings())
         frame = Frame(picture, 4.2)

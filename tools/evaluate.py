@@ -2,7 +2,8 @@
 
 What is scored is what reaches the picture: the finished alpha at the picture's full size. Rows:
 
-ours            the line that main.py runs, its alpha enlarged to the picture
+ours            the line that main.py runs on video, its alpha enlarged to the picture
+ours, pictures  the same on unrelated pictures, which the network sees mirrored too
 ours unrefined  the network's mask alone, enlarged bilinearly
 FILE            a MediaPipe-style network, its mask enlarged bilinearly as its documentation does
 
@@ -63,9 +64,9 @@ class EvaluateError(Exception):
     """What is asked for cannot be measured; one line fit for the user."""
 
 
-def ours(segmenter) -> Method:
+def ours(segmenter, independent=False) -> Method:
     def begin() -> AlphaOf:
-        line = Line(segmenter, Settings(view="alpha"))
+        line = Line(segmenter, Settings(view="alpha"), independent)
 
         def alpha_of(image):
             alpha = line(image)[..., 0]
@@ -325,7 +326,11 @@ def main(argv=None) -> int:
     args = parse(argv)
     try:
         segmenter = open_segmenter(args.engine, args.weights)
-        methods = {"ours": ours(segmenter), "ours unrefined": unrefined(segmenter)}
+        methods = {
+            "ours": ours(segmenter),
+            "ours, pictures": ours(segmenter, independent=True),
+            "ours unrefined": unrefined(segmenter),
+        }
         methods |= {path.stem: peer(path) for path in args.model}
         report = measure(args, methods)
         text = json.dumps(without_nan(report), indent=1) + "\n"
