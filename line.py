@@ -126,7 +126,7 @@ class Line:
         background = self.settings.background
         with self.timed("blur"):
             if background is None:
-                backdrop = self.blurred(small, alpha)
+                backdrop = self.blurred(image, small, alpha)
             elif background != TRANSPARENT:
                 backdrop = background(image.shape[1::-1], time)
         with self.timed("compose"):
@@ -134,11 +134,11 @@ class Line:
                 return cut_out(image, alpha)
             return compose(image, backdrop, alpha)
 
-    def blurred(self, small, alpha) -> np.ndarray:
+    def blurred(self, image, small, alpha) -> np.ndarray:
         strength = self.settings.strength
         if self.hidden_because:
             strength = max(strength, HIDING_STRENGTH)
-        return blur_backdrop(small, alpha, strength)
+        return blur_backdrop(small, alpha, strength) if strength else image
 
     def trusted_mask(self, small: np.ndarray):
         """Returns (mask, None), or (None, why there is none)."""

@@ -46,6 +46,12 @@ def test_views(picture):
     assert np.array_equal(split[:, 320:], Line(left_half, Settings())(picture))
 
 
+def test_strength_0_leaves_the_picture_as_it_is():
+    large = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
+    out = Line(left_half, Settings(strength=0))(large)
+    assert np.abs(out.astype(int) - large).max() <= 1
+
+
 def test_mirror_flips_the_picture_before_anything_else(picture):
     mirrored = Line(left_half, Settings(mirror=True))(picture)
     assert np.array_equal(mirrored, Line(left_half, Settings())(picture[:, ::-1].copy()))
