@@ -166,6 +166,11 @@ def main(argv: list[str] | None = None) -> int:
         return run(args)
     except KeyboardInterrupt as stop:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+    except OSError as error:  # most likely stdout: full, or read by nobody any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for Python's own flush at its end
+        hint = "see where the output is piped to, and whether the disk is full"
+        print(f"main.py: {error.strerror or error}; {hint}", file=sys.stderr)
+        return 1
 
 
 def keeps_transparency(output: str | None) -> bool:
@@ -231,11 +236,13 @@ class Sinks:
 
 def open_sinks(args: argparse.Namespace, source, stack: ExitStack) -> Sinks:
     """Opens them; `stack` closes them."""
-    from sink import SinkError, Window, open_output
+    from sink import SinkError, Window, open_output, same_file
     from virtual import VirtualCamera
 
     sinks = Sinks()
     if args.output:
+        if any(same_file(Path(args.output), Path(text)) for text in args.background):
+            raise SinkError(f"{args.output}: is the background itself; give another --output")
         sinks.output = stack.enter_context(open_output(args.output, source, args.force))
     if args.virtual_camera is not None:
         camera = VirtualCamera(

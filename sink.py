@@ -390,13 +390,18 @@ class ImageFolder(Sink):
     Each is whole as soon as `write` is done with it, and stays.
     """
 
-    def __init__(self, path: Path, force: bool = False):
-        """Creates the folder; `force` allows to overwrite pictures that lie there.
+    def __init__(self, path: Path, force: bool = False, source: Path | None = None):
+        """Creates the folder.
+
+        Args:
+            path: of the folder.
+            force: overwrite pictures that lie there, but nothing of the source.
+            source: the file or folder that the frames come from.
 
         Raises:
             SinkError: there is no such folder to be had, or it cannot be written to.
         """
-        self.path, self.force = path, force
+        self.path, self.force, self.source = path, force, source
         self.made = not path.is_dir()
         self.paths = set()  # of the pictures written
         with sink_errors(path):
@@ -411,6 +416,8 @@ class ImageFolder(Sink):
         path = self.path_for(name)
         if path.exists() and not self.force:
             raise SinkError(f"{path}: exists; add --force to overwrite")
+        if path.exists() and self.source and is_within(path, self.source):
+            raise SinkError(f"{path}: is of the source itself; give another --output")
         with sink_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with ImageFile(path) as file:
@@ -457,7 +464,7 @@ def open_output(path: Path | str, source, force: bool = False) -> Sink:
     if same_file(path, getattr(source, "path", None)) or same_file(path, source.sound):
         raise SinkError(f"{path}: is the source itself; give another --output")
     if os.path.isdir(path) or ends_as_folder or not suffix:
-        return ImageFolder(path, force)
+        return ImageFolder(path, force, getattr(source, "path", None))
     if suffix not in (*ENCODERS, *IMAGE_SUFFIXES):
         known = " ".join((*ENCODERS, *IMAGE_SUFFIXES))
         raise SinkError(f"{path}: cannot write {suffix} files; give a folder or one of {known}")
@@ -475,6 +482,12 @@ def same_file(path: Path, other: Path | None) -> bool:
     if other is None or not (os.path.exists(path) and os.path.exists(other)):
         return False
     return os.path.samefile(path, other)
+
+
+def is_within(path: Path, source: Path) -> bool:
+    """Whether a file is `source`, or lies in that folder."""
+    path, source = path.resolve(), source.resolve()
+    return path == source or source in path.parents
 
 
 def reserve(path: Path) -> Path:

@@ -149,6 +149,37 @@ def test_output_exists_is_kept(clip, tmp_path):
     assert out.read_bytes() == b"dear"
 
 
+def test_the_source_is_never_overwritten(tmp_path, portrait):
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), portrait)
+    before = photo.read_bytes()
+    for out in (tmp_path, photo):
+        result = run("--source", photo, "--output", out, "--force", "--no-window")
+        assert_one_line(result, "photo.png", "source itself")
+        assert photo.read_bytes() == before
+
+
+def test_the_background_is_never_overwritten(clip, tmp_path, portrait):
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), portrait)
+    command = ["--source", ROOT / "assets" / "portrait.jpg", "--background", photo, "--force"]
+    assert_one_line(run(*command, "--output", photo), "background itself")
+
+
+def test_figures_nobody_reads_are_one_line():
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    photo = ROOT / "assets" / "portrait.jpg"
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, MAIN, "--source", str(photo), "--no-window"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert_one_line(process, "disk")
+
+
 def test_output_in_no_folder(clip, tmp_path):
     assert_one_line(run("--source", clip, "--output", tmp_path / "no" / "out.mp4"), "out.mp4")
 
