@@ -160,7 +160,8 @@ def main(argv: list[str] | None = None) -> int:
         if args.virtual_camera is not None:
             parser().error("--background transparent: no --virtual-camera shows it")
     try:
-        for name in ("SIGTERM", "SIGHUP"):
+        asked_to_stop.clear()
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), interrupt)
         return run(args)
@@ -180,8 +181,16 @@ def keeps_transparency(output: str | None) -> bool:
     return path.suffix.lower() in ("", ".png") or path.is_dir() or output.endswith(("/", os.sep))
 
 
+asked_to_stop = []  # the signals that came
+
+
 def interrupt(number: int, _frame) -> None:
-    """Ends the run as Ctrl-C does: files are finished, the camera released."""
+    """Ends the run as Ctrl-C does: files are finished, the camera released.
+
+    An exception raised while a library calls back into Python may get lost in there; so the signal
+    is also noted, and looked for after every frame.
+    """
+    asked_to_stop.append(number)
     raise KeyboardInterrupt(number)
 
 
@@ -274,6 +283,8 @@ def stream(source, line, sinks: Sinks, viewer) -> None:
                 if sink:
                     sink.write(done)
             meter.update()
+            if asked_to_stop:
+                raise KeyboardInterrupt(asked_to_stop[0])
             if viewer and not viewer.show(frame, done):
                 break
             while sinks.camera and source.independent and not (viewer or sinks.output):
