@@ -8,7 +8,8 @@ of a composite is an alpha. A figure that a picture has no say in is NaN.
 import cv2
 import numpy as np
 
-UNKNOWN = 128
+from tools.dataset import UNKNOWN
+
 TOLERANCE = 0.004  # of the picture's diagonal: how far off an outline may be
 FAR = 1e9  # pixels; the distance to what is not there
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
