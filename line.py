@@ -51,7 +51,10 @@ class Line:
     """Blurs the background of one source's frames, in order."""
 
     def __init__(self, segmenter, settings: Settings, independent: bool = False):
-        """`independent` frames are unrelated pictures: nothing is carried from one to the next."""
+        """Takes what makes a mask of a frame, as `segment.PersonSegmenter` does.
+
+        `independent` frames are unrelated pictures: nothing is carried from one to the next.
+        """
         self.segmenter = segmenter
         self.settings = settings
         self.independent = independent
@@ -145,8 +148,6 @@ class Line:
         if self.settings.hide:
             return None, "hidden"
         mask = self.segmenter(small)
-        if self.independent:  # there is time to look twice, the second time mirrored
-            mask = (mask + self.segmenter(cv2.flip(small, 1))[:, ::-1]) / 2
         problem = self.distrust(mask, small)
         return (None, problem) if problem else (mask, None)
 

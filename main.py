@@ -222,7 +222,8 @@ def run(args: argparse.Namespace) -> int:
             background = backgrounds[args.background[0]]
             settings = Settings(args.view, args.strength, args.mirror, background=background)
             segmenter = open_segmenter(args.engine, args.weights, args.threads)
-            line = Line(segmenter, settings, source.independent)
+            look = segmenter.thorough if source.independent else segmenter
+            line = Line(look, settings, source.independent)
             viewer = None
             if sinks.window:
                 wait = not sinks.output

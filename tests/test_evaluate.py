@@ -193,6 +193,16 @@ def see_red(image) -> np.ndarray:
     return np.clip((red - 20) / 40, 0, 1)
 
 
+class Looks:
+    """A segmenter whose looks are all the same function."""
+
+    def __init__(self, look):
+        self.thorough = look
+
+    def __call__(self, image):
+        return self.thorough(image)
+
+
 def write(folder: Path, name: str, truth=None, seed=0) -> None:
     rng = np.random.default_rng(seed)
     grey = cv2.GaussianBlur(rng.normal(120, 60, (90, 120)), (0, 0), 2)
@@ -225,7 +235,7 @@ def small_scenes(monkeypatch):
 @pytest.fixture
 def run(monkeypatch, small_scenes, data, tmp_path):
     """Runs the command with a segmenter that sees red; returns (exit code, report)."""
-    monkeypatch.setattr(evaluate, "open_segmenter", lambda engine, weights: see_red)
+    monkeypatch.setattr(evaluate, "open_segmenter", lambda engine, weights: Looks(see_red))
 
     def run(*args):
         out = tmp_path / "report.json"
@@ -256,7 +266,7 @@ def test_photographs_are_scored_by_prefix_and_all_together(run, capsys):
 
 def test_a_segmenter_that_marks_everything_is_told_off(run, monkeypatch):
     everything = lambda image: np.ones(image.shape[:2], np.float32)  # noqa: E731
-    monkeypatch.setattr(evaluate, "open_segmenter", lambda engine, weights: everything)
+    monkeypatch.setattr(evaluate, "open_segmenter", lambda engine, weights: Looks(everything))
     stills = run("--sections", "stills")[1]["stills"]
     assert stills["room"]["ours unrefined"]["marked"] == 1
     assert stills["room"]["ours unrefined"]["over_1_percent"] == 1
@@ -279,7 +289,7 @@ def test_composites_and_clips_of_a_right_segmenter_score_well(run):
 def test_limit_and_darkness(run, data, monkeypatch):
     seen = []
     segmenter = lambda image: (seen.append(image.mean()), see_red(image))[1]  # noqa: E731
-    monkeypatch.setattr(evaluate, "open_segmenter", lambda engine, weights: segmenter)
+    monkeypatch.setattr(evaluate, "open_segmenter", lambda engine, weights: Looks(segmenter))
     code, report = run("--sections", "dark", "--limit", "1")
     assert code == 0 and list(report) == ["dark"]
     assert {group: by["ours"]["pictures"] for group, by in report["dark"].items()} == {

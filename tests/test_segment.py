@@ -1,6 +1,7 @@
 """frame -> mask, with the repository's own weights and with wrong ones."""
 
 import hashlib
+import itertools
 import json
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import segment
-from segment import GRIDS, WEIGHTS, WeightsError, nearest_grid, open_segmenter
+from segment import GRIDS, SCALES, WEIGHTS, WeightsError, nearest_grid, open_segmenter
 
 PEER = Path(__file__).parents[2] / "shared" / "peers" / "selfie_segmentation.tflite"
 
@@ -73,8 +74,20 @@ def test_a_frame_of_any_size_gets_a_mask(segmenter, size):
     assert mask.min() >= 0 and mask.max() <= 1  # and no NaN: these would be false
 
 
-def test_the_person_of_a_portrait_is_found(segmenter, portrait):
-    mask = cv2.resize(segmenter(portrait), (512, 512))
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_person_of_a_portrait_is_found_at_every_scale(segmenter, portrait, scale):
+    check_portrait(segmenter(portrait, scale))
+
+
+def test_the_person_of_a_portrait_is_found_by_four_looks(segmenter, portrait):
+    mask = segmenter.thorough(portrait)
+    check_portrait(mask)
+    mirrored = segmenter.thorough(cv2.flip(portrait, 1))[:, ::-1]
+    assert np.abs(mask - mirrored).max() < 1e-3
+
+
+def check_portrait(mask):
+    mask = cv2.resize(mask, (512, 512))
     assert mask[80:200, 180:260].mean() > 0.95  # face
     assert mask[290:390, 150:270].mean() > 0.95  # chest
     assert mask[:60, :100].mean() < 0.05  # flag
@@ -219,13 +232,14 @@ def run_python(code: str, *args):
 @pytest.mark.slow
 def test_both_engines_give_the_same_mask_on_every_grid(segmenter, portrait):
     original = open_segmenter("keras")
-    for width, height in GRIDS:
-        scale = 512 / max(width, height)
-        frame = portrait[: round(height * scale), : round(width * scale)]
-        compiled = segmenter(frame)
-        assert compiled.shape == (height // 4, width // 4)
+    for (width, height), scale in itertools.product(GRIDS, SCALES):
+        zoom = 512 / max(width, height)
+        frame = portrait[: round(height * zoom), : round(width * zoom)]
+        compiled = segmenter(frame, scale)
+        grid = nearest_grid((width, height), scale)
+        assert compiled.shape == (grid[1] // 4, grid[0] // 4)
         assert compiled.max() > 0.95 and compiled.min() < 0.05
-        assert np.abs(compiled - original(frame)).max() <= 0.01
+        assert np.abs(compiled - original(frame, scale)).max() <= 0.01
 
 
 @pytest.mark.slow

@@ -307,7 +307,7 @@ def test_training_resumes_as_if_never_interrupted(
 
     def run(work):
         command = ["train", "--data", data, "--start", start, "--work", work]
-        command += ["--images", 4, "--batch", 2, "--every", 1, "--small", 0]
+        command += ["--images", 4, "--batch", 2, "--every", 1]
         monkeypatch.setattr(sys, "argv", list(map(str, command)))
         train.main()
         with np.load(work / "state.npz") as state:
@@ -346,7 +346,7 @@ def test_a_batch_that_cannot_be_made_ends_training():
 
     only_rooms = Batches([draw_photo("room_0", (60, 40))], 8)
     with pytest.raises(KeyError):
-        list(ahead(only_rooms, 0, 2, small_share=0))
+        list(ahead(only_rooms, 0, 2))
 
 
 # conversion and export

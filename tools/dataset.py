@@ -14,7 +14,7 @@ UNKNOWN = 128
 
 # What a batch is made of. Upper bodies are whole street figures cropped as a webcam would;
 # "pasted" are people cut out and put into rooms, the nearest to what the tool will see.
-MIX = {"selfie": 0.27, "voc": 0.16, "ccp": 0.19, "coco": 0.02, "pasted": 0.26, "nobody": 0.10}
+MIX = {"selfie": 0.26, "voc": 0.21, "ccp": 0.17, "coco": 0.02, "pasted": 0.24, "nobody": 0.10}
 
 
 @dataclass
@@ -81,7 +81,28 @@ class Batches:
             image, mask = crop(rng, pool[rng.integers(len(pool))], size)
         if rng.random() < 0.5:
             image, mask = image[:, ::-1], mask[:, ::-1]
-        return camera(rng, np.ascontiguousarray(image), mask), np.ascontiguousarray(mask)
+        image, mask = np.ascontiguousarray(image), np.ascontiguousarray(mask)
+        if kind in ("selfie", "ccp", "pasted") and rng.random() < 0.12:
+            headset(rng, image, mask)
+        if rng.random() < 0.12:
+            self.hold_up(rng, image, mask)
+        return camera(rng, image, mask), mask
+
+    def hold_up(self, rng, image, mask) -> None:
+        """Covers a part with a thing. Whether it belongs to the person is not known."""
+        other = self.empty[rng.integers(len(self.empty))].image
+        thing = cv2.resize(other, mask.shape[::-1])
+        middle = rng.uniform(0, 1, 2) * mask.shape[::-1]
+        axes = rng.uniform(0.04, 0.2, 2) * mask.shape[0]
+        box = (tuple(map(float, middle)), tuple(map(float, 2 * axes)), rng.uniform(0, 180))
+        shape = np.zeros_like(mask)
+        if rng.random() < 0.5:
+            cv2.ellipse(shape, box, 255, -1)
+        else:
+            cv2.fillConvexPoly(shape, np.int32(cv2.boxPoints(box)), 255)
+        image[shape > 0] = thing[shape > 0]
+        if mask.any():
+            mask[cv2.dilate(shape, np.ones((5, 5))) > 0] = UNKNOWN
 
     def pasted(self, rng, size):
         """One to three people cut out and put before a room, the nearest last."""
@@ -187,6 +208,33 @@ def paste(rng, image, mask, person: Photo, nearness: float):
     return image, blended.astype(np.uint8)
 
 
+def headset(rng, image, mask) -> None:
+    """Draws headphones onto the topmost head: a band over it, a cup at each side; all person."""
+    ys, xs = np.nonzero(mask == 255)
+    if len(ys) == 0 or ys.min() < 0.04 * mask.shape[0]:
+        return
+    top = ys.min()
+    widths = [np.ptp(xs[ys == y]) + 1 if (ys == y).any() else 0 for y in range(top, ys.max())]
+    head = int(np.median(widths[: len(widths) // 3] or [0]))  # its width, about
+    if not 12 < head < 0.6 * mask.shape[1]:
+        return
+    row = min(top + int(head * rng.uniform(0.5, 0.75)), mask.shape[0] - 1)  # of the ears
+    there = np.nonzero(mask[row] == 255)[0]
+    if len(there) < 8 or np.ptp(there) > 1.5 * head:  # nobody there, or more than one
+        return
+    left, right = int(there[0]), int(there[-1])
+    colour = [
+        int(v) for v in np.clip(rng.choice([20, 40, 200, 235]) + rng.normal(0, 15, 3), 0, 255)
+    ]
+    thick = max(2, int(head * rng.uniform(0.05, 0.12)))
+    middle, half = ((left + right) // 2, row), ((right - left) // 2, row - top + thick // 2)
+    cup = max(2, int(head * rng.uniform(0.08, 0.14))), max(3, int(head * rng.uniform(0.15, 0.24)))
+    for canvas, value in ((image, colour), (mask, 255)):
+        cv2.ellipse(canvas, middle, half, 0, 180, 360, value, thick)
+        cv2.ellipse(canvas, (left, row), cup, 0, 0, 360, value, -1)
+        cv2.ellipse(canvas, (right, row), cup, 0, 0, 360, value, -1)
+
+
 def match_light(rng, layer, image, alpha) -> np.ndarray:
     """Moves the person's mean colour some random way towards the room's."""
     weight = alpha / max(float(alpha.sum()), 1)
@@ -198,7 +246,7 @@ def match_light(rng, layer, image, alpha) -> np.ndarray:
 def camera(rng, image, mask) -> np.ndarray:
     """What a webcam and its room do to a picture: light, colour, noise, blur, compression."""
     x = image.astype(np.float32) / 255
-    if rng.random() < 0.06 and mask.any():  # a window behind the person
+    if rng.random() < 0.1 and mask.any():  # a window behind the person
         person = cv2.GaussianBlur((mask > 0).astype(np.float32), (0, 0), 2)[..., None]
         x = x * (person * rng.uniform(0.3, 0.8) + (1 - person) * rng.uniform(1.0, 1.8))
     if rng.random() < 0.8:

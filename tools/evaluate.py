@@ -328,7 +328,7 @@ def main(argv=None) -> int:
         segmenter = open_segmenter(args.engine, args.weights)
         methods = {
             "ours": ours(segmenter),
-            "ours, pictures": ours(segmenter, independent=True),
+            "ours, pictures": ours(segmenter.thorough, independent=True),
             "ours unrefined": unrefined(segmenter),
         }
         methods |= {path.stem: peer(path) for path in args.model}

@@ -19,7 +19,9 @@ import keras
 import tensorflow as tf
 
 import model
-from segment import GRIDS
+from segment import GRIDS, SCALES, scaled
+
+SIZES = [scaled(grid, scale) for grid in GRIDS for scale in SCALES]
 
 
 def round_to_half(net: keras.Model) -> None:
@@ -32,7 +34,7 @@ def round_to_half(net: keras.Model) -> None:
             weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
 
 
-def compile_network(net: keras.Model, sizes=GRIDS) -> bytes:
+def compile_network(net: keras.Model, sizes=SIZES) -> bytes:
     """The network as a LiteRT file with a signature `WxH` for each (width, height) of `sizes`.
 
     Each maps `image`, float32 [1,h,w,3] RGB 0..255, to `logits`, float32 [1,h/4,w/4,1].

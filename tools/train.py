@@ -14,8 +14,8 @@ What makes it work, each found by trying:
 - the new decoder has no statistics to freeze. It starts from gains and biases that make its
   features zero-mean, unit-variance on one batch (Salimans & Kingma 2016, arXiv:1602.07868);
 - the backbone learns ten times slower than the decoder;
-- the first half of the steps runs on small pictures, twice as fast; an average of the weights
-  over the last steps (EMA) is what is validated and kept.
+- every third round of steps runs on larger input, which pictures are looked at with too;
+- an average of the weights over the last steps (EMA) is what is validated and kept.
 """
 
 import argparse
@@ -31,14 +31,14 @@ import numpy as np
 from keras import layers, ops
 
 import model
-from segment import GRIDS, nearest_grid
+from segment import GRIDS, nearest_grid, scaled
 from tools.convert_weights import load_coral
 from tools.dataset import UNKNOWN, Batches, Photo, read_photos
 from tools.fold import Gained, fold, unfold
 
 DECODER_RATE = 10  # the decoder's learning rate over the backbone's
 AHEAD = 6  # batches made before they are needed
-SMALL = 0.7  # side of the small pictures over the full-size ones'
+LARGER = 1.5  # side of the larger input over the usual one
 
 
 def calm_decoder(folded: keras.Model, images) -> None:
@@ -91,19 +91,17 @@ def schedule(step: int, steps: int, peak: float) -> float:
     return peak * rise * 0.5 * (1 + np.cos(np.pi * step / steps))
 
 
-def grid_of_step(step: int, steps: int, small_share: float) -> tuple[int, int]:
-    """The input size of a step: the shapes of cameras in turn, small ones first."""
-    width, height = GRIDS[step % len(GRIDS)]
-    if step < steps * small_share:
-        width, height = (int(round(side * SMALL / 16)) * 16 for side in (width, height))
-    return width, height
+def grid_of_step(step: int) -> tuple[int, int]:
+    """The input size of a step: the shapes of cameras in turn, larger in every third round."""
+    large = step // len(GRIDS) % 3 == 2
+    return scaled(GRIDS[step % len(GRIDS)], LARGER if large else 1)
 
 
-def ahead(batches: Batches, first: int, steps: int, small_share: float):
+def ahead(batches: Batches, first: int, steps: int):
     """Yields (step, images, targets), made in a thread a few steps ahead."""
 
     def make(step):
-        return step, *batches.batch(step, grid_of_step(step, steps, small_share))
+        return step, *batches.batch(step, grid_of_step(step))
 
     with ThreadPoolExecutor(1) as maker:
         coming = deque()
@@ -213,7 +211,7 @@ def train(args) -> None:
         first, best = load_state(state, folded, optimizer, average)
     steps = args.images // args.batch
     began, losses = time.monotonic(), []
-    for step, images, targets in ahead(batches, first, steps, args.small):
+    for step, images, targets in ahead(batches, first, steps):
         optimizer.learning_rate = schedule(step, steps, args.rate)
         losses.append(learner.learn(images, targets))
         average.update(step)
@@ -250,7 +248,6 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=62_400, help="how many to train on")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=3e-4, help="peak rate of the backbone")
-    parser.add_argument("--small", type=float, default=0.5, help="share of steps on small input")
     parser.add_argument("--every", type=int, default=400, help="steps between validations")
     args = parser.parse_args()
     if not (args.coral or args.start):
