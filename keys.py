@@ -7,6 +7,7 @@ KEYS = {
     "b": "next background, where several are given",
     "v": "next view: result, alpha, split",
     "m": "mirror",
+    "p": "people who stay: front, main, all",
     "h": "this help",
     "f": "figures: frames/s, ms a stage, age of the frame, frames dropped and hidden",
     "s": "save a picture in the current folder",

@@ -44,6 +44,7 @@ class Settings:
     strength: float = 0.5  # of the blur, 0..1
     mirror: bool = False
     hide: bool = False  # blur everything
+    people: str = "front"  # one of people.PEOPLE, who stays
     background: Picture | str | None = None  # None: the frame's own, blurred; or TRANSPARENT
 
 
@@ -105,7 +106,7 @@ class Line:
                 mask, self.hidden_because = self.trusted_mask(small)
             if mask is not None:
                 with self.timed("refine"):
-                    return self.refiner(small, mask)
+                    return self.refiner(small, mask, self.settings.people)
         except Exception as error:  # whatever goes wrong in there, nothing may get out
             self.hidden_because = f"the network failed: {error}"
         self.hidden_frames += 1

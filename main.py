@@ -86,6 +86,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long to wait for a camera that went away (default 10)",
     )
+    add(
+        "--people",
+        choices=("front", "main", "all"),
+        default="front",
+        help="who stays sharp: all but those who pass small behind (default), the largest and "
+        "most central person alone, or everybody",
+    )
     add("--mirror", action="store_true", help="flip left and right, as a mirror does")
     add(
         "--strength",
@@ -220,7 +227,13 @@ def run(args: argparse.Namespace) -> int:
             if args.source == "demo" and not (sinks.window or sinks.camera):
                 source.live = False  # as fast as it goes
             background = backgrounds[args.background[0]]
-            settings = Settings(args.view, args.strength, args.mirror, background=background)
+            settings = Settings(
+                args.view,
+                args.strength,
+                args.mirror,
+                people=args.people,
+                background=background,
+            )
             segmenter = open_segmenter(args.engine, args.weights, args.threads)
             look = segmenter.thorough if source.independent else segmenter
             line = Line(look, settings, source.independent)

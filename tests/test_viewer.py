@@ -15,6 +15,7 @@ from keys import ALIASES, KEYS
 from line import Line, Settings
 from main import TITLE, parser
 from overlay import Figures, draw
+from people import PEOPLE
 from sink import KEYS as NAMES
 from source import Frame
 from viewer import Viewer
@@ -92,6 +93,11 @@ def test_strength_goes_up_and_down_and_stays_within_its_range(picture):
 def test_views_go_round(picture):
     seen = [view(picture, *["v"] * n)[1].settings.view for n in range(4)]
     assert seen == ["result", "alpha", "split", "result"]
+
+
+def test_people_go_round(picture):
+    seen = [view(picture, *["p"] * n)[1].settings.people for n in range(4)]
+    assert seen == [*PEOPLE, "front"]
 
 
 def test_mirror_shows_in_the_next_frame(picture):
