@@ -58,11 +58,30 @@ def compose(frame, backdrop, alpha, out=None) -> np.ndarray:
     size = frame.shape[1], frame.shape[0]
     out = cv2.resize(backdrop, size, dst=out, interpolation=cv2.INTER_LINEAR)
     alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
-    left, top, width, height = cv2.boundingRect(alpha)
-    for row in range(top, top + height, ROWS):
-        box = np.s_[row : min(row + ROWS, top + height), left : left + width]
-        share = cv2.merge([alpha[box]] * 3)
-        person = cv2.multiply(frame[box], share, scale=1 / 255)
-        behind = cv2.multiply(out[box], cv2.bitwise_not(share), scale=1 / 255)
-        cv2.add(person, behind, dst=out[box])
+    for row in range(0, size[1], ROWS):
+        rows = slice(row, row + ROWS)
+        left, middle, end, right = runs(alpha[rows])
+        np.copyto(out[rows, middle:end], frame[rows, middle:end])
+        for columns in (slice(left, middle), slice(end, right)):
+            if columns.start < columns.stop:
+                blend(frame[rows, columns], alpha[rows, columns], out[rows, columns])
     return out
+
+
+def runs(alpha: np.ndarray) -> tuple[int, int, int, int]:
+    """Columns (left, middle, end, right) of a strip: person only in [left, right), all of it 255 in
+    [middle, end), which may be empty."""
+    left, _, width, _ = cv2.boundingRect(alpha)
+    right = left + width
+    solid = np.flatnonzero(alpha[:, left:right].min(0) == 255) + left
+    if len(solid) == 0 or solid[-1] - solid[0] >= len(solid):  # none, or in several pieces
+        return left, right, right, right
+    return left, int(solid[0]), int(solid[-1]) + 1, right
+
+
+def blend(frame, alpha, out) -> None:
+    """Lays alpha·frame over what is in `out`."""
+    share = cv2.merge([alpha] * 3)
+    person = cv2.multiply(frame, share, scale=1 / 255)
+    behind = cv2.multiply(out, cv2.bitwise_not(share), scale=1 / 255)
+    cv2.add(person, behind, dst=out)
