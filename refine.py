@@ -59,8 +59,8 @@ class Refiner:
         if self.last_mask is not None and self.last_mask.shape == mask.shape:
             change = cv2.blur(cv2.absdiff(grey, self.last_grey), (3, 3))
             change = cv2.dilate(change, np.ones((3, 3), np.uint8))
-            noise = min(2 * median(change) + 2, 12)  # more is a camera that pans
-            hold = 0.85 * np.exp(-np.square(change / noise))
+            noise = min(2 * median(change) + 4, 12)  # more is a camera that pans
+            hold = 0.92 * np.exp(-np.square(change / noise))
             mask = mask + hold * (self.last_mask - mask)
         self.last_mask, self.last_grey = mask, grey
         return mask
