@@ -25,18 +25,23 @@ def blur_backdrop(small: np.ndarray, alpha: np.ndarray, strength: float) -> np.n
     sigma = strength * SIGMA_OF_STRENGTH * small.shape[0]
     if sigma < 0.3:
         return small
-    shrink = 2 ** int(np.clip(np.log2(sigma / 3), 0, 3))  # 3 pixels of sigma hide the enlarging
-    size = max(1, small.shape[1] // shrink), max(1, small.shape[0] // shrink)
-    picture = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
+    picture, person = small, alpha
+    while sigma >= 6:  # below 3 the enlarging would show
+        picture, person, sigma = halve(picture), halve(person), sigma / 2
     picture = cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA).astype(np.float32)  # [h',w',4], A = 255
-    person = cv2.dilate(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.ones((3, 3)))
-    weight = BACKGROUND[person]  # [h',w']
+    weight = BACKGROUND[cv2.dilate(person, np.ones((3, 3)))]  # [h',w']
     picture_mean = np.float32(cv2.mean(picture))
     picture *= cv2.merge([weight] * 4)
-    near = cv2.GaussianBlur(picture, (0, 0), sigma / shrink, borderType=cv2.BORDER_REPLICATE)
-    wide = cv2.blur(picture, (size[0] // 2 | 1, size[1] // 2 | 1)) + 1e-4 * picture_mean
+    near = cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    height, width = weight.shape
+    wide = cv2.blur(picture, (width // 2 | 1, height // 2 | 1)) + 1e-4 * picture_mean
     near += wide * (2.5 / wide[..., 3:])  # a hundredth of the near blur's full weight
     return cv2.convertScaleAbs(near[..., :3] * (255 / near[..., 3:]))
+
+
+def halve(picture: np.ndarray) -> np.ndarray:
+    size = max(1, picture.shape[1] // 2), max(1, picture.shape[0] // 2)
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 # How much background a pixel is, by its alpha: none from one half on.
