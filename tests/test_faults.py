@@ -27,10 +27,11 @@ import pytest
 import main
 import segment
 import source
+from camera import Camera
+from captures import FakeCapture, Unplugged, is_recognisable, noise, threads
 from fuzz import open_cheap
 from sink import SinkError, VideoFile
-from source import Camera, Frame, open_source
-from test_source import FakeCapture, Unplugged, is_recognisable, noise, threads
+from source import Frame, open_source
 
 ROOT = Path(__file__).parent.parent
 DEMO = ["--source", "demo", "--size", "160x90", "--no-window", "--threads", "1"]
@@ -157,7 +158,7 @@ def test_a_folder_that_goes_away_is_told(tmp_path):
 def run_with(monkeypatch):
     """Runs the program with a scripted camera, and a network that costs nothing."""
     monkeypatch.setattr(segment, "open_segmenter", open_cheap)
-    monkeypatch.setattr(source, "LOST", 0.3)
+    monkeypatch.setattr("camera.LOST", 0.3)
 
     def run(captures, *arguments) -> int:
         def camera(text, size, fps, wait):
