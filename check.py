@@ -7,11 +7,12 @@ from time import perf_counter
 
 import cv2
 
+from camera import BLACK, DEVICES, camera_trouble
 from line import Line, Settings
 from quiet import hushed
 from segment import WeightsError, open_segmenter
 from sink import SinkError, check_display
-from source import BLACK, CAMERA_SIZE, DEVICES, SourceError, camera_trouble, open_source
+from source import CAMERA_SIZE, SourceError, open_source
 from virtual import VirtualCamera
 
 NAMES = Path("/sys/class/video4linux")

@@ -278,11 +278,23 @@ def open_sinks(args: argparse.Namespace, source, stack: ExitStack) -> Sinks:
         print("sending {}x{} to {}".format(*camera.size, camera.device), flush=True)
     if args.window:
         try:
-            sinks.window = stack.enter_context(Window(TITLE))
+            window = Window(TITLE, lost=lambda: end_without_display(stack))
+            sinks.window = stack.enter_context(window)
         except SinkError:
             if not (sinks.output or sinks.camera):
                 raise
     return sinks
+
+
+def end_without_display(stack: ExitStack) -> None:
+    """Closes all that is open, where Qt is about to end the process."""
+    then = "what was written is kept"
+    try:
+        stack.close()
+    except Exception as error:
+        then = str(error)
+    print(f"main.py: the display is gone; {then}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def stream(source, line, sinks: Sinks, viewer) -> None:

@@ -4,7 +4,7 @@ import errno
 import os
 import secrets
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from time import monotonic
@@ -87,11 +87,16 @@ class Watched(Sink):
 class Window(Watched):
     """A window on the screen. It opens with the first frame; `key` keeps it alive and drawn."""
 
-    def __init__(self, title: str):
-        """Raises SinkError where there is no display."""
+    def __init__(self, title: str, lost=None):
+        """Raises SinkError where there is no display.
+
+        On Linux `lost()` is called when the display goes away under the open window; once it
+        returns, Qt ends the process.
+        """
         check_display()
-        self.title = title
+        self.title, self.lost = title, lost
         self.open = False
+        self.guard = ExitStack()
         self.nudges = []  # times, on the monotonic clock
 
     def write(self, frame) -> None:
@@ -101,6 +106,7 @@ class Window(Watched):
             cv2.imshow(self.title, frame.image)
 
     def show(self, shape) -> None:
+        check_display()  # once more: it may have gone while all else was opened
         height, width = shape[:2]
         scale = min(1, LARGEST_WINDOW[0] / width, LARGEST_WINDOW[1] / height)
         flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
@@ -113,6 +119,12 @@ class Window(Watched):
         self.open = True
         if sys.platform.startswith("linux"):
             self.nudges = [monotonic() + seconds for seconds in NUDGES]
+            self.guard.enter_context(x11.last_words(self.lose))
+
+    def lose(self) -> None:
+        self.open = False
+        if self.lost:
+            self.lost()
 
     def key(self) -> str | None:
         """Draws, and returns the key pressed since: "q", "+", "esc", "space", ... or None.
@@ -143,6 +155,7 @@ class Window(Watched):
             cv2.destroyWindow(self.title)
             cv2.pollKey()  # it goes with the next look at the events
         self.open = False
+        self.guard.close()
 
     discard = close
 
@@ -153,6 +166,8 @@ def check_display() -> None:
         return
     if not x11.server_answers():
         raise SinkError("no display to open a window on; use --output FILE, or --no-window")
+    # What Qt says when the display goes away is said better by who opened the window.
+    os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
     # OpenCV's Qt knows nothing but X, and complains on stderr of a desktop that is Wayland's, and
     # of the folder of fonts that its makers left out; no text of ours needs fonts.
     os.environ["QT_QPA_PLATFORM"] = "xcb"

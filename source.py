@@ -3,19 +3,17 @@
 with open_source("0") as source:
     for frame in source:
         ...
+
+The live ones stand in `camera.py`.
 """
 
-import contextlib
-import dataclasses
 import itertools
 import math
 import os
 import re
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -27,14 +25,9 @@ CAMERA_SIZE = (1280, 720)
 RATE = 30.0  # frames a second, where nobody knows better
 LIMIT = 10.0  # seconds a source may take to answer
 WAIT = 10.0  # seconds to wait for a camera that stopped sending frames
-LOST = 1.0  # seconds without a frame after which the last one must not stand there as if live
-SETTLE = 5.0  # seconds a camera may take for its first frame after it was opened again
-CARDS = 0.1  # seconds from card to card
-BLACK = 10, 2.0  # grey levels that no pixel of a black frame is above, and seconds of them to tell
 MAX_PIXELS = 2**26  # of a video's frame; a larger one is damaged or a trap
 TEXT_ART = ("ansi", "bintext", "xbin", "idf")  # FFmpeg would draw a text file
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-DEVICES = Path("/dev")
 PORTRAIT = Path(__file__).parent / "assets" / "portrait.jpg"
 KINDS = "give a camera number, a video, a picture, a folder of pictures, a URL or demo"
 
@@ -43,10 +36,6 @@ Size = tuple[int, int]
 
 class SourceError(Exception):
     """A source that cannot be opened or read on; one line fit for the user."""
-
-
-class Silence(SourceError):
-    """No frame came in time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +122,8 @@ def open_source(
     Raises:
         SourceError: nothing there, or nothing that can be read.
     """
+    from camera import Camera, Stream  # which builds on this module
+
     if text == "demo":
         return Demo(size or CAMERA_SIZE, fps or RATE)
     if text.isascii() and text.isdigit():
@@ -189,272 +180,6 @@ def at_most(fps: float | None) -> Callable[[float], bool]:
         return True
 
     return due
-
-
-# --- Live sources
-
-
-class Live(Source):
-    """A source read by a thread of its own, which keeps nothing but the newest frame."""
-
-    live = True
-
-    def _start(self, frames: Iterator[Frame | None], limit: float, silence: float, name: str):
-        """Begins to read and waits for the first frame.
-
-        Args:
-            frames: a generator, run and closed in the thread; yields None where no frame has come
-                for a while, so that the thread can be stopped.
-            limit, silence: seconds the first, every later frame may take.
-            name: of the source, for messages.
-        """
-        self._name, self._silence = name, silence
-        self._newest, self._over, self._error = None, False, None
-        self._news, self._stop = threading.Condition(), threading.Event()
-        self._thread = threading.Thread(target=self._read, args=(frames,), daemon=True)
-        self._thread.start()
-        try:
-            with self._news:
-                arrived = self._wait(limit)
-                if arrived and self._newest is None:
-                    raise self._error or SourceError(f"{name}: ended before its first frame")
-                if not arrived:
-                    raise SourceError(self._no_first_frame(limit))
-                height, width = self._newest.image.shape[:2]
-                self.size = width, height
-        except BaseException:
-            self.close()
-            raise
-
-    def _no_first_frame(self, limit: float) -> str:
-        return f"{self._name}: no picture within {limit:g} s; check the address and the network"
-
-    def _wait(self, seconds: float) -> bool:
-        """Waits, holding `_news`, for a frame or the end; False where neither came in time."""
-        return self._news.wait_for(lambda: self._newest is not None or self._over, seconds)
-
-    def _read(self, frames: Iterator[Frame | None]) -> None:
-        error = None
-        try:
-            with contextlib.closing(frames):
-                for frame in frames:
-                    if self._stop.is_set():
-                        break
-                    if frame is not None:
-                        self._keep(frame)
-        except Exception as caught:  # raised again where the frames are taken
-            error = caught
-        with self._news:
-            self._error, self._over = error, True
-            self._news.notify()
-
-    def _keep(self, frame: Frame) -> None:
-        with self._news:
-            self.dropped += self._newest is not None
-            self._newest = dataclasses.replace(frame, taken=time.monotonic())
-            self._news.notify()
-
-    def __iter__(self) -> Iterator[Frame]:
-        self.dropped = 0
-        while (frame := self._take()) is not None:
-            yield frame
-
-    def _take(self) -> Frame | None:
-        with self._news:
-            if self._stop.is_set():
-                return None
-            if not self._wait(self._silence):
-                raise Silence(f"{self._name} stopped sending frames; check its cable or connection")
-            frame, self._newest = self._newest, None
-            if frame is None and self._error and not self._stop.is_set():
-                raise self._error
-            return frame
-
-    def close(self) -> None:
-        """Waits two seconds at most: a driver that never returns keeps its (daemon) thread."""
-        self._stop.set()
-        self._thread.join(2)
-
-
-class Camera(Live):
-    """A webcam, by its number.
-
-    One that stops sending frames in mid-run is opened again and again. Until it is back, its last
-    frame comes blurred beyond recognition, so that nothing stands there as if it were live.
-
-    Args:
-        number: 0 is the first.
-        size: (width, height) to ask the driver for; it may give another.
-        fps: the rate to ask for, and to thin out to where the camera is faster.
-        open: makes the capture of a number, for a camera without hardware.
-        limit: seconds until the first frame must have come.
-        wait: seconds without a frame after which the camera is given up.
-    """
-
-    def __init__(
-        self, number: int, size=None, fps=None, open=cv2.VideoCapture, limit=LIMIT, wait=WAIT
-    ):
-        self.fps = fps or RATE
-        self._number, self._wait_for_return = number, wait
-        self._began = self._last = None  # the first frame's moment, the last frame handed out
-        frames = self._frames(open, size or CAMERA_SIZE, fps)
-        self._start(frames, limit, LOST, f"camera {number}")
-        if size and size != self.size:
-            given, asked = ("{}x{}".format(*s) for s in (self.size, size))
-            self.warning = f"camera {number} gives {given}, not the {asked} asked for"
-
-    def _take(self) -> Frame | None:
-        try:
-            frame = super()._take()
-        except Silence as silence:
-            return self._card(silence)
-        if frame and self._last:
-            frame = replace(frame, time=max(frame.time, self._last.time))
-        self._last, self._silence = frame, LOST
-        return frame
-
-    def _card(self, silence: "Silence") -> Frame:
-        """What stands in for a frame while there is none; raises `silence` after too long."""
-        now = time.monotonic() - self._began
-        if now - self._seen > self._wait_for_return:
-            raise silence
-        self.trouble = f"{self._name} sends no frames; waiting for it to come back"
-        self._last = Frame(unrecognisable(self._last.image), max(now, self._last.time))
-        self._silence = CARDS
-        return replace(self._last, image=self._last.image.copy())
-
-    def _frames(self, open, size: Size, fps: float | None) -> Iterator[Frame | None]:
-        # The thread that opens the device also releases it: drivers hang, and crash when freed
-        # under a reader.
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        due, dark_since = at_most(fps), None
-        with contextlib.closing(self._images(open, size)) as images:
-            for image in images:
-                if image is None:
-                    yield None
-                    continue
-                now = time.monotonic()
-                self._began = now if self._began is None else self._began
-                self._seen = now - self._began
-                dark = image[::8, ::8].max() <= BLACK[0]
-                dark_since = (dark_since or now) if dark else None
-                self.trouble = self._black() if dark and now - dark_since >= BLACK[1] else None
-                yield Frame(image, self._seen) if due(self._seen) else None
-
-    def _black(self) -> str:
-        hint = "uncover its lens, or close the program that uses it"
-        return f"{self._name} gives only black frames; {hint}"
-
-    def _images(self, open, size: Size) -> Iterator[np.ndarray | None]:
-        """What the camera gives, None where it gives nothing; opens it again when it is gone."""
-        pause = 0.0
-        while True:
-            try:
-                capture = self._opened(open, size)
-            except Exception:
-                if self._began is None:
-                    raise
-            else:
-                with contextlib.closing(self._read_out(capture)) as images:
-                    for image in images:
-                        pause = pause if image is None else 0.0
-                        yield image
-            pause = min(2 * pause + 0.1, 2.0)
-            self._stop.wait(pause)
-            yield None
-
-    def _read_out(self, capture) -> Iterator[np.ndarray | None]:
-        """A capture's pictures until no more come; releases it."""
-        until = math.inf if self._began is None else time.monotonic() + SETTLE
-        try:
-            while time.monotonic() < until:
-                image = read_capture(capture)
-                if image is None:
-                    time.sleep(0.01)
-                else:
-                    until = time.monotonic() + LOST
-                yield image
-        finally:
-            capture.release()
-
-    def _opened(self, open, size: Size):
-        try:
-            capture = open(self._number)
-        except (cv2.error, OverflowError) as error:
-            raise SourceError(camera_trouble(self._number)) from error
-        try:
-            if not capture.isOpened():
-                raise SourceError(camera_trouble(self._number))
-            self._set_up(capture, size)
-        except BaseException:
-            capture.release()
-            raise
-        return capture
-
-    def _set_up(self, capture, size: Size) -> None:
-        if size[1] >= 720:  # most webcams manage 30 such frames a second only compressed
-            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
-        capture.set(cv2.CAP_PROP_FPS, self.fps)
-        kept = capture.get(cv2.CAP_PROP_FPS)
-        if 1 <= kept < self.fps:
-            self.fps = kept
-
-    def _no_first_frame(self, limit: float) -> str:
-        return camera_trouble(self._number)
-
-
-def camera_trouble(number: int) -> str:
-    """Why a camera did not open or gives no picture, as far as one can tell, and what to do."""
-    if sys.platform.startswith("linux"):
-        device = DEVICES / f"video{number}"
-        others = [path.name[5:] for path in DEVICES.glob("video[0-9]*")]
-        if not device.exists() and others:
-            there = ", ".join(sorted(others, key=int))
-            return f"camera {number} is not there; try another number with --source: {there}"
-        if not device.exists():
-            return "no camera found; plug one in, or try --source demo"
-        if not os.access(device, os.R_OK | os.W_OK):
-            mend = 'run "sudo usermod -aG video $USER", log out and in again'
-            return f"no permission to use camera {number} ({device}); {mend}"
-    hint = "another program is using it, perhaps: close that, or plug the camera in again"
-    return f"camera {number} gives no picture; {hint}"
-
-
-def read_capture(capture) -> np.ndarray | None:
-    """The camera's next picture, uint8 [H,W,3] BGR; None where it gives none."""
-    try:
-        taken, image = capture.read()
-        return to_bgr(image) if taken else None
-    except Exception:  # of whatever kind: the driver's own
-        return None
-
-
-def unrecognisable(image: np.ndarray) -> np.ndarray:
-    """The picture reduced to a dozen soft spots, as large as before."""
-    size = image.shape[1], image.shape[0]
-    spots = cv2.resize(image, (4, 3), interpolation=cv2.INTER_AREA)
-    return cv2.resize(spots, size, interpolation=cv2.INTER_LINEAR)
-
-
-def to_bgr(image: np.ndarray | None) -> np.ndarray | None:
-    """uint8 [H,W], [H,W,1], [H,W,3] or [H,W,4] -> [H,W,3]; None of all else."""
-    if image is None or image.dtype != np.uint8 or image.size == 0:
-        return None
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    if channels == 3:
-        return np.ascontiguousarray(image)
-    codes = {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}
-    return cv2.cvtColor(image, codes[channels]) if channels in codes else None
-
-
-class Stream(Live):
-    """A URL without an end."""
-
-    def __init__(self, decoder: "Decoder", limit=LIMIT):
-        self.fps = decoder.fps
-        self._start(decoder.frames(), limit, limit, decoder.name)
 
 
 # --- Videos

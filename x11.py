@@ -20,6 +20,20 @@ class Screens(ctypes.Structure):
 
 
 @contextmanager
+def last_words(say):
+    """Calls `say` if C code ends the process meanwhile, as Qt does when its server goes away."""
+    libc, mine = ctypes.CDLL(None), ctypes.c_int()  # by whose address it is known
+    inside = True
+    callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: say() if inside else None)
+    libc.__cxa_atexit(callback, None, ctypes.byref(mine))
+    try:
+        yield
+    finally:
+        inside = False
+        libc.__cxa_finalize(ctypes.byref(mine))  # calls and forgets it
+
+
+@contextmanager
 def connection():
     """Yields (libxcb, a connection to the server that DISPLAY names), or None if there is none."""
     try:

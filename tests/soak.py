@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 import main
+from camera import Camera
+from captures import FakeCapture, noise
 from line import Line, Settings
 from segment import open_segmenter
 from sink import VideoFile
-from source import Camera, Demo, Frame
-from test_source import FakeCapture, noise
+from source import Demo, Frame
 
 MINUTES = float(os.environ.get("MINUTES", 20))
 SLICES = 20  # of the time; the first quarter of them is the warm-up

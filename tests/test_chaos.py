@@ -16,11 +16,12 @@ import pytest
 
 from backdrop import TRANSPARENT, Picture
 from blur import blur_backdrop, compose
+from camera import read_capture
 from display import display, wait_until  # noqa: F401
 from line import HIDING_STRENGTH, Line, Settings
 from segment import nearest_grid
 from sink import VideoFile
-from source import Frame, read_capture
+from source import Frame
 
 ROOT = Path(__file__).parent.parent
 TITLE = "chaos"

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+import camera
 import check
 import source
 
@@ -42,7 +43,7 @@ class FakeCapture:
 def system(tmp_path, monkeypatch) -> Path:
     """A Linux with three entries for cameras, of which the third is none."""
     monkeypatch.setattr(sys, "platform", "linux")
-    for module in (check, source):
+    for module in (check, camera):
         monkeypatch.setattr(module, "DEVICES", tmp_path)
     monkeypatch.setattr(check, "NAMES", tmp_path / "names")
     for number in (0, 10, 2):

@@ -27,10 +27,12 @@ import pytest
 import main
 import segment
 import source
+from camera import Camera
+from captures import FakeCapture, Unplugged, is_recognisable, noise, threads
+from display import Display, display, wait_until  # noqa: F401
 from fuzz import open_cheap
-from sink import SinkError, VideoFile
-from source import Camera, Frame, open_source
-from test_source import FakeCapture, Unplugged, is_recognisable, noise, threads
+from sink import SinkError, VideoFile, Window
+from source import Frame, open_source
 
 ROOT = Path(__file__).parent.parent
 DEMO = ["--source", "demo", "--size", "160x90", "--no-window", "--threads", "1"]
@@ -150,6 +152,39 @@ def test_a_folder_that_goes_away_is_told(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+# --- Displays
+
+
+def test_a_display_that_goes_away_is_one_line_and_the_file_is_kept(display, tmp_path):  # noqa: F811
+    out, own = tmp_path / "out.mp4", Display(tmp_path)
+    command = [sys.executable, "main.py", *DEMO, "--output", out]
+    command.remove("--no-window")
+    child = subprocess.Popen(command, cwd=ROOT, env=own.environment, stderr=subprocess.PIPE)
+    try:
+        wait_until(lambda: own.is_shown(main.TITLE) or child.poll() is not None, "the window")
+        wait_until(
+            lambda: any(path.stat().st_size for path in tmp_path.glob("*.part.mp4")), "bytes"
+        )
+    finally:
+        own.stop()
+    try:
+        errors = child.communicate(timeout=30)[1]
+    finally:
+        child.kill()
+    assert errors == b"main.py: the display is gone; what was written is kept\n"
+    assert child.returncode == 1
+    assert not list(tmp_path.glob("*.part.*"))
+    assert len(read(out)) > 1
+
+
+def test_a_display_that_goes_away_before_the_window_opens_is_one_line(display, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("DISPLAY", display.name)
+    window = Window("never shown")
+    monkeypatch.setenv("DISPLAY", ":987")
+    with pytest.raises(SinkError, match="no display"):
+        window.write(Frame(noise(), 0.0))
+
+
 # --- A camera, in the whole program
 
 
@@ -157,7 +192,7 @@ def test_a_folder_that_goes_away_is_told(tmp_path):
 def run_with(monkeypatch):
     """Runs the program with a scripted camera, and a network that costs nothing."""
     monkeypatch.setattr(segment, "open_segmenter", open_cheap)
-    monkeypatch.setattr(source, "LOST", 0.3)
+    monkeypatch.setattr("camera.LOST", 0.3)
 
     def run(captures, *arguments) -> int:
         def camera(text, size, fps, wait):
