@@ -6,6 +6,7 @@ import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import sleep
 
@@ -207,6 +208,7 @@ def run(args: argparse.Namespace) -> int:
     import cv2
 
     from backdrop import BackdropError, open_background
+    from idle import OnDemand
     from line import Line, Settings
     from segment import WeightsError, open_segmenter
     from sink import SinkError
@@ -221,9 +223,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         with ExitStack() as stack:
             backgrounds = {text: open_background(text) for text in args.background}
-            source = open_source(args.source, args.size, args.fps, wait=args.wait)
-            stack.enter_context(source)
+            reopen = partial(open_source, args.source, args.size, args.fps, wait=args.wait)
+            source = stack.enter_context(reopen())
             sinks = open_sinks(args, source, stack)
+            if sinks.camera and source.live and not (sinks.window or sinks.output):
+                source = OnDemand(source, reopen, sinks.camera, args.wait)
+                stack.callback(source.close)
             if args.source == "demo" and not (sinks.window or sinks.camera):
                 source.live = False  # as fast as it goes
             background = backgrounds[args.background[0]]
