@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from segment import SMALL, USUAL
 
 WINDOW = 0.5  # seconds that are judged together
-MISSED, ROOM = 1.0, 0.75  # share of the budget above, below which it steps down, up
+MISSED, ROOM = 1.05, 0.8  # share of the budget above, below which it steps down, up
 PATIENCE, MOST_PATIENCE = 3.0, 60.0  # seconds of room before it steps up
 OUTLIER = 2.0  # budgets; a longer hiccup counts as so long, lest one alone costs a step
 

@@ -8,7 +8,7 @@ KEYS = {
     "v": "next view: result, alpha, split",
     "m": "mirror",
     "h": "this help",
-    "f": "figures: frames/s, ms a stage, age of the frame, frames dropped and hidden",
+    "f": "figures: frames/s, ms a stage, age of the frame, what was left out",
     "s": "save a picture in the current folder",
     "space": "hide everything until pressed again",
 }

@@ -59,7 +59,7 @@ def test_it_comes_back_when_there_is_room_but_not_at_once():
 
 def test_where_a_step_up_is_too_much_it_tries_ever_more_seldom():
     beat = Beat(30)
-    used = lambda now, step: 1.05 / 30 if step == 0 else 0.6 / 30  # noqa: E731
+    used = lambda now, step: 1.3 / 30 if step == 0 else 0.6 / 30  # noqa: E731
     steps = play(beat, used, 600)
     tries = np.flatnonzero(np.diff(steps) < 0) / 30
     assert 5 < len(tries) < 600 / MOST_PATIENCE + 8
