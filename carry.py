@@ -13,7 +13,7 @@ REST = 0.15  # seconds that it stands for a picture that does not change
 FINER = 4  # pixels of the picture a side of each of the mask's
 STILL = 4  # grey levels; a picture none of whose spots changes by more has only noise in it
 WRONG = 6, 14  # grey levels beyond noise, and at most, that a moved picture may be off
-DOUBT = 0.2  # share of the person and their surroundings where the motion is wrong
+DOUBT = 0.15  # share of the person and their surroundings where the motion is wrong
 NEAR = np.ones((5, 5), np.uint8)  # the surroundings, in pixels of the mask
 PERSON = 0.1  # a mask above it lets some of the sharp picture through
 
