@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 from keys import KEYS
 
@@ -208,6 +208,7 @@ def run(args: argparse.Namespace) -> int:
     import cv2
 
     from backdrop import BackdropError, open_background
+    from beat import Beat
     from idle import OnDemand
     from line import Line, Settings
     from segment import WeightsError, open_segmenter
@@ -241,7 +242,8 @@ def run(args: argparse.Namespace) -> int:
             )
             segmenter = open_segmenter(args.engine, args.weights, args.threads)
             look = segmenter.thorough if source.independent else segmenter
-            line = Line(look, settings, source.independent)
+            beat = Beat(source.fps) if source.live else None
+            line = Line(look, settings, source.independent, beat)
             viewer = None
             if sinks.window:
                 wait = not sinks.output
@@ -309,6 +311,7 @@ def stream(source, line, sinks: Sinks, viewer) -> None:
     meter = FPS().start()
     try:
         for frame in progress(source, sinks.output):
+            began = monotonic()
             done = line.finish(frame)
             for sink in (sinks.output, sinks.camera):
                 if sink:
@@ -318,6 +321,8 @@ def stream(source, line, sinks: Sinks, viewer) -> None:
                 raise KeyboardInterrupt(asked_to_stop[0])
             if viewer and not viewer.show(frame, done):
                 break
+            if line.beat:
+                line.beat.count(began, monotonic())
             while sinks.camera and source.independent and not (viewer or sinks.output):
                 sinks.camera.repeat()  # a picture stays until Ctrl-C
                 sleep(0.005)
@@ -351,11 +356,23 @@ def report(line, meter, source, output) -> None:
     if frames:
         stages = ", ".join(f"{k} {1000 * v / frames:.1f}" for k, v in line.seconds.items())
         print(f"{frames} frames, {meter.fps():.1f} frames/s; ms a frame: {stages}")
+    if frames and line.beat:
+        print(saved(line, source))
     if line.hidden_frames:
         print(f"main.py: {line.hidden_frames} frames left wholly blurred", file=sys.stderr)
     for warning in (source.warning, output and output.warning):
         if warning:
             print(f"main.py: {warning}", file=sys.stderr)
+
+
+def saved(line, source) -> str:
+    """What a live run left out, lest it came late."""
+    steps = ", ".join(f"{step} {count}" for step, count in sorted(line.beat.frames.items()))
+    carrier = line.carrier
+    return (
+        f"dropped {source.dropped}, masks carried {carrier.carried}, resting {carrier.rested}; "
+        f"frames at step {steps}"
+    )
 
 
 if __name__ == "__main__":

@@ -98,7 +98,6 @@ class Viewer:
                 self.say(f"people: {settings.people}")
             case "m":
                 settings.mirror = not settings.mirror
-                self.line.refiner.reset()  # its memory is of the other way round
             case "h":
                 self.help = not self.help
             case "f":

@@ -172,7 +172,7 @@ def test_text_is_drawn_on_frames_of_any_size_and_ends_inside(size):
 def test_figures_are_means_of_what_happened(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("overlay.monotonic", lambda: now[0])
-    line = SimpleNamespace(seconds={}, hidden_frames=2)
+    line = SimpleNamespace(seconds={}, hidden_frames=2, beat=None)
     figures = Figures(line, SimpleNamespace(dropped=3))
     assert figures.lines() == []
     for index in range(100):
@@ -186,6 +186,8 @@ def test_figures_are_means_of_what_happened(monkeypatch):
         "dropped 3",
         "hidden 2",
     ]
+    line.beat, line.carrier = SimpleNamespace(number=1), SimpleNamespace(carried=7, rested=8)
+    assert figures.lines()[-3:] == ["carried 7", "resting 8", "step 1 of 3"]
     figures.count(Frame(None, 0.0))
     assert not any("age" in line for line in figures.lines())
 
