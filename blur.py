@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from shrink import halve
+
 SIGMA_OF_STRENGTH = 0.08  # of the frame's height, at strength 1
 ROWS = 64  # of the strips the composite is made in: they stay in the processor's cache
 
@@ -37,11 +39,6 @@ def blur_backdrop(small: np.ndarray, alpha: np.ndarray, strength: float) -> np.n
     wide = cv2.blur(picture, (width // 2 | 1, height // 2 | 1)) + 1e-4 * picture_mean
     near += wide * (2.5 / wide[..., 3:])  # a hundredth of the near blur's full weight
     return cv2.convertScaleAbs(near[..., :3] * (255 / near[..., 3:]))
-
-
-def halve(picture: np.ndarray) -> np.ndarray:
-    size = max(1, picture.shape[1] // 2), max(1, picture.shape[0] // 2)
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 # How much background a pixel is, by its alpha: none from one half on.

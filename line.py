@@ -25,8 +25,9 @@ import numpy as np
 from backdrop import TRANSPARENT, Picture, cut_out
 from blur import blur_backdrop, compose
 from carry import PERSON, Carrier
-from refine import Refiner, shrink_to_work
+from refine import Refiner
 from segment import nearest_grid
+from shrink import shrink_to_work
 
 VIEWS = ("result", "alpha", "split")
 HIDING_STRENGTH = 0.5  # the least blur of a frame that is hidden wholly

@@ -4,24 +4,9 @@ import cv2
 import numpy as np
 
 from people import People
+from shrink import halve
 
-WORK_SIDE = 400  # pixels; the shorter side of the pictures that alpha and backdrop are made at
 PINHOLE = 0.0015  # share of the mask; smaller holes in the person are mistakes
-
-
-def shrink_to_work(frame: np.ndarray) -> np.ndarray:
-    """The frame, shrunk by a whole number so that its shorter side is about 400 pixels.
-
-    By halves, as far as they go: OpenCV averages 2x2 pixels many times faster than 3x3 or 5x5.
-    """
-    height, width = frame.shape[:2]
-    factor = max(1, round(min(height, width) / WORK_SIDE))
-    size = max(1, width // factor), max(1, height // factor)
-    while factor >= 2:
-        half = max(1, frame.shape[1] // 2), max(1, frame.shape[0] // 2)
-        frame = cv2.resize(frame, half, interpolation=cv2.INTER_AREA)
-        factor /= 2
-    return cv2.resize(frame, size) if frame.shape[1::-1] != size else frame
 
 
 class Refiner:
@@ -47,8 +32,7 @@ class Refiner:
             uint8 [h,w], 255 = person.
         """
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
-        size = max(1, grey.shape[1] // 2), max(1, grey.shape[0] // 2)
-        half = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        half = halve(grey)
         mask = self.whole(self.steady(half, mask), who)
         return cv2.LUT(guided(grey, half, mask), EDGE)
 

@@ -79,6 +79,10 @@ def scaled(grid: tuple[int, int], scale: float) -> tuple[int, int]:
     return width, height
 
 
+# What the network is compiled for.
+SIZES = [scaled(grid, scale) for grid in GRIDS for scale in SCALES]
+
+
 def open_segmenter(engine="litert", weights: Path | None = None, threads=2) -> PersonSegmenter:
     """Loads the weights, checked, into an engine.
 
@@ -114,8 +118,7 @@ def open_litert(path: Path, threads: int) -> Engine:
         with hushed():
             interpreter = Interpreter(str(path), num_threads=threads)
             interpreter.allocate_tensors()
-        sizes = [scaled(grid, scale) for grid in GRIDS for scale in SCALES]
-        runners = {size: interpreter.get_signature_runner(f"{size[0]}x{size[1]}") for size in sizes}
+        runners = {size: interpreter.get_signature_runner(f"{size[0]}x{size[1]}") for size in SIZES}
     except (ValueError, RuntimeError) as error:
         hint = "give a .tflite written by tools/export.py"
         raise WeightsError(f"{path}: not the compiled person network; {hint}") from error

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refine import Refiner, guided, parts, shrink_to_work, smoothstep
+from refine import Refiner, guided, parts, smoothstep
+from shrink import shrink_to_work
 
 
 def disc(size: tuple[int, int], x: float, y: float, radius: float) -> np.ndarray:

@@ -210,12 +210,16 @@ def paste(rng, image, mask, person: Photo, nearness: float):
 
 def headset(rng, image, mask) -> None:
     """Draws headphones onto the topmost head: a band over it, a cup at each side; all person."""
-    ys, xs = np.nonzero(mask == 255)
+    ys, _ = np.nonzero(mask == 255)
     if len(ys) == 0 or ys.min() < 0.04 * mask.shape[0]:
         return
     top = ys.min()
-    widths = [np.ptp(xs[ys == y]) + 1 if (ys == y).any() else 0 for y in range(top, ys.max())]
-    head = int(np.median(widths[: len(widths) // 3] or [0]))  # its width, about
+    rows = mask[top : ys.max()] == 255
+    ends = rows.shape[1] - rows[:, ::-1].argmax(1)
+    widths = np.where(rows.any(1), ends - rows.argmax(1), 0)
+    if len(widths) < 3:
+        return
+    head = int(np.median(widths[: len(widths) // 3]))  # its width, about
     if not 12 < head < 0.6 * mask.shape[1]:
         return
     row = min(top + int(head * rng.uniform(0.5, 0.75)), mask.shape[0] - 1)  # of the ears

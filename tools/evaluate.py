@@ -3,7 +3,7 @@
 What is scored is what reaches the picture: the finished alpha at the picture's full size. Rows:
 
 ours            the line that main.py runs on video, its alpha enlarged to the picture
-ours, pictures  the same on unrelated pictures, which the network sees mirrored too
+ours, pictures  the same on unrelated pictures, which the network looks at four times
 ours unrefined  the network's mask alone, enlarged bilinearly
 FILE            a MediaPipe-style network, its mask enlarged bilinearly as its documentation does
 

@@ -19,9 +19,7 @@ import keras
 import tensorflow as tf
 
 import model
-from segment import GRIDS, SCALES, scaled
-
-SIZES = [scaled(grid, scale) for grid in GRIDS for scale in SCALES]
+from segment import SIZES
 
 
 def round_to_half(net: keras.Model) -> None:
