@@ -32,11 +32,14 @@ class Carrier:
 
     def forget(self) -> None:
         self.mask = None
+        self.seen = None, None  # the last picture asked about, and its small copy
 
     def remember(self, small: np.ndarray, mask: np.ndarray, time: float) -> None:
         """Takes the network's mask, float32 [h,w], of a picture, uint8 [H,W,3], of that second."""
         self.mask, self.time, self.since = mask.copy(), time, 0
-        self.picture = self.shrunk(small)
+        asked, picture = self.seen
+        again = asked is small and picture.shape[:2] == self.finer()
+        self.picture = picture if again else self.shrunk(small)
         self.grey = cv2.cvtColor(self.picture, cv2.COLOR_BGR2GRAY)
 
     def __call__(self, small: np.ndarray, time: float, every: int) -> np.ndarray | None:
@@ -49,6 +52,7 @@ class Carrier:
             return None
         self.since += 1
         picture = self.shrunk(small)
+        self.seen = small, picture
         if time - self.time <= REST and is_still(picture, self.picture):
             self.rested += 1
             return self.mask.copy()
@@ -59,8 +63,12 @@ class Carrier:
         return mask
 
     def shrunk(self, small: np.ndarray) -> np.ndarray:
+        return cv2.resize(small, self.finer()[::-1], interpolation=cv2.INTER_AREA)
+
+    def finer(self) -> tuple[int, int]:
+        """Rows and columns of the pictures that motion is measured in."""
         height, width = self.mask.shape
-        return cv2.resize(small, (FINER * width, FINER * height), interpolation=cv2.INTER_AREA)
+        return FINER * height, FINER * width
 
     def moved(self, grey: np.ndarray) -> np.ndarray | None:
         """The mask, moved as the picture did; None where the motion does not explain that."""

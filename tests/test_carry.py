@@ -153,3 +153,17 @@ def test_what_is_remembered_and_given_is_nobody_elses(textures):
     mask[:] = 1
     carrier(picture, FRAME, every=1)[:] = 1
     assert np.array_equal(carrier(picture, FRAME, every=1), mask_of(alpha))
+
+
+@pytest.mark.parametrize("grid", [GRID, (56, 32)])
+def test_what_is_remembered_does_not_depend_on_what_was_asked_before(textures, grid):
+    asked, fresh = remembering(textures), Carrier()
+    picture, alpha = scene(textures, 30)
+    other, _ = scene(textures, 12)
+    mask = cv2.resize(alpha, grid, interpolation=cv2.INTER_AREA)
+    for before in (other, picture):  # that the network looked at, and that it did not
+        asked(before, FRAME, every=1)
+        for carrier in (asked, fresh):
+            carrier.remember(picture, mask, FRAME)
+        assert np.array_equal(asked.picture, fresh.picture)
+        assert np.array_equal(asked.grey, fresh.grey)
