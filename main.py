@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from time import sleep
+from time import perf_counter, sleep
 
 from keys import KEYS
 
@@ -286,16 +286,14 @@ def end_without_display(stack: ExitStack) -> None:
 
 def stream(source, line, sinks: Sinks, viewer) -> None:
     """Runs the line until the source ends or the user stops it."""
-    from imutils.video import FPS
-
-    meter = FPS().start()
+    began, count = perf_counter(), 0
     try:
         for frame in progress(source, sinks.output):
             done = line.finish(frame)
             for sink in (sinks.output, sinks.camera):
                 if sink:
                     sink.write(done)
-            meter.update()
+            count += 1
             if asked_to_stop:
                 raise KeyboardInterrupt(asked_to_stop[0])
             if viewer and not viewer.show(frame, done):
@@ -304,8 +302,7 @@ def stream(source, line, sinks: Sinks, viewer) -> None:
                 sinks.camera.repeat()  # a picture stays until Ctrl-C
                 sleep(0.005)
     finally:
-        meter.stop()
-        report(line, meter, source, sinks.output)
+        report(line, count, perf_counter() - began, source, sinks.output)
 
 
 def progress(source, output):
@@ -327,12 +324,11 @@ def watched(source):
         yield frame
 
 
-def report(line, meter, source, output) -> None:
+def report(line, frames: int, seconds: float, source, output) -> None:
     """Prints the run's figures, and on stderr what the user should know of."""
-    frames = meter._numFrames
     if frames:
         stages = ", ".join(f"{k} {1000 * v / frames:.1f}" for k, v in line.seconds.items())
-        print(f"{frames} frames, {meter.fps():.1f} frames/s; ms a frame: {stages}")
+        print(f"{frames} frames, {frames / seconds:.1f} frames/s; ms a frame: {stages}")
     if line.hidden_frames:
         print(f"main.py: {line.hidden_frames} frames left wholly blurred", file=sys.stderr)
     for warning in (source.warning, output and output.warning):

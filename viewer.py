@@ -4,7 +4,6 @@ import sys
 from collections import deque
 from dataclasses import replace
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -12,7 +11,7 @@ from backdrop import on_squares
 from keys import ALIASES, KEYS
 from line import VIEWS
 from overlay import Figures, draw
-from sink import ImageFile, SinkError
+from sink import ImageFile, SinkError, free_path
 
 STEP = 0.1  # of strength, a press
 READING = 2.0  # seconds that a note stays
@@ -121,7 +120,7 @@ class Viewer:
     def save(self, done) -> None:
         """Writes the picture as it is without any text in it."""
         try:
-            path = free_path(f"background_{datetime.now():%Y%m%d_%H%M%S}")
+            path = free_path(Path(f"background_{datetime.now():%Y%m%d_%H%M%S}.png"))
             with ImageFile(path) as file:
                 file.write(done)
             text = f"saved {path.absolute()}"
@@ -129,9 +128,3 @@ class Viewer:
             text = str(error)
         self.say(text)
         print(f"main.py: {text}", file=sys.stderr)
-
-
-def free_path(stem: str) -> Path:
-    """A PNG's path in the current folder where nothing lies yet."""
-    names = (f"{stem}{f'_{n}' if n else ''}.png" for n in count())
-    return next(path for name in names if not (path := Path(name)).exists())

@@ -11,9 +11,11 @@
 """
 
 import contextlib
+import datetime
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -50,7 +52,7 @@ def read(path: Path) -> list[np.ndarray]:
 # Runs the program again and again in one process, a signal coming at a random moment of each run.
 STOPPED_RUNS = """
 import json, os, random, signal, sys, threading
-import ai_edge_litert.interpreter, av, imutils.video, tqdm
+import ai_edge_litert.interpreter, av, tqdm
 import line, main, segment, sink, source
 from fuzz import open_cheap
 
@@ -150,6 +152,45 @@ def test_a_folder_that_goes_away_is_told(tmp_path):
     with pytest.raises(SinkError, match="a.mp4: cannot be written: No such file"):
         file.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_second_copy_into_the_same_file_costs_neither_its_frames(tmp_path):
+    path = tmp_path / "out.mp4"
+    first, second, third = VideoFile(path, 30), VideoFile(path, 30), VideoFile(path, 30, force=True)
+    for count, file in enumerate((first, second, third), 1):
+        for index in range(count):
+            file.write(Frame(noise(), index / 30))
+    first.close()
+    with pytest.raises(SinkError, match="exists since .* saved as .*out_1.mp4"):
+        second.close()
+    assert [len(read(path.with_name(name))) for name in ("out.mp4", "out_1.mp4")] == [1, 2]
+    third.close()
+    assert len(read(path)) == 3
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+# --- Clocks
+
+
+def test_a_wall_clock_that_leaps_changes_nothing(run_with, tmp_path, monkeypatch, capsys):
+    chance, out = random.Random(0), tmp_path / "out.mkv"
+
+    class Leaping(datetime.datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return cls.fromtimestamp(chance.uniform(0, 4e9), zone)
+
+    monkeypatch.setattr(datetime, "datetime", Leaping)
+    monkeypatch.setattr(time, "time", lambda: chance.uniform(0, 4e9))
+    began = time.monotonic()
+    assert run_with(FakeCapture([noise()] * 30, pause=0.02), "--output", out, "--wait", "0") == 1
+    seconds = time.monotonic() - began
+    rate = float(re.search(r", (\S+) frames/s", capsys.readouterr().out)[1])
+    with open_source(str(out)) as video:
+        times = [frame.time for frame in video]
+    assert len(times) > 3
+    assert times == sorted(times) and times[-1] < seconds
+    assert rate >= len(times) / seconds
 
 
 # --- Displays

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sink import ImageFile, ImageFolder, Null, SinkError, VideoFile, fit, open_output
+from sink import ImageFile, ImageFolder, SinkError, VideoFile, fit, open_output
 from source import Frame
 
 COLOURS = [(200, 30, 40), (40, 180, 60), (30, 50, 210), (128, 128, 128), (20, 200, 200)]
@@ -143,14 +143,6 @@ def test_frames_are_neither_kept_nor_changed(kind, tmp_path):
     capture = cv2.VideoCapture(str(written))
     shown, picture = capture.read()
     assert shown and abs(float(picture.mean()) - 100) < 4
-
-
-def test_null_swallows_frames():
-    with Null() as sink:
-        for frame in frames():
-            sink.write(frame)
-    sink.close()
-    sink.discard()
 
 
 # --- Which sink, and what is refused before the first frame
@@ -360,7 +352,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
 
 
 def test_a_target_that_became_a_folder_meanwhile(tmp_path):
-    sink = open_output(tmp_path / "out.mp4", source())
+    sink = open_output(tmp_path / "out.mp4", source(), force=True)
     sink.write(next(frames()))
     (tmp_path / "out.mp4").mkdir()
     with pytest.raises(SinkError, match="Is a directory"):
