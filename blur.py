@@ -25,18 +25,23 @@ def blur_backdrop(small: np.ndarray, alpha: np.ndarray, strength: float) -> np.n
     sigma = strength * SIGMA_OF_STRENGTH * small.shape[0]
     if sigma < 0.3:
         return small
-    shrink = 2 ** int(np.clip(np.log2(sigma / 3), 0, 3))  # 3 pixels of sigma hide the enlarging
-    size = max(1, small.shape[1] // shrink), max(1, small.shape[0] // shrink)
-    picture = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
+    picture, person = small, alpha
+    while sigma >= 6:  # below 3 the enlarging would show
+        picture, person, sigma = halve(picture), halve(person), sigma / 2
     picture = cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA).astype(np.float32)  # [h',w',4], A = 255
-    person = cv2.dilate(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.ones((3, 3)))
-    weight = BACKGROUND[person]  # [h',w']
+    weight = BACKGROUND[cv2.dilate(person, np.ones((3, 3)))]  # [h',w']
     picture_mean = np.float32(cv2.mean(picture))
     picture *= cv2.merge([weight] * 4)
-    near = cv2.GaussianBlur(picture, (0, 0), sigma / shrink, borderType=cv2.BORDER_REPLICATE)
-    wide = cv2.blur(picture, (size[0] // 2 | 1, size[1] // 2 | 1)) + 1e-4 * picture_mean
+    near = cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    height, width = weight.shape
+    wide = cv2.blur(picture, (width // 2 | 1, height // 2 | 1)) + 1e-4 * picture_mean
     near += wide * (2.5 / wide[..., 3:])  # a hundredth of the near blur's full weight
     return cv2.convertScaleAbs(near[..., :3] * (255 / near[..., 3:]))
+
+
+def halve(picture: np.ndarray) -> np.ndarray:
+    size = max(1, picture.shape[1] // 2), max(1, picture.shape[0] // 2)
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 # How much background a pixel is, by its alpha: none from one half on.
@@ -58,11 +63,30 @@ def compose(frame, backdrop, alpha, out=None) -> np.ndarray:
     size = frame.shape[1], frame.shape[0]
     out = cv2.resize(backdrop, size, dst=out, interpolation=cv2.INTER_LINEAR)
     alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
-    left, top, width, height = cv2.boundingRect(alpha)
-    for row in range(top, top + height, ROWS):
-        box = np.s_[row : min(row + ROWS, top + height), left : left + width]
-        share = cv2.merge([alpha[box]] * 3)
-        person = cv2.multiply(frame[box], share, scale=1 / 255)
-        behind = cv2.multiply(out[box], cv2.bitwise_not(share), scale=1 / 255)
-        cv2.add(person, behind, dst=out[box])
+    for row in range(0, size[1], ROWS):
+        rows = slice(row, row + ROWS)
+        left, middle, end, right = runs(alpha[rows])
+        np.copyto(out[rows, middle:end], frame[rows, middle:end])
+        for columns in (slice(left, middle), slice(end, right)):
+            if columns.start < columns.stop:
+                blend(frame[rows, columns], alpha[rows, columns], out[rows, columns])
     return out
+
+
+def runs(alpha: np.ndarray) -> tuple[int, int, int, int]:
+    """Columns (left, middle, end, right) of a strip: person only in [left, right), all of it 255 in
+    [middle, end), which may be empty."""
+    left, _, width, _ = cv2.boundingRect(alpha)
+    right = left + width
+    solid = np.flatnonzero(alpha[:, left:right].min(0) == 255) + left
+    if len(solid) == 0 or solid[-1] - solid[0] >= len(solid):  # none, or in several pieces
+        return left, right, right, right
+    return left, int(solid[0]), int(solid[-1]) + 1, right
+
+
+def blend(frame, alpha, out) -> None:
+    """Lays alpha·frame over what is in `out`."""
+    share = cv2.merge([alpha] * 3)
+    person = cv2.multiply(frame, share, scale=1 / 255)
+    behind = cv2.multiply(out, cv2.bitwise_not(share), scale=1 / 255)
+    cv2.add(person, behind, dst=out)

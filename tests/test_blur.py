@@ -37,6 +37,18 @@ def test_composite_equals_the_plain_formula_within_rounding(height, width, seed)
     assert np.abs(compose(frame, backdrop, alpha) - plain).max() <= 1
 
 
+@given(sides, st.lists(st.sampled_from((0, 90, 255)), min_size=1, max_size=6), st.integers(0, 99))
+def test_composite_of_solid_and_soft_columns_equals_the_plain_formula(height, columns, seed):
+    alpha = np.repeat(np.uint8([columns] * height), 9, 1)
+    frame, backdrop = noise(seed, *alpha.shape, 3), noise(seed + 1, *alpha.shape, 3)
+    plain = np.where(alpha[..., None] == 255, frame, backdrop).astype(float)
+    soft = alpha == 90
+    plain[soft] = (frame[soft] * 90.0 + backdrop[soft] * 165.0) / 255
+    out = compose(frame, backdrop, alpha)
+    assert np.abs(out - plain).max() <= 1
+    assert np.array_equal(out[~soft], plain[~soft])
+
+
 def test_composite_enlarges_a_small_backdrop_and_a_small_alpha():
     frame = noise(0, 101, 203, 3)
     out = compose(frame, np.full((9, 13, 3), 7, np.uint8), np.zeros((30, 61), np.uint8))

@@ -42,6 +42,18 @@ def test_work_size_has_a_shorter_side_of_about_400(size):
     assert small.shape[1] / small.shape[0] == pytest.approx(size[0] / size[1], rel=0.02)
 
 
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 5, 7])
+def test_shrinking_averages_as_a_plain_mean_over_blocks_does(factor):
+    """Of a picture no finer than a camera's; a subsampled one would be far off."""
+    rng = np.random.default_rng(1)
+    size = 400 * factor
+    frame = cv2.GaussianBlur(rng.integers(0, 256, (size, size, 3), np.uint8), (0, 0), factor)
+    small = shrink_to_work(frame)
+    plain = frame.reshape(400, factor, 400, factor, 3).mean((1, 3))
+    assert small.shape == plain.shape
+    assert np.abs(small - plain).mean() < 2
+
+
 def test_guided_filter_equals_a_plain_one():
     """Without a smaller copy it is He & Sun's filter, window by window."""
     rng = np.random.default_rng(1)

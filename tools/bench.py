@@ -39,6 +39,7 @@ import numpy as np
 
 import main as program
 from line import Line, Settings
+from quiet import hushed
 from segment import WeightsError, nearest_grid, open_segmenter
 
 SIZES = "640x360,1280x720,1920x1080,3840x2160"
@@ -132,8 +133,9 @@ def original_recipe(coral: Path | None, thread_count: int) -> Callable:
 def mediapipe_recipe(path: Path, thread_count: int) -> Callable:
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path), num_threads=thread_count)
-    interpreter.allocate_tensors()
+    with hushed():
+        interpreter = Interpreter(str(path), num_threads=thread_count)
+        interpreter.allocate_tensors()
     taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     height, width = taken["shape"][1:3]
 

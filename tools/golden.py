@@ -1,0 +1,40 @@
+"""Renews the alphas that `tests/test_golden.py` compares with, after looking at them.
+
+    python -m tools.golden
+
+Run it when a change of network or refinement is meant to change them, and look at the pictures
+before committing them.
+"""
+
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from line import Line, Settings
+from segment import open_segmenter
+from source import PORTRAIT, Demo
+
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
+FRAMES = 20  # of the demo; the alpha of the last is kept
+
+
+def alphas() -> dict[str, np.ndarray]:
+    """The portrait's alpha, and that of a frame of the demo in mid-run: uint8 [h,w] each."""
+    segmenter = open_segmenter()
+    picture = Line(segmenter.thorough, Settings(view="alpha"), independent=True)
+    video = Line(segmenter, Settings(view="alpha"))
+    for frame in islice(Demo((640, 360), paced=False), FRAMES):
+        last = video(frame.image)
+    return {"portrait": picture(cv2.imread(str(PORTRAIT)))[..., 0], "demo": last[..., 0]}
+
+
+def main() -> None:
+    GOLDEN.mkdir(exist_ok=True)
+    for name, alpha in alphas().items():
+        cv2.imwrite(str(GOLDEN / f"{name}.png"), alpha)
+
+
+if __name__ == "__main__":
+    main()
