@@ -229,7 +229,7 @@ class ChaosSource(Source):
     live, size = True, (128, 72)
 
     def __init__(self, seed: int, count: int):
-        self.camera = ChaosCamera(seed, [(64, 36), (128, 72), (160, 90)])
+        self.camera = ChaosCamera(seed, [(128, 72), (160, 90), (192, 108)])
         self.left, self.given = count, []
 
     def __iter__(self):
@@ -290,6 +290,20 @@ def test_an_old_mask_is_not_believed_in_a_new_scene():
     camera.size, camera.room = camera.size, camera.room[::-1, ::-1].copy()
     camera.place = 1 - camera.place
     for _ in range(30):
+        image = camera.picture()
+        check(image, line(image))
+        assert "old mask" in line.hidden_because
+
+
+def test_an_old_mask_is_not_believed_when_only_the_person_moved():
+    camera = ChaosCamera(5, [(128, 72)])
+    camera.place[:] = 0.0, 0.5
+    stale = true_mask(camera.picture())
+    line = Line(lambda small: stale, Settings())
+    line(camera.picture())
+    assert line.hidden_because is None
+    camera.place[:] = 1.0, 0.5
+    for _ in range(5):
         image = camera.picture()
         check(image, line(image))
         assert "old mask" in line.hidden_because
