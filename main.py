@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 from contextlib import ExitStack
@@ -96,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--background",
+        type=background,
         action="append",
         metavar="WHAT",
         help="blur (default), a picture, a video (looped), #rrggbb, or transparent (into PNGs "
@@ -123,6 +125,12 @@ def size(text: str) -> tuple[int, int]:
     if not all(SMALLEST <= side <= LARGEST for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r}: each side from {SMALLEST} to {LARGEST} pixels")
     return sides
+
+
+def background(text: str) -> str:
+    if text.startswith("#") and not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: write colours as red, green, blue: #00b140")
+    return text
 
 
 def share(text: str) -> float:

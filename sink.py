@@ -479,6 +479,8 @@ def open_output(path: Path | str, source, force: bool = False) -> Sink:
     suffix = path.suffix.lower()
     if same_file(path, getattr(source, "path", None)) or same_file(path, source.sound):
         raise SinkError(f"{path}: is the source itself; give another --output")
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise SinkError(f"{path}: neither a file nor a folder; give one, such as out.mp4")
     if os.path.isdir(path) or ends_as_folder or not suffix:
         return ImageFolder(path, force, getattr(source, "path", None))
     if suffix not in (*ENCODERS, *IMAGE_SUFFIXES):

@@ -194,6 +194,16 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path, name, of, words):
     assert sorted(os.listdir(tmp_path)) == ["there", "there.mp4", "there.png"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such things on this system")
+@pytest.mark.parametrize("name", ["pipe.mp4", "pipe"])
+def test_what_is_no_file_is_never_replaced(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    for path in (tmp_path / name, Path(os.devnull)):
+        with pytest.raises(SinkError, match="neither a file nor a folder"):
+            open_output(path, source(), force=True)
+    assert (tmp_path / name).is_fifo()
+
+
 @pytest.mark.parametrize("how", ["path", "sound"])
 def test_the_source_itself_is_never_overwritten(tmp_path, how):
     path = tmp_path / "in.mp4"
