@@ -169,6 +169,7 @@ def main(argv: list[str] | None = None) -> int:
             parser().error("--background transparent: no --virtual-camera shows it")
     try:
         asked_to_stop.clear()
+        busy.clear()
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), interrupt)
@@ -190,6 +191,8 @@ def keeps_transparency(output: str | None) -> bool:
 
 
 asked_to_stop = []  # the signals that came
+busy = []  # not empty while files are written and finished, which a signal must not disturb
+ENOUGH = 4  # signals, after which it may
 
 
 def interrupt(number: int, _frame) -> None:
@@ -199,7 +202,8 @@ def interrupt(number: int, _frame) -> None:
     is also noted, and looked for after every frame.
     """
     asked_to_stop.append(number)
-    raise KeyboardInterrupt(number)
+    if not busy or len(asked_to_stop) >= ENOUGH:
+        raise KeyboardInterrupt(number)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -236,6 +240,7 @@ def run(args: argparse.Namespace) -> int:
             if sinks.window:
                 wait = not sinks.output
                 viewer = Viewer(sinks.window, line, source, wait, backgrounds, sinks.camera)
+            stack.callback(busy.append, "closing")  # the first of what is done at the end
             stream(source, line, sinks, viewer)
     except (BackdropError, SourceError, SinkError, WeightsError) as error:
         print("main.py:", *str(error).splitlines(), file=sys.stderr)  # a path may hold newlines
@@ -298,9 +303,11 @@ def stream(source, line, sinks: Sinks, viewer) -> None:
     try:
         for frame in progress(source, sinks.output):
             done = line.finish(frame)
+            busy.append("writing")
             for sink in (sinks.output, sinks.camera):
                 if sink:
                     sink.write(done)
+            busy.clear()
             count += 1
             if asked_to_stop:
                 raise KeyboardInterrupt(asked_to_stop[0])

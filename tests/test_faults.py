@@ -12,13 +12,16 @@
 
 import contextlib
 import datetime
+import io
 import json
 import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -28,6 +31,7 @@ import pytest
 
 import main
 import segment
+import sink
 import source
 from camera import Camera
 from captures import FakeCapture, Unplugged, is_recognisable, noise, threads
@@ -103,6 +107,45 @@ def test_signals_while_it_starts_leave_nothing_and_no_traceback(tmp_path):
         assert child.returncode in (143, -15)
         assert errors == ""
     assert all(len(read(path)) for path in tmp_path.iterdir())
+
+
+@posix
+def test_a_signal_in_the_middle_of_writing_costs_nothing(tmp_path, monkeypatch, capsys):
+    class Interrupted(io.FileIO):
+        def write(self, data):
+            if not main.asked_to_stop:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().write(data)
+
+    class Part(type(tmp_path)):
+        def open(self, mode):
+            return Interrupted(self, "w") if mode == "wb" else super().open(mode)
+
+    def reserve(path):
+        return Part(real(path))
+
+    real = sink.reserve
+    monkeypatch.setattr(segment, "open_segmenter", open_cheap)
+    monkeypatch.setattr("sink.reserve", reserve)
+    out = tmp_path / "out.mp4"
+    assert main.main([*DEMO, "--output", str(out)]) == 143
+    assert len(read(out)) == int(capsys.readouterr().out.split()[0]) > 0
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@posix
+def test_more_signals_while_the_file_is_finished_cost_nothing(tmp_path, monkeypatch):
+    def interrupted(file):
+        os.kill(os.getpid(), signal.SIGHUP)
+        real(file)
+
+    real = VideoFile.finish
+    monkeypatch.setattr(VideoFile, "finish", interrupted)
+    monkeypatch.setattr(segment, "open_segmenter", open_cheap)
+    timer = threading.Timer(0.7, os.kill, [os.getpid(), signal.SIGTERM])
+    timer.start()
+    assert main.main([*DEMO, "--output", str(tmp_path / "out.mp4")]) == 143
+    assert len(read(tmp_path / "out.mp4")) > 0
 
 
 # --- Disks
