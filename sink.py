@@ -33,8 +33,8 @@ class SinkError(Exception):
 class Sink:
     """Where finished frames go.
 
-    As a context it is closed at a normal end, at Ctrl-C and where the source fails, what came so
-    far being wanted, and discarded at any other exception.
+    As a context it is closed at a normal end, at Ctrl-C and where the source or another sink
+    fails, what came so far being wanted, and discarded at any other exception.
     """
 
     warning: str | None = None  # one line on what was left out, known once the sink is open
@@ -43,7 +43,7 @@ class Sink:
         """Takes one `source.Frame`: image uint8 [H,W,3] BGR, which it neither keeps nor changes.
 
         Raises:
-            SinkError: it cannot be written; call `discard` then.
+            SinkError: it cannot be written, and was discarded.
         """
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class Sink:
         return self
 
     def __exit__(self, kind, *_):
-        if kind is None or issubclass(kind, (KeyboardInterrupt, SourceError)):
+        if kind is None or issubclass(kind, (KeyboardInterrupt, SourceError, SinkError)):
             self.close()
         else:
             self.discard()
@@ -184,6 +184,16 @@ class PartFile(Sink):
         self.part = reserve(path)
         self.written = 0  # frames
 
+    @contextmanager
+    def or_none(self):
+        """What fails in here leaves nothing behind."""
+        try:
+            with sink_errors(self.path):
+                yield
+        except SinkError:
+            self.discard()
+            raise
+
     def finish(self) -> None:
         """Completes the part."""
 
@@ -260,7 +270,7 @@ class VideoFile(PartFile):
 
     def write(self, frame) -> None:
         image = frame.image
-        with sink_errors(self.path):
+        with self.or_none():
             if not self.written:
                 self.size = self.size or (image.shape[1], image.shape[0])
                 self.first_time = frame.time
@@ -393,7 +403,7 @@ class ImageFile(PartFile):
     """A picture: the last frame that came."""
 
     def write(self, frame) -> None:
-        with sink_errors(self.path):
+        with self.or_none():
             self.part.write_bytes(encode_image(frame.image, self.path.suffix))
         self.written += 1
 

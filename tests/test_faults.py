@@ -1,14 +1,4 @@
-"""Faults of the world, met by the whole program. Fault, what the user sees, what is kept:
-
-| Fault                    | Seen                                   | Kept                       |
-|--------------------------|----------------------------------------|----------------------------|
-| camera gone in mid-run   | blurred card, one line; it is waited   | the file, cards included   |
-|   for                    |   for, `--wait` seconds                |                            |
-| camera gives black       | one line                               | the file                   |
-| Ctrl-C, SIGTERM, SIGHUP  | nothing, exit code 128 + the signal    | a playable file, or none   |
-| disk full                | one line, exit code 1                  | nothing half-written       |
-| output folder gone       | one line, exit code 1                  | nothing                    |
-"""
+"""Faults of the world: FAULTS says what the user sees of each, and what is kept."""
 
 import contextlib
 import datetime
@@ -44,6 +34,154 @@ ROOT = Path(__file__).parent.parent
 DEMO = ["--source", "demo", "--size", "160x90", "--no-window", "--threads", "1"]
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX systems")
+
+# Fault; what the user sees; what is kept; the tests that show it.
+FAULTS = [
+    (
+        "no camera, or another program has it (a second copy, say)",
+        "one line: which there are, or what to close; exit code 1",
+        "nothing was begun",
+        "test_camera.test_no_camera_at_all_points_to_the_demo",
+        "test_camera.test_a_busy_camera_opens_but_gives_nothing",
+        "test_camera.test_a_busy_camera_does_not_open",
+    ),
+    (
+        "camera unplugged, for longer than --wait",
+        "its last frame blurred beyond recognition, one line; exit code 1",
+        "the file, those frames included; the virtual camera is closed",
+        "test_faults.test_the_recording_of_a_camera_that_went_away_is_kept",
+        "test_camera.test_a_camera_that_never_comes_back_is_given_up",
+    ),
+    (
+        "camera unplugged and plugged in again, of another size even",
+        "the same, until it is back",
+        "everything, and what comes after; a file keeps its size",
+        "test_camera.test_a_camera_plugged_in_again_goes_on",
+        "test_faults.test_what_the_camera_sends_after_its_return_is_recorded",
+    ),
+    (
+        "driver hangs",
+        "as if unplugged",
+        "as if unplugged",
+        "test_camera.test_a_driver_that_hangs_is_covered_up_and_given_up",
+    ),
+    (
+        "camera gives None, no picture, numbers, other channels or another size",
+        "nothing, or a blur while it lasts",
+        "everything",
+        "test_camera.test_whatever_a_driver_gives_only_pictures_come_out",
+        "test_camera.test_a_camera_survives_lost_frames_and_changes_of_size",
+        "test_chaos.test_thousands_of_frames_of_chaos_into_a_file",
+    ),
+    (
+        "torn pictures, cuts, a network that fails in every way",
+        "a blur, and why, in the window",
+        "everything",
+        "test_chaos.test_thousands_of_frames_of_chaos_into_a_virtual_camera",
+        "test_chaos.test_chaos_in_a_real_window",
+        "test_chaos.test_each_fault_alone_lets_nothing_out",
+    ),
+    (
+        "camera gives black",
+        "one line, while it lasts",
+        "everything",
+        "test_camera.test_black_frames_are_told_while_they_last",
+    ),
+    (
+        "wall clock leaps",
+        "nothing",
+        "everything, at its right time",
+        "test_faults.test_a_wall_clock_that_leaps_changes_nothing",
+    ),
+    (
+        "computer sleeps and wakes up",
+        "as if unplugged, until the camera is awake; the sleep does not count as waiting",
+        "everything",
+        "test_camera.test_a_camera_that_wakes_up_late_is_waited_for",
+    ),
+    (
+        "URL falls silent",
+        "one line; exit code 1",
+        "the file",
+        "test_source.test_a_stream_is_live_and_its_silence_is_told",
+    ),
+    (
+        "Ctrl-C, SIGTERM, SIGHUP, once or again and again",
+        "nothing; exit code 128 + the signal",
+        "a playable file with every frame, or none; no thread or handle is left",
+        "test_faults.test_signals_at_any_moment_leave_a_playable_file_or_none",
+        "test_faults.test_a_signal_in_the_middle_of_writing_costs_nothing",
+        "test_faults.test_more_signals_while_the_file_is_finished_cost_nothing",
+        "test_faults.test_signals_while_it_starts_leave_nothing_and_no_traceback",
+    ),
+    (
+        "disk full",
+        "one line; exit code 1",
+        "pictures that are whole; nothing half-written",
+        "test_faults.test_a_full_disk_is_told_at_once_and_nothing_half_written_stays",
+        "test_faults.test_a_full_disk_is_one_line_and_keeps_the_pictures_that_went_before",
+    ),
+    (
+        "output folder gone",
+        "one line; exit code 1",
+        "nothing",
+        "test_faults.test_a_folder_that_goes_away_is_told",
+    ),
+    (
+        "second copy writes the same file",
+        "one line that names the other file; exit code 1",
+        "both files",
+        "test_faults.test_a_second_copy_into_the_same_file_costs_neither_its_frames",
+    ),
+    (
+        "virtual camera busy, by a second copy, say",
+        "one line: the command that names who has it; exit code 1",
+        "nothing was begun",
+        "test_virtual.test_linux_with_the_driver",
+        "test_virtual.test_macos_and_windows",
+    ),
+    (
+        "virtual camera goes away",
+        "one line; exit code 1",
+        "the file",
+        "test_virtual.test_what_goes_wrong_is_one_line_and_the_frames_before_it_are_kept",
+    ),
+    (
+        "no display, or none any more when the window is to open",
+        "one line; exit code 1",
+        "nothing was begun",
+        "test_window.test_without_a_display_it_says_so_and_lives",
+        "test_faults.test_a_display_that_goes_away_before_the_window_opens_is_one_line",
+    ),
+    (
+        "display goes away in mid-run",
+        "one line; exit code 1",
+        "the file; camera and virtual camera are closed",
+        "test_faults.test_a_display_that_goes_away_is_one_line_and_the_file_is_kept",
+    ),
+    (
+        "damaged video",
+        "what can be decoded, one line at the end",
+        "the file",
+        "test_source.test_a_truncated_video_gives_what_it_holds_and_a_warning",
+        "test_source.test_a_video_damaged_in_the_middle_goes_on_after_it",
+    ),
+    (
+        "damaged pictures in a folder",
+        "one line at the end; exit code 1",
+        "all others",
+        "test_source.test_damaged_pictures_in_a_folder_are_left_out_and_told_of_after_the_others",
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[0])
+def test_every_fault_has_the_tests_that_are_named(fault):
+    tests = fault[3:]
+    assert tests
+    for module, _, name in (test.partition(".") for test in tests):
+        text = (ROOT / "tests" / f"{module}.py").read_text()
+        assert re.search(rf"^def {name}\(", text, re.MULTILINE), name
 
 
 def read(path: Path) -> list[np.ndarray]:
