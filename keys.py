@@ -7,8 +7,9 @@ KEYS = {
     "b": "next background, where several are given",
     "v": "next view: result, alpha, split",
     "m": "mirror",
+    "p": "people who stay: front, main, all",
     "h": "this help",
-    "f": "figures: frames/s, ms a stage, age of the frame, frames dropped and hidden",
+    "f": "figures: frames/s, ms a stage, age of the frame, what was left out",
     "s": "save a picture in the current folder",
     "space": "hide everything until pressed again",
 }

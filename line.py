@@ -9,7 +9,9 @@ reason, leaves wholly blurred, or as the chosen background alone. A mask is trus
   that covers everything from the start, after a cut or after a fault, never is. Unrelated pictures
   are spared this: a face may fill a photograph.
 
-Nothing is carried from one frame to the next over a cut, a change of size or a fault.
+A live source's mask may be the network's last one, carried to this very frame by measured motion
+(`carry.py`); it has to stand the same test. Nothing is carried from one frame to the next over a
+cut, a change of size, a mirroring or a fault.
 """
 
 from collections import Counter
@@ -22,12 +24,12 @@ import numpy as np
 
 from backdrop import TRANSPARENT, Picture, cut_out
 from blur import blur_backdrop, compose
+from carry import PERSON, Carrier
 from refine import Refiner, shrink_to_work
 from segment import nearest_grid
 
 VIEWS = ("result", "alpha", "split")
 HIDING_STRENGTH = 0.5  # the least blur of a frame that is hidden wholly
-PERSON = 0.1  # a mask above it lets some of the sharp picture through
 FULL, USUAL = 0.95, 0.75  # share of such pixels to be led up to, and what leads up to it
 PACE = 0.06  # weight of a frame in the usual share: an average over about a second
 SMALLEST, SQUASH = 8, 1.5  # pixels a side of a mask; how much its shape may differ from the frame's
@@ -44,23 +46,28 @@ class Settings:
     strength: float = 0.5  # of the blur, 0..1
     mirror: bool = False
     hide: bool = False  # blur everything
+    people: str = "front"  # one of people.PEOPLE, who stays
     background: Picture | str | None = None  # None: the frame's own, blurred; or TRANSPARENT
 
 
 class Line:
     """Blurs the background of one source's frames, in order."""
 
-    def __init__(self, segmenter, settings: Settings, independent: bool = False):
+    def __init__(self, segmenter, settings: Settings, independent: bool = False, beat=None):
         """Takes what makes a mask of a frame, as `segment.PersonSegmenter` does.
 
         `independent` frames are unrelated pictures: nothing is carried from one to the next.
+        With a `beat.Beat` the network looks at as many frames, and as closely, as that says, and
+        rests while the picture stands still; without one it looks at every frame.
         """
         self.segmenter = segmenter
         self.settings = settings
         self.independent = independent
+        self.beat = beat
+        self.carrier = Carrier()
         self.refiner = Refiner()
         self.usual_share = 0.0  # of what the trusted masks of the last second cover
-        self.thumb = self.size = None  # of the last frame
+        self.thumb = self.shape = None  # of the last frame; its size, and whether mirrored
         self.mask = self.mask_thumb = None  # the last mask, and the picture it first came with
         self.hidden_because = None  # why the last frame left wholly blurred, or None
         self.hidden_frames = 0
@@ -75,7 +82,7 @@ class Line:
 
         Args:
             image: uint8 [H,W,3] BGR.
-            time: seconds since the first frame, for a background that moves.
+            time: seconds since the first frame, for what moves.
 
         Returns:
             A new uint8 [H,W,3] BGR in the chosen view, [H,2W,3] for `split`; with a fourth
@@ -85,7 +92,7 @@ class Line:
             image = cv2.flip(image, 1)
         with self.timed("shrink"):
             small = shrink_to_work(image)
-        alpha = self.alpha(small)
+        alpha = self.alpha(small, time)
         if self.settings.view == "alpha":
             alpha = cv2.resize(alpha, (image.shape[1], image.shape[0]))
             return cv2.cvtColor(alpha, cv2.COLOR_GRAY2BGR)
@@ -96,16 +103,16 @@ class Line:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
         return np.hstack([result if self.hidden_because else image, result])
 
-    def alpha(self, small: np.ndarray) -> np.ndarray:
+    def alpha(self, small: np.ndarray, time: float) -> np.ndarray:
         """uint8 [h,w,3] -> uint8 [h,w], all 0 where there is no mask to trust."""
         if self.is_new_scene(small):
             self.forget()
         try:
             with self.timed("segment"):
-                mask, self.hidden_because = self.trusted_mask(small)
+                mask, self.hidden_because = self.trusted_mask(small, time)
             if mask is not None:
                 with self.timed("refine"):
-                    return self.refiner(small, mask)
+                    return self.refiner(small, mask, self.settings.people)
         except Exception as error:  # whatever goes wrong in there, nothing may get out
             self.hidden_because = f"the network failed: {error}"
         self.hidden_frames += 1
@@ -116,13 +123,14 @@ class Line:
         """Whether nothing seen so far says anything about this picture."""
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         last, self.thumb = self.thumb, cv2.resize(grey, THUMB, interpolation=cv2.INTER_AREA)
-        size, self.size = self.size, small.shape
-        if self.independent or last is None or size != self.size:
+        shape, self.shape = self.shape, (small.shape, self.settings.mirror)
+        if self.independent or last is None or shape != self.shape:
             return True
         return np.median(cv2.absdiff(last, self.thumb)) > CUT
 
     def forget(self) -> None:
         self.refiner.reset()
+        self.carrier.forget()
         self.usual_share = 0.0
 
     def composite(self, image, small, alpha, time) -> np.ndarray:
@@ -143,16 +151,26 @@ class Line:
             strength = max(strength, HIDING_STRENGTH)
         return blur_backdrop(small, alpha, strength) if strength else image
 
-    def trusted_mask(self, small: np.ndarray):
+    def trusted_mask(self, small: np.ndarray, time: float):
         """Returns (mask, None), or (None, why there is none)."""
         if self.settings.hide:
             return None, "hidden"
-        mask = self.segmenter(small)
-        problem = self.distrust(mask, small)
-        return (None, problem) if problem else (mask, None)
+        mask = self.carrier(small, time, self.beat.step.every) if self.beat else None
+        fresh = mask is None
+        if fresh:
+            mask = self.look(small)
+        problem = self.distrust(mask, small, fresh)
+        if problem:
+            return None, problem
+        if fresh and self.beat:
+            self.carrier.remember(small, mask, time)
+        return mask, None
 
-    def distrust(self, mask, small: np.ndarray) -> str | None:
-        """Why this mask is not to be believed, or None."""
+    def look(self, small: np.ndarray) -> np.ndarray:
+        return self.segmenter(small, self.beat.step.scale) if self.beat else self.segmenter(small)
+
+    def distrust(self, mask, small: np.ndarray, fresh: bool) -> str | None:
+        """Why this mask, `fresh` from the network or carried, is not to be believed, or None."""
         if not isinstance(mask, np.ndarray) or mask.ndim != 2 or mask.dtype.kind != "f":
             return "the network gave no mask"
         if not fits(mask, small):
@@ -160,7 +178,7 @@ class Line:
         if not (abs(mask - 0.5) <= 0.501).all():  # 0..1, but for rounding; NaN is nowhere
             return "the network gave numbers that are no shares"
         share = float((mask > PERSON).mean())
-        if self.is_stale(mask) and share:  # that nobody is there, for long, is no fault
+        if fresh and self.is_stale(mask) and share:  # that nobody is there, for long, is no fault
             return "the network gave an old mask again"
         if share > FULL and self.usual_share < USUAL and not self.independent:
             return "the mask suddenly covers everything"
@@ -168,7 +186,7 @@ class Line:
         return None
 
     def is_stale(self, mask: np.ndarray) -> bool:
-        """Whether the mask is the last one to the bit, though the picture is not."""
+        """Whether the mask is the network's last one to the bit, though the picture is not."""
         if self.mask is None or not np.array_equal(mask, self.mask):
             self.mask, self.mask_thumb = mask.copy(), self.thumb
             return False

@@ -7,8 +7,9 @@ import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from time import perf_counter, sleep
+from time import monotonic, sleep
 
 from keys import KEYS
 
@@ -86,6 +87,13 @@ def parser() -> argparse.ArgumentParser:
         default=10,
         metavar="SECONDS",
         help="how long to wait for a camera that went away (default 10)",
+    )
+    add(
+        "--people",
+        choices=("front", "main", "all"),
+        default="front",
+        help="who stays sharp: all but those who pass small behind (default), the largest and "
+        "most central person alone, or everybody",
     )
     add("--mirror", action="store_true", help="flip left and right, as a mirror does")
     add(
@@ -212,6 +220,8 @@ def run(args: argparse.Namespace) -> int:
     import cv2
 
     from backdrop import BackdropError, open_background
+    from beat import Beat
+    from idle import OnDemand
     from line import Line, Settings
     from segment import WeightsError, open_segmenter
     from sink import SinkError
@@ -226,16 +236,26 @@ def run(args: argparse.Namespace) -> int:
     try:
         with ExitStack() as stack:
             backgrounds = {text: open_background(text) for text in args.background}
-            source = open_source(args.source, args.size, args.fps, wait=args.wait)
-            stack.enter_context(source)
+            reopen = partial(open_source, args.source, args.size, args.fps, wait=args.wait)
+            source = stack.enter_context(reopen())
             sinks = open_sinks(args, source, stack)
+            if sinks.camera and source.live and not (sinks.window or sinks.output):
+                source = OnDemand(source, reopen, sinks.camera, args.wait)
+                stack.callback(source.close)
             if args.source == "demo" and not (sinks.window or sinks.camera):
                 source.live = False  # as fast as it goes
             background = backgrounds[args.background[0]]
-            settings = Settings(args.view, args.strength, args.mirror, background=background)
+            settings = Settings(
+                args.view,
+                args.strength,
+                args.mirror,
+                people=args.people,
+                background=background,
+            )
             segmenter = open_segmenter(args.engine, args.weights, args.threads)
             look = segmenter.thorough if source.independent else segmenter
-            line = Line(look, settings, source.independent)
+            beat = Beat(source.fps) if source.live else None
+            line = Line(look, settings, source.independent, beat)
             viewer = None
             if sinks.window:
                 wait = not sinks.output
@@ -299,9 +319,10 @@ def end_without_display(stack: ExitStack) -> None:
 
 def stream(source, line, sinks: Sinks, viewer) -> None:
     """Runs the line until the source ends or the user stops it."""
-    began, count = perf_counter(), 0
+    start, count = monotonic(), 0
     try:
         for frame in progress(source, sinks.output):
+            began = monotonic()
             done = line.finish(frame)
             busy.append("writing")
             for sink in (sinks.output, sinks.camera):
@@ -313,11 +334,13 @@ def stream(source, line, sinks: Sinks, viewer) -> None:
                 raise KeyboardInterrupt(asked_to_stop[0])
             if viewer and not viewer.show(frame, done):
                 break
+            if line.beat:
+                line.beat.count(began, monotonic())
             while sinks.camera and source.independent and not (viewer or sinks.output):
                 sinks.camera.repeat()  # a picture stays until Ctrl-C
                 sleep(0.005)
     finally:
-        report(line, count, perf_counter() - began, source, sinks.output)
+        report(line, count, monotonic() - start, source, sinks.output)
 
 
 def progress(source, output):
@@ -344,11 +367,23 @@ def report(line, frames: int, seconds: float, source, output) -> None:
     if frames:
         stages = ", ".join(f"{k} {1000 * v / frames:.1f}" for k, v in line.seconds.items())
         print(f"{frames} frames, {frames / seconds:.1f} frames/s; ms a frame: {stages}")
+    if frames and line.beat:
+        print(saved(line, source))
     if line.hidden_frames:
         print(f"main.py: {line.hidden_frames} frames left wholly blurred", file=sys.stderr)
     for warning in (source.warning, output and output.warning):
         if warning:
             print(f"main.py: {warning}", file=sys.stderr)
+
+
+def saved(line, source) -> str:
+    """What a live run left out, lest it came late."""
+    steps = ", ".join(f"{step} {count}" for step, count in sorted(line.beat.frames.items()))
+    carrier = line.carrier
+    return (
+        f"dropped {source.dropped}, masks carried {carrier.carried}, resting {carrier.rested}; "
+        f"frames at step {steps}"
+    )
 
 
 if __name__ == "__main__":

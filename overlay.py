@@ -6,6 +6,8 @@ from time import monotonic
 import cv2
 import numpy as np
 
+from beat import STEPS
+
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 COLUMN = 120  # pixels at scale 1, from one tabulator to the next
 LINES = 24  # of text that fit below one another in a frame
@@ -79,4 +81,9 @@ class Figures:
             lines.append(f"{stage} {1000 * (spent - before.get(stage, 0)) / frames:.1f} ms")
         if self.age is not None:
             lines.append(f"age {1000 * self.age:.0f} ms")
-        return [*lines, f"dropped {self.source.dropped}", f"hidden {self.line.hidden_frames}"]
+        lines += [f"dropped {self.source.dropped}", f"hidden {self.line.hidden_frames}"]
+        if self.line.beat:
+            carrier = self.line.carrier
+            lines += [f"carried {carrier.carried}", f"resting {carrier.rested}"]
+            lines += [f"step {self.line.beat.number} of {len(STEPS) - 1}"]
+        return lines

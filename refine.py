@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
+from people import People
+
 WORK_SIDE = 400  # pixels; the shorter side of the pictures that alpha and backdrop are made at
-SPECK = 0.006  # share of the mask; smaller parts of person are mistakes
 PINHOLE = 0.0015  # share of the mask; smaller holes in the person are mistakes
-BYSTANDER = 0.25  # share of the largest part; smaller parts are not the one in front of the camera
 
 
 def shrink_to_work(frame: np.ndarray) -> np.ndarray:
@@ -28,17 +28,20 @@ class Refiner:
     """Makes alphas of one source's masks, in order; `reset` between unrelated pictures."""
 
     def __init__(self):
+        self.people = People()
         self.reset()
 
     def reset(self) -> None:
         self.last_mask = self.last_grey = None
+        self.people.forget()
 
-    def __call__(self, small: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def __call__(self, small: np.ndarray, mask: np.ndarray, who: str = "front") -> np.ndarray:
         """Alpha of a picture.
 
         Args:
             small: uint8 [h,w,3] BGR.
             mask: float32 of any size, 0..1, the person in this very picture.
+            who: of `people.PEOPLE`, who is to stay.
 
         Returns:
             uint8 [h,w], 255 = person.
@@ -46,7 +49,7 @@ class Refiner:
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         size = max(1, grey.shape[1] // 2), max(1, grey.shape[0] // 2)
         half = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        mask = whole(self.steady(half, mask))
+        mask = self.whole(self.steady(half, mask), who)
         return cv2.LUT(guided(grey, half, mask), EDGE)
 
     def steady(self, grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -65,26 +68,21 @@ class Refiner:
         self.last_mask, self.last_grey = mask, grey
         return mask
 
+    def whole(self, mask: np.ndarray, who: str) -> np.ndarray:
+        """Drops who is not to stay, and specks; fills pinholes."""
+        person = (mask > 0.5).astype(np.uint8)
+        labels, sizes = parts(person)
+        away = ~self.people.kept(who, labels, sizes)[labels] & (person == 1)
+        around = cv2.dilate(away.astype(np.uint8), np.ones((5, 5), np.uint8)) == 1
+        mask = np.where(away | (around & (person == 0)), 0, mask)
+        labels, sizes = parts(1 - person)
+        holes = (sizes < PINHOLE * mask.size)[labels] & (person == 0)
+        return np.where(holes, 1, mask).astype(np.float32)
+
 
 def median(x: np.ndarray) -> float:
     """The upper one; five times as fast as NumPy's."""
     return np.partition(x, x.size // 2, axis=None)[x.size // 2]
-
-
-def whole(mask: np.ndarray) -> np.ndarray:
-    """Drops specks and bystanders, fills pinholes.
-
-    A part of the person that is apart from the largest and less than a quarter of its size is
-    somebody passing behind, who did not ask to be shown, or a mistake.
-    """
-    person = (mask > 0.5).astype(np.uint8)
-    labels, sizes = parts(person)
-    away = (sizes < max(SPECK * mask.size, BYSTANDER * sizes.max()))[labels] & (person == 1)
-    around = cv2.dilate(away.astype(np.uint8), np.ones((5, 5), np.uint8)) == 1
-    mask = np.where(away | (around & (person == 0)), 0, mask)
-    labels, sizes = parts(1 - person)
-    holes = (sizes < PINHOLE * mask.size)[labels] & (person == 0)
-    return np.where(holes, 1, mask).astype(np.float32)
 
 
 def parts(binary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from backdrop import on_squares
 from keys import ALIASES, KEYS
 from line import VIEWS
 from overlay import Figures, draw
+from people import PEOPLE
 from sink import ImageFile, SinkError, free_path
 
 STEP = 0.1  # of strength, a press
@@ -89,11 +90,13 @@ class Viewer:
             case "b":
                 self.next_background()
             case "v":
-                settings.view = VIEWS[(VIEWS.index(settings.view) + 1) % len(VIEWS)]
+                settings.view = after(settings.view, VIEWS)
                 self.say(f"view: {settings.view}")
+            case "p":
+                settings.people = after(settings.people, PEOPLE)
+                self.say(f"people: {settings.people}")
             case "m":
                 settings.mirror = not settings.mirror
-                self.line.refiner.reset()  # its memory is of the other way round
             case "h":
                 self.help = not self.help
             case "f":
@@ -128,3 +131,7 @@ class Viewer:
             text = str(error)
         self.say(text)
         print(f"main.py: {text}", file=sys.stderr)
+
+
+def after(choice: str, choices: tuple[str, ...]) -> str:
+    return choices[(choices.index(choice) + 1) % len(choices)]

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import struct
 import sys
 from pathlib import Path
 from time import monotonic, sleep
@@ -15,6 +16,11 @@ OBS = {"darwin": "brew install --cask obs", "win32": "winget install OBSProject.
 LOADED = Path("/sys/module/v4l2loopback")
 NODES = Path("/sys/devices/virtual/video4linux")  # a folder for each virtual camera of Linux
 KERNELS = Path("/lib/modules")
+
+# Of Linux's videodev2.h and v4l2loopback: to subscribe to the event that tells whether somebody
+# reads the device, and to take it, which comes at once.
+SUBSCRIBE, TAKE, READ_EVENT, AT_ONCE = 0x4020565A, 0x80885659, 0x10E00001, 1
+EVENT_BYTES = 136
 
 
 class VirtualCamera(Watched):
@@ -66,9 +72,14 @@ class VirtualCamera(Watched):
         try:
             self.camera.send(self.last)
         except Exception as error:
-            hint = "is it still there? Start again"
+            again = f"run: {LOAD}; then" if sys.platform.startswith("linux") else "start OBS, then"
+            hint = f"where it is gone, {again} start again"
             raise SinkError(f"{self.device}: takes no more frames ({error}); {hint}") from error
         self.sent = monotonic()
+
+    def is_read(self) -> bool | None:
+        """Whether a program takes frames; None where the system does not tell."""
+        return is_read(self.device)
 
     def close(self) -> None:
         if self.camera:
@@ -76,6 +87,30 @@ class VirtualCamera(Watched):
         self.camera = None
 
     discard = close
+
+
+def is_read(device: str) -> bool | None:
+    """Whether a program reads a virtual camera; None where the system does not tell.
+
+    On Linux v4l2loopback tells it, from 0.13 on. Each time the device is opened anew: who has
+    subscribed before is told of changes only, and might miss one.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    import fcntl
+
+    try:
+        handle = os.open(device, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        fcntl.ioctl(handle, SUBSCRIBE, struct.pack("=8I", READ_EVENT, 0, AT_ONCE, *[0] * 5))
+        event = fcntl.ioctl(handle, TAKE, bytes(EVENT_BYTES))
+    except OSError:  # an older driver, or none of this kind
+        return None
+    finally:
+        os.close(handle)
+    return struct.unpack_from("=I", event, 8)[0] > 0
 
 
 def load():

@@ -1,13 +1,15 @@
 """The bench: what it prints and writes, and the arithmetic behind it; no time is asserted."""
 
 import json
+import multiprocessing
 
+import cv2
 import numpy as np
 import pytest
 
 from line import Line, Settings
 from segment import DEFAULT_WEIGHTS
-from tools import bench
+from tools import bench, live
 
 FIGURES = {"median_ms", "p95_ms", "fps", "cpu_ms", "frames"}
 
@@ -29,6 +31,25 @@ def test_it_measures_a_tiny_clip_at_two_sizes(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "128x72" in printed and "growth_per_doubling" in printed
     assert str(tmp_path) not in printed + path.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DEFAULT_WEIGHTS["litert"].exists(), reason="no weights yet")
+def test_it_measures_how_fresh_a_live_picture_is(capsys, monkeypatch):
+    monkeypatch.setattr(live, "WARM_UP", 0.1)
+    monkeypatch.setattr(live, "PICTURES", 4)
+    monkeypatch.setattr(bench, "in_child", lambda call, *args: call(*args))
+    command = ["--live", "1", "--load", "1", "--sizes", "128x72", "--json", "-"]
+    before = cv2.getNumThreads()
+    try:
+        assert bench.main(command) == 0
+    finally:
+        cv2.setNumThreads(before)
+    got = json.loads(capsys.readouterr().out)["live"]["128x72"]
+    assert 0 < got["age_ms"]["median"] <= got["age_ms"]["p95"]
+    assert got["shown"] > 0 and got["hidden"] == 0 and got["cpu_ms"] > 0
+    assert sum(got["steps"].values()) == got["shown"]
+    assert not multiprocessing.active_children()
 
 
 def got(milliseconds: float, cpu: float = 1, **stages: float) -> dict:

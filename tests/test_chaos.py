@@ -17,6 +17,7 @@ import pytest
 
 import main
 from backdrop import TRANSPARENT, Picture
+from beat import STEPS
 from blur import blur_backdrop, compose
 from camera import read_capture
 from display import display, wait_until  # noqa: F401
@@ -113,7 +114,7 @@ class ChaosNetwork:
         self.faults, self.fault, self.left = faults, None, 0
         self.last = None
 
-    def __call__(self, picture: np.ndarray):
+    def __call__(self, picture: np.ndarray, scale: float = 1.0):
         if self.left == 0 and self.rng.random() < 0.1:
             self.fault = str(self.rng.choice(list(self.faults)))
             self.left = int(self.rng.choice([1, 2, 5, 60]))
@@ -123,6 +124,17 @@ class ChaosNetwork:
             mask = self.faults[self.fault](mask, self.last)
         self.last = mask
         return mask
+
+
+class ChaosBeat:
+    """Takes any step at any frame."""
+
+    def __init__(self, seed: int):
+        self.rng = np.random.default_rng(seed)
+
+    @property
+    def step(self):
+        return STEPS[self.rng.integers(len(STEPS))]
 
 
 def raises(mask, last):
@@ -185,14 +197,15 @@ def check(image: np.ndarray, out: np.ndarray) -> None:
     assert detail(out, where) <= limit
 
 
-def chaos(seed: int, count: int, faults=WRONG_MASKS, sizes=SIZES, **chosen):
+def chaos(seed: int, count: int, faults=WRONG_MASKS, sizes=SIZES, beat=None, **chosen):
     """Yields (picture, output, line) of so many frames that a broken camera and network gave."""
-    camera, line = ChaosCamera(seed, sizes), Line(ChaosNetwork(seed, faults), Settings(**chosen))
-    while count:
+    camera, network = ChaosCamera(seed, sizes), ChaosNetwork(seed, faults)
+    line, index = Line(network, Settings(**chosen), beat=beat), 0
+    while index < count:
         image = read_capture(camera)
         if image is not None:
-            count -= 1
-            yield image, line(image), line
+            index += 1
+            yield image, line(image, index / 30), line
 
 
 def test_the_check_finds_a_leak():
@@ -255,9 +268,17 @@ def test_thousands_of_frames_of_chaos_into_a_virtual_camera(fake, monkeypatch, c
     assert 200 < hidden < 1800
 
 
+def test_hundreds_of_frames_of_chaos_with_masks_carried():
+    for image, out, line in chaos(seed=1, count=800, beat=ChaosBeat(1)):  # noqa: B007
+        check(image, out)
+    assert line.carrier.carried > 80  # else nothing was tried
+    assert 80 < line.hidden_frames < 720
+
+
+@pytest.mark.parametrize("beat", [None, ChaosBeat(2)], ids=["every frame", "carried"])
 @pytest.mark.parametrize("fault", WRONG_MASKS)
-def test_each_fault_alone_lets_nothing_out(fault):
-    for image, out, _ in chaos(seed=2, count=40, faults={fault: WRONG_MASKS[fault]}):
+def test_each_fault_alone_lets_nothing_out(fault, beat):
+    for image, out, _ in chaos(seed=2, count=40, faults={fault: WRONG_MASKS[fault]}, beat=beat):
         check(image, out)
 
 

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from beat import STEPS, Beat
 from line import Line, Settings
 
 
@@ -140,3 +141,130 @@ def test_odd_and_extreme_sizes(size):
     out = Line(left_half, Settings())(picture)
     assert out.shape == picture.shape
     assert out.dtype == np.uint8
+
+
+class Box:
+    """A network that finds a white box, and counts how often it looked."""
+
+    def __init__(self):
+        self.looks, self.scales = 0, set()
+
+    def __call__(self, small, scale):
+        self.looks += 1
+        self.scales.add(scale)
+        return cv2.resize((small.min(2) > 250).astype(np.float32), (80, 60))
+
+
+def room_with_box(x: int) -> np.ndarray:
+    """A box, its left edge at `x`, before soft blobs."""
+    rough = np.random.default_rng(1).integers(0, 200, (12, 16, 3), np.uint8)
+    picture = cv2.resize(rough, (320, 240), interpolation=cv2.INTER_CUBIC).clip(0, 200)
+    picture[80:, x : x + 90] = 255
+    return picture
+
+
+def live_line(number: int) -> Line:
+    line = Line(Box(), Settings(view="alpha"), beat=Beat(30))
+    line.beat.number = number
+    return line
+
+
+def edges(alpha: np.ndarray) -> tuple[int, int]:
+    person = np.flatnonzero(alpha[200, :, 0] > 127)
+    return person[0], person[-1]
+
+
+@pytest.mark.parametrize("number", range(len(STEPS)))
+def test_whatever_the_step_the_alpha_is_of_this_very_frame(number):
+    line = live_line(number)
+    for index in range(24):
+        left = 60 + 2 * index
+        alpha = line(room_with_box(left), index / 30)
+        assert np.abs(np.subtract(edges(alpha), (left, left + 89))).max() <= 3
+    least = 24 // STEPS[number].every
+    assert least <= line.segmenter.looks <= 1.5 * least
+    assert line.carrier.carried == 24 - line.segmenter.looks
+    assert line.segmenter.scales == {STEPS[number].scale}
+
+
+def test_while_nothing_moves_the_network_rests_and_wakes_with_the_first_motion():
+    line = live_line(0)
+    for index in range(30):
+        line(room_with_box(100), index / 30)
+    assert 5 <= line.segmenter.looks <= 10
+    looks = line.segmenter.looks
+    for index in range(30, 40):
+        left = 100 + 6 * (index - 29)
+        alpha = line(room_with_box(left), index / 30)
+        assert np.abs(np.subtract(edges(alpha), (left, left + 89))).max() <= 4
+    assert line.segmenter.looks == looks + 10
+
+
+def test_without_a_beat_the_network_looks_at_every_frame():
+    looked = []
+    line = Line(lambda small: looked.append(1) or left_half(small), Settings())
+    for index in range(9):
+        line(room_with_box(100), index / 30)
+    assert len(looked) == 9
+
+
+half = room_with_box(115)[:, :160]
+SYMMETRIC = np.hstack([half, half[:, ::-1]])  # nothing but the fault tells two frames apart
+
+
+def mirrors(line) -> float:
+    line.settings.mirror = True
+    return 0.033
+
+
+def hides(line) -> float:
+    line.settings.hide = True
+    line(SYMMETRIC, 0.066)
+    line.settings.hide = False
+    return 0.066
+
+
+def breaks(line) -> float:
+    box, line.segmenter = line.segmenter, lambda small, scale: fails(small)
+    line(SYMMETRIC, 0.3)  # the network is due
+    line.segmenter = box
+    return 0.3
+
+
+@pytest.mark.parametrize("fault", [mirrors, hides, breaks])
+def test_no_mask_is_carried_over(fault):
+    line = live_line(2)
+    line(SYMMETRIC, 0.0)
+    line(SYMMETRIC, 0.033)
+    assert line.segmenter.looks == 1
+    line(SYMMETRIC, fault(line) + 0.033)
+    assert line.segmenter.looks == 2
+
+
+def test_a_carried_mask_is_distrusted_like_any_other():
+    line = live_line(1)
+    line(room_with_box(100), 0.0)
+    for wrong in (np.nan, 7.0, -0.5):
+        line.carrier.mask[:] = wrong
+        alpha = line(room_with_box(100), 0.033)
+        assert not alpha.any() and line.hidden_because
+        line(room_with_box(100), 0.0)
+
+
+def test_a_network_that_is_stuck_is_found_out_between_carried_frames():
+    stuck = Box()(room_with_box(20), 1)
+    line = Line(lambda small, scale: stuck, Settings(view="alpha"), beat=Beat(30))
+    line.beat.number = 1
+    hidden = []
+    for index in range(40):
+        line(room_with_box(20 + 4 * index), index / 30)
+        hidden.append(line.hidden_because)
+    assert all("old mask" in (because or "") for because in hidden[-10:])
+
+
+def test_a_live_line_does_the_same_again():
+    first, again = (
+        [live(room_with_box(60 + 3 * index), index / 30) for index in range(9)]
+        for live in (live_line(2), live_line(2))
+    )
+    assert np.array_equal(first, again)

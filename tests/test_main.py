@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from display import display, wait_until  # noqa: F401
+from line import VIEWS, Settings
 from main import TITLE, parser
+from people import PEOPLE
 from source import open_source
 
 ROOT = Path(__file__).parent.parent
@@ -76,6 +78,12 @@ def test_the_readme_lists_every_flag_and_no_other():
     listed = re.findall("--[a-z-]+", " ".join(rows))
     flags = {flag for action in parser()._actions for flag in action.option_strings}
     assert sorted(listed) == sorted(flag for flag in flags if flag.startswith("--"))
+
+
+def test_the_choices_are_those_of_the_line():
+    actions = {action.dest: action for action in parser()._actions}
+    assert (actions["view"].choices, actions["people"].choices) == (VIEWS, PEOPLE)
+    assert actions["people"].default == Settings().people
 
 
 def test_version():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refine import Refiner, guided, parts, shrink_to_work, smoothstep, whole
+from refine import Refiner, guided, parts, shrink_to_work, smoothstep
 
 
 def disc(size: tuple[int, int], x: float, y: float, radius: float) -> np.ndarray:
@@ -14,6 +14,10 @@ def disc(size: tuple[int, int], x: float, y: float, radius: float) -> np.ndarray
     columns, rows = np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
     distance = np.hypot(columns - x * size[0], rows - y * size[0])
     return np.clip(radius * size[0] - distance + 0.5, 0, 1).astype(np.float32)
+
+
+def whole(mask: np.ndarray) -> np.ndarray:
+    return Refiner().whole(mask, "front")
 
 
 def scene(x: float, noise: float = 0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """What the keys do, and that what is written over the picture stays in the window."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from keys import ALIASES, KEYS
 from line import Line, Settings
 from main import TITLE, parser
 from overlay import Figures, draw
+from people import PEOPLE
+from segment import open_segmenter
 from sink import KEYS as NAMES
-from source import Frame
+from source import Frame, open_source
 from viewer import Viewer
 
 ROOT = Path(__file__).parent.parent
@@ -96,6 +99,11 @@ def test_views_go_round(picture):
     assert seen == ["result", "alpha", "split", "result"]
 
 
+def test_people_go_round(picture):
+    seen = [view(picture, *["p"] * n)[1].settings.people for n in range(4)]
+    assert seen == [*PEOPLE, "front"]
+
+
 def test_mirror_shows_in_the_next_frame(picture):
     shown, _, _ = view(picture, "m", None)
     assert np.array_equal(shown[1][:, :130], picture[:, ::-1][:, :130])
@@ -166,7 +174,7 @@ def test_text_is_drawn_on_frames_of_any_size_and_ends_inside(size):
 def test_figures_are_means_of_what_happened(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("overlay.monotonic", lambda: now[0])
-    line = SimpleNamespace(seconds={}, hidden_frames=2)
+    line = SimpleNamespace(seconds={}, hidden_frames=2, beat=None)
     figures = Figures(line, SimpleNamespace(dropped=3))
     assert figures.lines() == []
     for index in range(100):
@@ -180,6 +188,8 @@ def test_figures_are_means_of_what_happened(monkeypatch):
         "dropped 3",
         "hidden 2",
     ]
+    line.beat, line.carrier = SimpleNamespace(number=1), SimpleNamespace(carried=7, rested=8)
+    assert figures.lines()[-3:] == ["carried 7", "resting 8", "step 1 of 3"]
     figures.count(Frame(None, 0.0))
     assert not any("age" in line for line in figures.lines())
 
@@ -227,6 +237,76 @@ def test_files_come_at_their_pace_unless_they_are_written(picture):
 
 
 # --- In a real window
+
+
+@pytest.fixture
+def show(display, tmp_path):  # noqa: F811
+    """Starts the program in a folder of its own and waits for its window."""
+    processes = []
+
+    def start(*arguments) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, ROOT / "main.py", *map(str, arguments)],
+            cwd=tmp_path,
+            env=display.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        wait_until(lambda: display.is_shown(TITLE), "a window")
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_each_key_shows_just_what_the_line_makes(display, show, tmp_path, portrait):  # noqa: F811
+    """Pixel by pixel, but for the notes at the lower border."""
+    two = np.full((360, 640, 3), 160, np.uint8)  # the second more than a quarter of the first
+    two[:, :360] = cv2.resize(portrait, (360, 360), interpolation=cv2.INTER_AREA)
+    two[110:, 380:630] = cv2.resize(portrait, (250, 250), interpolation=cv2.INTER_AREA)[:, ::-1]
+    cv2.imwrite(str(tmp_path / "two.png"), two)
+    segmenter = open_segmenter().thorough
+    process = show("--source", "two.png", "--threads", "2")
+    settings = Settings()
+    free = np.s_[:320, :640]
+
+    def shows(press: str | None, top=(), **changes) -> np.ndarray:
+        if press:
+            display.press(TITLE, press)
+        for name, value in changes.items():
+            setattr(settings, name, value)
+        expected = draw(Line(segmenter, settings, independent=True)(two), list(top), [])[free]
+        same = lambda: np.array_equal(display.screenshot()[free], expected)  # noqa: E731
+        wait_until(same, f"what {press} shows")
+        return expected
+
+    seen = [shows(None), shows("p", people="main"), shows("m", mirror=True)]
+    seen += [shows("space", hide=True), shows("space", hide=False), shows("v", view="alpha")]
+    seen += [shows("h", top=[f"{key}\t{what}" for key, what in KEYS.items()])]
+    different = [not np.array_equal(a, b) for a, b in itertools.combinations(seen, 2)]
+    assert different.count(False) == 1  # hidden, and shown again
+    display.press(TITLE, "q")
+    assert process.wait(timeout=30) == 0
+
+
+def test_no_text_gets_into_the_file(display, show, tmp_path):  # noqa: F811
+    out = tmp_path / "out.mp4"
+    process = show("--source", "demo", "--size", "640x360", "--output", out)
+    corner = np.s_[:200, :4]  # left of the words, right under their ground
+    bright = lambda: display.screenshot()[corner].mean()  # noqa: E731
+    plain = wait_until(lambda: bright() > 60 and bright(), "a picture")
+    for key in "hf":
+        display.press(TITLE, key)
+        wait_until(lambda: bright() < 0.5 * plain, f"the text of {key}")
+    display.press(TITLE, "q")
+    assert process.wait(timeout=30) == 0
+    with open_source(str(out)) as written:
+        means = [frame.image[corner].mean() for frame in written]
+    assert min(means) > 0.8 * max(means)
 
 
 def test_help_and_a_saved_picture_in_a_real_window(display, tmp_path, portrait):  # noqa: F811

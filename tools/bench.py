@@ -14,6 +14,11 @@ Each contender's time, but not the network's, includes the decoding of the frame
 Warm-up is left out. CPU time is that of all threads, and of the time they spin for more work.
 Peak memory and the time from process start to the first finished frame come from a process of
 each contender's own; ours is `main.py` itself there.
+
+    python -m tools.bench --live 60 --load 2
+
+measures instead how old a live picture is when it is shown, for so many seconds, while so many
+other processes keep the cores busy; `--still` is for a picture in which only the noise moves.
 """
 
 import argparse
@@ -351,6 +356,23 @@ def measure_all(args: argparse.Namespace) -> dict:
     return {"machine": machine(), "settings": settings, "sizes": sizes, "ratios": ratios(sizes)}
 
 
+def measure_live(args: argparse.Namespace) -> dict:
+    """Runs each size for `--live` seconds; returns what `--json` writes."""
+    from tools import live
+
+    settings = {"seconds": args.live, "load": args.load, "still": args.still}
+    run = [args.live, args.load, args.still, args.threads]
+    sizes = {"{}x{}".format(*size): in_child(live.measure, size, *run) for size in args.sizes}
+    return {"machine": machine(), "settings": settings, "live": sizes}
+
+
+def live_table(report: dict) -> str:
+    lines = ["{seconds:g} s, {load} busy processes, still: {still}".format(**report["settings"])]
+    for name, got in report["live"].items():
+        lines += ["", name, *(f"  {key:<16}{value}" for key, value in got.items())]
+    return "\n".join(lines)
+
+
 def even_sizes(text: str) -> list[tuple[int, int]]:
     sizes = [program.size(part) for part in text.split(",")]
     if any(side % 2 for shape in sizes for side in shape):
@@ -378,6 +400,9 @@ def parser() -> argparse.ArgumentParser:
     add("--original", action="store_true", help="the original recipe too; needs TensorFlow")
     add("--keras", action="store_true", help="our line with --engine keras too; needs TensorFlow")
     add("--coral", type=file, metavar="FILE.tflite", help="weights for the original recipe")
+    add("--live", type=program.seconds, metavar="SECONDS", help="how fresh a live picture is")
+    add("--load", type=int, default=0, metavar="N", help="processes to keep busy beside --live")
+    add("--still", action="store_true", help="nothing but noise moves in the --live picture")
     add("--json", metavar="FILE", help="write the figures there; - prints them, not the table")
     add("--threads", type=program.threads, default=2, metavar="N", help="a network (default 2)")
     return p
@@ -387,12 +412,12 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        report = measure_all(args)
+        report = measure_live(args) if args.live else measure_all(args)
     except WeightsError as error:
         print(f"tools.bench: {error}", file=sys.stderr)
         return 1
     text = json.dumps(report, indent=1)
-    print(text if args.json == "-" else table(report))
+    print(text if args.json == "-" else (live_table if args.live else table)(report))
     if args.json not in (None, "-"):
         Path(args.json).write_text(text + "\n")
     return 0

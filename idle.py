@@ -1,0 +1,93 @@
+"""Rests while nobody reads the virtual camera: the real one is off, the network asleep."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from time import monotonic, sleep
+
+from camera import unrecognisable
+from source import Frame, Source, SourceError
+
+PATIENCE = 5.0  # seconds that nobody reads the virtual camera until the rest
+LOOKS = 1.0  # seconds from look to look at whether somebody does, and from frame to frame at rest
+GLANCES = 0.2  # seconds from look to look at rest
+
+
+class OnDemand:
+    """A live source that is open only while the virtual camera it is sent to is read.
+
+    Where the system does not tell who reads it, always. All else is as with the source itself.
+    """
+
+    def __init__(self, source: Source, reopen: Callable[[], Source], camera, wait: float):
+        """Takes over a source.
+
+        Args:
+            source: open, whose frames come at first.
+            reopen: opens it again, or raises SourceError.
+            camera: the `virtual.VirtualCamera`.
+            wait: seconds to try to open the source again.
+        """
+        self.source, self.reopen, self.camera, self.wait = source, reopen, camera, wait
+        self.resting = False
+        self.read = self.looked = monotonic()  # when somebody last read it; when that was looked at
+
+    def __getattr__(self, name: str):
+        return getattr(self.source, name)
+
+    @property
+    def trouble(self) -> str | None:
+        text = f"nobody watches {self.camera.device}; resting until somebody does"
+        return text if self.resting else self.source.trouble
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yields frames; before a rest and after it the last one, blurred beyond recognition."""
+        began = start = monotonic()
+        while True:
+            for frame in self.source:
+                frame = last = replace(frame, time=frame.time + start - began)
+                yield frame
+                if not self.is_wanted():
+                    break
+            else:
+                return
+            self.source.close()
+            self.resting = True
+            last = replace(last, image=unrecognisable(last.image), taken=None)
+            yield replace(last, image=last.image.copy())
+            self.rest()
+            yield replace(last, time=monotonic() - began)
+            self.source = self.opened()
+            self.resting, start = False, monotonic()
+
+    def is_wanted(self) -> bool:
+        now = monotonic()
+        if now - self.looked >= LOOKS:
+            self.looked = now
+            if self.camera.is_read() is not False:
+                self.read = now
+        return now - self.read < PATIENCE
+
+    def rest(self) -> None:
+        """Waits until somebody reads the camera."""
+        sent = monotonic()
+        while self.camera.is_read() is False:
+            sleep(GLANCES)
+            if monotonic() - sent >= LOOKS:  # for who reads it in a way that the driver overlooks
+                self.camera.repeat()
+                sent = monotonic()
+        self.read = monotonic()
+
+    def opened(self) -> Source:
+        """The source again; raises SourceError where it stays away."""
+        until = monotonic() + self.wait
+        while True:
+            try:
+                return self.reopen()
+            except SourceError:
+                if monotonic() > until:
+                    raise
+            self.camera.repeat()
+            sleep(GLANCES)
+
+    def close(self) -> None:
+        self.source.close()

@@ -1,0 +1,138 @@
+"""How fresh a live picture is: the line behind a camera of 30 frames/s, the machine kept busy.
+
+A part of `python -m tools.bench`. The camera is our own: it hands out JPEGs decoded at their time,
+as webcams do. The frames go through all of `main.py`'s loop and are finished where they would be
+shown; their age there is the time since they were handed out.
+"""
+
+import io
+import time
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from multiprocessing import get_context
+
+import cv2
+import numpy as np
+
+import main as program
+from beat import Beat
+from camera import Camera
+from line import Line, Settings
+from segment import open_segmenter
+from source import Demo
+
+FPS = 30
+PICTURES = 64  # that the camera plays forth and back
+NOISE = 3.0  # grey levels (standard deviation) of the camera
+WARM_UP = 2.0  # seconds
+
+
+class FakeCamera:
+    """Plays like cv2.VideoCapture; a frame that nobody fetches in its time is gone."""
+
+    def __init__(self, size: tuple[int, int], still: bool):
+        """Of (width, height); a portrait that sways, or stands `still` but for the noise."""
+        rng, demo = np.random.default_rng(0), Demo(size, paced=False)
+        self.pictures = []
+        for index in range(PICTURES):
+            noise = rng.standard_normal((size[1], size[0], 3), np.float32)
+            image = demo.picture(0 if still else index) + NOISE * noise
+            jpeg = cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8))[1]
+            self.pictures.append(jpeg)
+        self.pictures += self.pictures[-2:0:-1]
+        self.began, self.index = None, 0
+
+    def __call__(self, number):
+        return self
+
+    def isOpened(self):
+        return True
+
+    def set(self, name, value):
+        return True
+
+    def get(self, name):
+        return 0
+
+    def read(self):
+        now = time.monotonic()
+        self.began = now if self.began is None else self.began
+        self.index = max(self.index + 1, int((now - self.began) * FPS))
+        time.sleep(max(0.0, self.began + self.index / FPS - now))
+        return True, cv2.imdecode(self.pictures[self.index % len(self.pictures)], cv2.IMREAD_COLOR)
+
+    def release(self):
+        pass
+
+
+class Watcher:
+    """Stands where the window is, and notes how old frames are there, for so many seconds."""
+
+    def __init__(self, seconds: float):
+        self.ages, self.seconds, self.until = [], seconds, None
+
+    def show(self, frame, done) -> bool:
+        now = time.monotonic()
+        self.until = self.until or now + WARM_UP + self.seconds
+        if now > self.until - self.seconds:
+            self.ages.append(1000 * (now - done.taken))
+        return now < self.until
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+@contextmanager
+def load(count: int):
+    """Keeps so many processes busy."""
+    processes = [get_context("spawn").Process(target=spin, daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def measure(size, seconds: float, busy: int, still: bool, threads: int) -> dict:
+    """Runs it, beside `busy` processes that do nothing but keep a core busy each."""
+    cv2.setNumThreads(threads)
+    camera = FakeCamera(size, still)
+    line = Line(open_segmenter(threads=threads), Settings(), beat=Beat(FPS))
+    watcher = Watcher(seconds)
+    with ExitStack() as stack:
+        stack.enter_context(load(busy))
+        source = stack.enter_context(Camera(0, size, open=camera))
+        stack.enter_context(redirect_stdout(io.StringIO()))
+        cpu = time.process_time()
+        program.stream(source, line, program.Sinks(), watcher)
+        cpu = time.process_time() - cpu
+    return figures(watcher.ages, line, source) | {"cpu_ms": round(1000 * cpu / frames(line), 1)}
+
+
+def frames(line) -> int:
+    return max(1, sum(line.beat.frames.values()))
+
+
+def figures(ages: list[float], line, source) -> dict:
+    """Sums up the ages, in ms, of all frames in their order."""
+    third = max(1, len(ages) // 3)
+    return {
+        "age_ms": percentiles(ages),
+        "first_third_ms": percentiles(ages[:third]),
+        "last_third_ms": percentiles(ages[-third:]),
+        "shown": frames(line),
+        "dropped": source.dropped,
+        "carried": line.carrier.carried,
+        "resting": line.carrier.rested,
+        "hidden": line.hidden_frames,
+        "steps": dict(sorted(line.beat.frames.items())),
+    }
+
+
+def percentiles(ages) -> dict:
+    middle, slow = np.percentile(ages, (50, 95))
+    return {"median": round(float(middle), 1), "p95": round(float(slow), 1)}
