@@ -1,9 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test fast fuzz soak format
+.PHONY: run test fast fuzz soak format lock
 
 MINUTES ?= 20
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate
 
 run: .venv/run  ## start the program: make run ARGS="--source demo"
 	@$(BIN)/python main.py $(ARGS)
@@ -26,12 +27,16 @@ format: .venv/all
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+lock:  ## renew the requirements after a change of pyproject.toml; needs uv
+	$(LOCK) --group run -o requirements-run.txt
+	$(LOCK) --group all -o requirements.txt
+
 .venv/run: requirements-run.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-run.txt
 	@touch $@
 
-.venv/all: requirements.txt requirements-run.txt
+.venv/all: requirements.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch .venv/run $@

@@ -140,6 +140,7 @@ class Camera(Live):
         self.fps = fps or RATE
         self._number, self._wait_for_return = number, wait
         self._began = self._last = None  # the first frame's moment, the last frame handed out
+        self._waited, self._looked = 0.0, math.inf  # seconds without a frame; when last counted
         frames = self._frames(open, size or CAMERA_SIZE, fps)
         self._start(frames, limit, LOST, f"camera {number}")
         if size and size != self.size:
@@ -153,16 +154,22 @@ class Camera(Live):
             return self._card(silence)
         if frame and self._last:
             frame = replace(frame, time=max(frame.time, self._last.time))
-        self._last, self._silence = frame, LOST
+        self._last, self._silence = frame, LOST + 1 / self.fps
+        self._waited, self._looked = 0.0, time.monotonic()
         return frame
 
     def _card(self, silence: Silence) -> Frame:
         """What stands in for a frame while there is none; raises `silence` after too long."""
-        now = time.monotonic() - self._began
-        if now - self._seen > self._wait_for_return:
+        now = time.monotonic()
+        # At most two seconds at a time: hours that the computer slept are no waiting.
+        self._waited += min(max(0.0, now - self._looked), 2.0)
+        self._looked = now
+        if self._waited > self._wait_for_return:
             raise silence
         self.trouble = f"{self._name} sends no frames; waiting for it to come back"
-        self._last = Frame(unrecognisable(self._last.image), max(now, self._last.time))
+        self._last = Frame(
+            unrecognisable(self._last.image), max(now - self._began, self._last.time)
+        )
         self._silence = CARDS
         return replace(self._last, image=self._last.image.copy())
 
@@ -178,11 +185,11 @@ class Camera(Live):
                     continue
                 now = time.monotonic()
                 self._began = now if self._began is None else self._began
-                self._seen = now - self._began
+                since = now - self._began
                 dark = image[::8, ::8].max() <= BLACK[0]
                 dark_since = (dark_since or now) if dark else None
                 self.trouble = self._black() if dark and now - dark_since >= BLACK[1] else None
-                yield Frame(image, self._seen) if due(self._seen) else None
+                yield Frame(image, since) if due(since) else None
 
     def _black(self) -> str:
         hint = "uncover its lens, or close the program that uses it"

@@ -75,7 +75,7 @@ class Trouble(Exception):
 def check(args) -> int:
     """Prints a line a check, with the program's arguments; 1 if something needs mending.
 
-    The virtual camera needs none: most people do without.
+    The display does not, nor the virtual camera if none is asked for: one can do without.
     """
     checks = {"source": source, "display": display, "virtual camera": virtual_camera}
     checks |= {"weights and speed": speed}
@@ -86,7 +86,8 @@ def check(args) -> int:
         except (Trouble, SourceError, SinkError, WeightsError) as error:
             failed.append(name)
             print(f"mend  {name}: {error}", flush=True)
-    return 1 if set(failed) - {"virtual camera"} else 0
+    optional = {"display"} if args.virtual_camera is not None else {"display", "virtual camera"}
+    return 1 if set(failed) - optional else 0
 
 
 def source(args) -> str:

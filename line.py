@@ -36,7 +36,7 @@ PACE = 0.06  # weight of a frame in the usual share: an average over about a sec
 SMALLEST, SQUASH = 8, 1.5  # pixels a side of a mask; how much its shape may differ from the frame's
 THUMB = (32, 18)  # pixels, (width, height), that changes of the picture are measured at
 CUT = 8  # grey levels that half of the picture changes by, at a cut
-MOVED = 25, 0.1  # grey levels, and the share that changes by them where a mask must change too
+MOVED = 4, 0.01  # grey levels, and the share that changes by them where a mask must change too
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 from contextlib import ExitStack
@@ -104,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--background",
+        type=background,
         action="append",
         metavar="WHAT",
         help="blur (default), a picture, a video (looped), #rrggbb, or transparent (into PNGs "
@@ -131,6 +133,12 @@ def size(text: str) -> tuple[int, int]:
     if not all(SMALLEST <= side <= LARGEST for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r}: each side from {SMALLEST} to {LARGEST} pixels")
     return sides
+
+
+def background(text: str) -> str:
+    if text.startswith("#") and not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: write colours as red, green, blue: #00b140")
+    return text
 
 
 def share(text: str) -> float:
@@ -169,6 +177,7 @@ def main(argv: list[str] | None = None) -> int:
             parser().error("--background transparent: no --virtual-camera shows it")
     try:
         asked_to_stop.clear()
+        busy.clear()
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), interrupt)
@@ -190,6 +199,8 @@ def keeps_transparency(output: str | None) -> bool:
 
 
 asked_to_stop = []  # the signals that came
+busy = []  # not empty while files are written and finished, which a signal must not disturb
+ENOUGH = 4  # signals, after which it may
 
 
 def interrupt(number: int, _frame) -> None:
@@ -199,7 +210,8 @@ def interrupt(number: int, _frame) -> None:
     is also noted, and looked for after every frame.
     """
     asked_to_stop.append(number)
-    raise KeyboardInterrupt(number)
+    if not busy or len(asked_to_stop) >= ENOUGH:
+        raise KeyboardInterrupt(number)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -248,6 +260,7 @@ def run(args: argparse.Namespace) -> int:
             if sinks.window:
                 wait = not sinks.output
                 viewer = Viewer(sinks.window, line, source, wait, backgrounds, sinks.camera)
+            stack.callback(busy.append, "closing")  # the first of what is done at the end
             stream(source, line, sinks, viewer)
     except (BackdropError, SourceError, SinkError, WeightsError) as error:
         print("main.py:", *str(error).splitlines(), file=sys.stderr)  # a path may hold newlines
@@ -306,17 +319,17 @@ def end_without_display(stack: ExitStack) -> None:
 
 def stream(source, line, sinks: Sinks, viewer) -> None:
     """Runs the line until the source ends or the user stops it."""
-    from imutils.video import FPS
-
-    meter = FPS().start()
+    start, count = monotonic(), 0
     try:
         for frame in progress(source, sinks.output):
             began = monotonic()
             done = line.finish(frame)
+            busy.append("writing")
             for sink in (sinks.output, sinks.camera):
                 if sink:
                     sink.write(done)
-            meter.update()
+            busy.clear()
+            count += 1
             if asked_to_stop:
                 raise KeyboardInterrupt(asked_to_stop[0])
             if viewer and not viewer.show(frame, done):
@@ -327,8 +340,7 @@ def stream(source, line, sinks: Sinks, viewer) -> None:
                 sinks.camera.repeat()  # a picture stays until Ctrl-C
                 sleep(0.005)
     finally:
-        meter.stop()
-        report(line, meter, source, sinks.output)
+        report(line, count, monotonic() - start, source, sinks.output)
 
 
 def progress(source, output):
@@ -350,12 +362,11 @@ def watched(source):
         yield frame
 
 
-def report(line, meter, source, output) -> None:
+def report(line, frames: int, seconds: float, source, output) -> None:
     """Prints the run's figures, and on stderr what the user should know of."""
-    frames = meter._numFrames
     if frames:
         stages = ", ".join(f"{k} {1000 * v / frames:.1f}" for k, v in line.seconds.items())
-        print(f"{frames} frames, {meter.fps():.1f} frames/s; ms a frame: {stages}")
+        print(f"{frames} frames, {frames / seconds:.1f} frames/s; ms a frame: {stages}")
     if frames and line.beat:
         print(saved(line, source))
     if line.hidden_frames:

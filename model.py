@@ -15,6 +15,8 @@ import h5py
 import keras
 from keras import layers, ops
 
+from segment import WeightsError
+
 VOC_CLASSES = 21
 VOC_PERSON = 15
 
@@ -28,10 +30,6 @@ BLOCKS = (
     + [(160, 2, 6), (160, 1, 6), (160, 1, 6)]
     + [(320, 1, 6)]
 )
-
-
-class WeightsError(ValueError):
-    """A weights file that does not fit the network; the message is one line fit for the user."""
 
 
 def build(network: str = "person", output_stride: int = 16, size=(None, None)) -> keras.Model:

@@ -97,14 +97,18 @@ def open_segmenter(engine="litert", weights: Path | None = None, threads=2) -> P
 
 def check_weights(path: Path) -> None:
     """Compares the file with the `SHA256SUMS` beside it, where that names it."""
+    hint = "give --weights or fetch the repository again"
     if not path.is_file():
-        raise WeightsError(
-            f"{path}: no such weights file; give --weights or fetch the repository again"
-        )
+        what = "not a file" if path.exists() else "no such weights file"
+        raise WeightsError(f"{path}: {what}; {hint}")
     sums = path.with_name("SHA256SUMS")
-    lines = sums.read_text().splitlines() if sums.is_file() else []
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}; {hint}") from error
     known = {name.strip(): digest for digest, _, name in (line.partition("  ") for line in lines)}
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if known.get(path.name, digest) != digest:
         raise WeightsError(
             f"{path}: damaged (its sha256 is not the one in {sums.name}); fetch it again"

@@ -6,6 +6,7 @@ import secrets
 import sys
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
+from itertools import chain, count
 from pathlib import Path
 from time import monotonic
 
@@ -32,8 +33,8 @@ class SinkError(Exception):
 class Sink:
     """Where finished frames go.
 
-    As a context it is closed at a normal end, at Ctrl-C and where the source fails, what came so
-    far being wanted, and discarded at any other exception.
+    As a context it is closed at a normal end, at Ctrl-C and where the source or another sink
+    fails, what came so far being wanted, and discarded at any other exception.
     """
 
     warning: str | None = None  # one line on what was left out, known once the sink is open
@@ -42,7 +43,7 @@ class Sink:
         """Takes one `source.Frame`: image uint8 [H,W,3] BGR, which it neither keeps nor changes.
 
         Raises:
-            SinkError: it cannot be written; call `discard` then.
+            SinkError: it cannot be written, and was discarded.
         """
 
     def close(self) -> None:
@@ -59,14 +60,10 @@ class Sink:
         return self
 
     def __exit__(self, kind, *_):
-        if kind is None or issubclass(kind, (KeyboardInterrupt, SourceError)):
+        if kind is None or issubclass(kind, (KeyboardInterrupt, SourceError, SinkError)):
             self.close()
         else:
             self.discard()
-
-
-class Null(Sink):
-    """Swallows frames."""
 
 
 class Watched(Sink):
@@ -181,11 +178,21 @@ class PartFile(Sink):
     Until then it grows in a `NAME.xxxxxx.part.EXT` beside it.
     """
 
-    def __init__(self, path: Path):
-        """Raises SinkError if nothing can be written there."""
-        self.path = path
+    def __init__(self, path: Path, force: bool = False):
+        """`force`: overwrite what exists. Raises SinkError if nothing can be written there."""
+        self.path, self.force = path, force
         self.part = reserve(path)
         self.written = 0  # frames
+
+    @contextmanager
+    def or_none(self):
+        """What fails in here leaves nothing behind."""
+        try:
+            with sink_errors(self.path):
+                yield
+        except SinkError:
+            self.discard()
+            raise
 
     def finish(self) -> None:
         """Completes the part."""
@@ -201,11 +208,14 @@ class PartFile(Sink):
         try:
             with sink_errors(self.path):
                 self.finish()
-                os.replace(self.part, self.path)
+                target = self.path if self.force else free_path(self.path)
+                os.replace(self.part, target)
         except BaseException:
             self.discard()
             raise
         self.part = None
+        if target != self.path:
+            raise SinkError(f"{self.path}: exists since this run began; it was saved as {target}")
 
     def discard(self) -> None:
         if self.part is None:
@@ -224,15 +234,16 @@ class VideoFile(PartFile):
     frames come at uneven times would tell too short a duration.
     """
 
-    def __init__(self, path: Path, fps: float, sound: Path | None = None, size=None):
+    def __init__(self, path: Path, fps: float, sound=None, size=None, force: bool = False):
         """Opens the file.
 
         Args:
             path: its suffix, a key of ENCODERS, says the format.
             fps: frames a second, where they come evenly.
-            sound: a video file whose frames will come, with their own times. Its sound is copied
-                as far as the frames go. If it cannot be, `warning` says so.
+            sound: the path of a video file whose frames will come, with their own times. Its sound
+                is copied as far as the frames go. If it cannot be, `warning` says so.
             size: (width, height) of the video; the first frame's if None. Other frames are fitted.
+            force: overwrite what exists.
 
         Raises:
             SinkError: nothing can be written there, or not in that format.
@@ -240,7 +251,7 @@ class VideoFile(PartFile):
         import av
 
         codec, options = ENCODERS[path.suffix.lower()]
-        super().__init__(path)
+        super().__init__(path, force)
         self.size = size
         self.rate = Fraction(fps).limit_denominator(1001)
         # Ticks of about 1/90000 s, of which an even frame lasts a whole number.
@@ -259,7 +270,7 @@ class VideoFile(PartFile):
 
     def write(self, frame) -> None:
         image = frame.image
-        with sink_errors(self.path):
+        with self.or_none():
             if not self.written:
                 self.size = self.size or (image.shape[1], image.shape[0])
                 self.first_time = frame.time
@@ -392,7 +403,7 @@ class ImageFile(PartFile):
     """A picture: the last frame that came."""
 
     def write(self, frame) -> None:
-        with sink_errors(self.path):
+        with self.or_none():
             self.part.write_bytes(encode_image(frame.image, self.path.suffix))
         self.written += 1
 
@@ -435,7 +446,7 @@ class ImageFolder(Sink):
             raise SinkError(f"{path}: is of the source itself; give another --output")
         with sink_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with ImageFile(path) as file:
+            with ImageFile(path, self.force) as file:
                 file.write(frame)
         self.paths.add(path)
 
@@ -478,6 +489,8 @@ def open_output(path: Path | str, source, force: bool = False) -> Sink:
     suffix = path.suffix.lower()
     if same_file(path, getattr(source, "path", None)) or same_file(path, source.sound):
         raise SinkError(f"{path}: is the source itself; give another --output")
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise SinkError(f"{path}: neither a file nor a folder; give one, such as out.mp4")
     if os.path.isdir(path) or ends_as_folder or not suffix:
         return ImageFolder(path, force, getattr(source, "path", None))
     if suffix not in (*ENCODERS, *IMAGE_SUFFIXES):
@@ -489,8 +502,8 @@ def open_output(path: Path | str, source, force: bool = False) -> Sink:
     if os.path.exists(path) and not force:
         raise SinkError(f"{path}: exists; add --force to overwrite")
     if suffix in IMAGE_SUFFIXES:
-        return ImageFile(path)
-    return VideoFile(path, source.fps or 30, source.sound)
+        return ImageFile(path, force)
+    return VideoFile(path, source.fps or 30, source.sound, force=force)
 
 
 def same_file(path: Path, other: Path | None) -> bool:
@@ -515,6 +528,12 @@ def reserve(path: Path) -> Path:
             path.lstat()  # too long a name shows here, not only when the part is renamed
         part.open("xb").close()
     return part
+
+
+def free_path(path: Path) -> Path:
+    """The path, or the first of NAME_1.EXT, NAME_2.EXT, ... where nothing lies yet."""
+    others = (path.with_name(f"{path.stem}_{n}{path.suffix}") for n in count(1))
+    return next(it for it in chain([path], others) if not os.path.exists(it))
 
 
 @contextmanager

@@ -352,26 +352,42 @@ class Decoder:
 
 
 class Pictures(Source):
-    """Picture files, unrelated to one another, each of its own size unless one is asked for."""
+    """Picture files, unrelated to one another, each of its own size unless one is asked for.
+
+    Those that cannot be read are left out, and told of by a SourceError after the others.
+    """
 
     independent = True
 
     def __init__(self, path: Path, files: list[Path], size: Size | None = None, fps=RATE):
-        self.path, self._files, self._asked = path, files, size
+        self.path, self._asked = path, size
         self.fps, self.count = fps, len(files)
-        self._first = cover(read_picture(files[0]), size)
-        self.size = self._first.shape[1], self._first.shape[0]
+        self._errors = []
+        self._read = self._readable(files)
+        first = next(self._read, None)
+        if first is None:
+            raise self._errors[0]
+        self.size = first[1].shape[1], first[1].shape[0]
+        self._all = itertools.chain([first], self._read)
+
+    def _readable(self, files: list[Path]) -> Iterator[tuple[Path, np.ndarray]]:
+        for file in files:
+            try:
+                yield file, cover(read_picture(file), self._asked)
+            except SourceError as error:
+                self._errors.append(error)
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, file in enumerate(self._files):
-            image, self._first = self._first, None
-            if image is None:
-                image = cover(read_picture(file), self._asked)
+        for index, (file, image) in enumerate(self._all):
             inside = Path(file.name) if file == self.path else file.relative_to(self.path)
             yield Frame(image, index / self.fps, inside)
+        if self._errors:
+            left_out = f"{len(self._errors)} of {self.count} pictures left out"
+            raise SourceError(f"{left_out}: {self._errors[0]}")
 
     def close(self) -> None:
-        self._files.clear()
+        self._all = iter(())
+        self._read.close()
 
 
 def open_folder(folder: Path, size: Size | None, fps: float | None) -> Pictures:
@@ -387,7 +403,8 @@ def open_folder(folder: Path, size: Size | None, fps: float | None) -> Pictures:
 def read_picture(path: Path) -> np.ndarray:
     """uint8 [H,W,3] BGR of a picture file, turned upright as its EXIF says.
 
-    16-bit values are scaled to 8, grey becomes colour, transparency is ignored.
+    16-bit values are scaled to 8, grey becomes colour, what is transparent white: the colours
+    under it are not meant to be seen.
 
     Raises:
         SourceError: missing, empty, damaged, no picture, or too large.
@@ -396,12 +413,26 @@ def read_picture(path: Path) -> np.ndarray:
     data = np.fromfile(path, np.uint8)  # not imread: it knows no unicode names on Windows
     try:
         with hushed():
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if chunks_fit(data) else None
+            image = decode_picture(data) if chunks_fit(data) else None
     except cv2.error as error:
         raise SourceError(f"{path}: too large, or damaged; make it smaller") from error
     if image is None:
         raise SourceError(f"{path}: damaged, or not a picture; take it out, or save it as PNG")
     return image
+
+
+def decode_picture(data: np.ndarray) -> np.ndarray | None:
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if image is None or data[:2].tobytes() == b"\xff\xd8":  # JPEGs are never transparent
+        return image
+    whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if whole is None or whole.shape[2:] != (4,) or whole.dtype not in (np.uint8, np.uint16):
+        return image
+    if whole.dtype == np.uint16:
+        whole = cv2.convertScaleAbs(whole, alpha=1 / 257)
+    whole = whole.astype(np.uint16)
+    alpha = whole[..., 3:]
+    return ((whole[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def chunks_fit(data: np.ndarray) -> bool:

@@ -4,7 +4,6 @@ import sys
 from collections import deque
 from dataclasses import replace
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -13,7 +12,7 @@ from keys import ALIASES, KEYS
 from line import VIEWS
 from overlay import Figures, draw
 from people import PEOPLE
-from sink import ImageFile, SinkError
+from sink import ImageFile, SinkError, free_path
 
 STEP = 0.1  # of strength, a press
 READING = 2.0  # seconds that a note stays
@@ -124,7 +123,7 @@ class Viewer:
     def save(self, done) -> None:
         """Writes the picture as it is without any text in it."""
         try:
-            path = free_path(f"background_{datetime.now():%Y%m%d_%H%M%S}")
+            path = free_path(Path(f"background_{datetime.now():%Y%m%d_%H%M%S}.png"))
             with ImageFile(path) as file:
                 file.write(done)
             text = f"saved {path.absolute()}"
@@ -136,9 +135,3 @@ class Viewer:
 
 def after(choice: str, choices: tuple[str, ...]) -> str:
     return choices[(choices.index(choice) + 1) % len(choices)]
-
-
-def free_path(stem: str) -> Path:
-    """A PNG's path in the current folder where nothing lies yet."""
-    names = (f"{stem}{f'_{n}' if n else ''}.png" for n in count())
-    return next(path for name in names if not (path := Path(name)).exists())

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -150,6 +151,39 @@ def test_a_camera_plugged_in_again_goes_on(impatient, size):
     assert "camera 0 sends no frames; waiting" in "".join(filter(None, troubles))
     assert times == sorted(times)
     assert all(capture.released for capture in captures.opened)
+
+
+@pytest.fixture
+def sleepy(monkeypatch):
+    """Puts the computer to sleep: every clock of the camera's leaps by that many seconds."""
+    slept = []
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(slept), sleep=time.sleep)
+    monkeypatch.setattr("camera.time", clock)
+    return slept.append
+
+
+def test_a_camera_that_wakes_up_late_is_waited_for(impatient, sleepy):
+    absent = [FakeCapture(opens=False)] * 3
+    captures = Unplugged(FakeCapture([noise()]), *absent, FakeCapture(after=noise(30, 40)))
+    camera, times, cards = Camera(0, open=captures, wait=20), [], 0
+    with camera:
+        for frame in camera:
+            if not times:
+                sleepy(8 * 3600)
+            times.append(frame.time)
+            if frame.image.shape == (30, 40, 3):
+                break
+            cards += not is_recognisable(frame.image)
+    assert cards == len(times) - 2 > 0
+    assert camera.trouble is None
+    assert times == sorted(times)
+
+
+def test_a_slow_rate_is_no_silence(monkeypatch):
+    monkeypatch.setattr("camera.LOST", 0.1)
+    with Camera(0, fps=5, open=FakeCapture(after=noise(), pause=0.01)) as camera:
+        for frame in itertools.islice(camera, 4):
+            assert is_recognisable(frame.image)
 
 
 def test_a_driver_that_hangs_is_covered_up_and_given_up(impatient):

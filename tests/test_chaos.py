@@ -5,6 +5,7 @@ picture alone; everything else is the background, fine noise that shows any part
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+import main
 from backdrop import TRANSPARENT, Picture
 from beat import STEPS
 from blur import blur_backdrop, compose
@@ -21,8 +23,9 @@ from camera import read_capture
 from display import display, wait_until  # noqa: F401
 from line import HIDING_STRENGTH, Line, Settings
 from segment import nearest_grid
-from sink import VideoFile
-from source import Frame
+from sink import VideoFile, fit
+from source import Frame, Source
+from test_virtual import fake, frames  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 TITLE = "chaos"
@@ -53,7 +56,8 @@ class ChaosCamera:
         self.place = self.rng.uniform(0, 1, 2)
 
     def read(self):
-        fault = self.rng.choice([None, *FAULTY_READS], p=[0.9] + [0.1 / len(FAULTY_READS)] * 8)
+        count = len(FAULTY_READS)
+        fault = self.rng.choice([None, *FAULTY_READS], p=[0.9] + [0.1 / count] * count)
         if fault:
             return FAULTY_READS[fault](self)
         return True, self.picture()
@@ -75,11 +79,19 @@ def cuts(camera):
     return True, camera.picture()
 
 
+def torn(camera):
+    """The upper half of one picture over the lower half of a later one."""
+    upper, half = camera.picture(), camera.size[1] // 2
+    camera.place = camera.rng.uniform(0, 1, 2)
+    return True, np.vstack([upper[:half], camera.picture()[half:]])
+
+
 FAULTY_READS = {
     "raises": fails,
     "none": lambda camera: (False, None),
     "taken but none": lambda camera: (True, None),
     "cut": cuts,
+    "torn": torn,
     "black": lambda camera: (True, np.zeros((*camera.size[::-1], 3), np.uint8)),
     "grey": lambda camera: (True, camera.picture()[..., 0].copy()),
     "four channels": lambda camera: (True, cv2.cvtColor(camera.picture(), cv2.COLOR_BGR2BGRA)),
@@ -224,6 +236,38 @@ def test_thousands_of_frames_of_chaos_into_a_file(tmp_path):
         assert cv2.absdiff(there, small).mean() < 12
 
 
+class ChaosSource(Source):
+    """So many frames of a broken camera, of sizes of one shape; keeps them."""
+
+    live, size = True, (128, 72)
+
+    def __init__(self, seed: int, count: int):
+        self.camera = ChaosCamera(seed, [(128, 72), (160, 90), (192, 108)])
+        self.left, self.given = count, []
+
+    def __iter__(self):
+        while self.left:
+            image = read_capture(self.camera)
+            if image is not None:
+                self.left -= 1
+                self.given.append(image)
+                yield Frame(image, len(self.given) / 30)
+
+
+def test_thousands_of_frames_of_chaos_into_a_virtual_camera(fake, monkeypatch, capsys):  # noqa: F811
+    """Through the whole program, so that nothing goes past the line."""
+    source = ChaosSource(seed=10, count=2000)
+    monkeypatch.setattr("source.open_source", lambda *_, **__: source)
+    monkeypatch.setattr("segment.open_segmenter", lambda *_: ChaosNetwork(10, WRONG_MASKS))
+    assert main.main(["--virtual-camera", "--no-window", "--threads", "1"]) == 0
+    sent = frames(fake, source.size)
+    assert len(sent) == len(source.given) == 2000
+    for image, out in zip(source.given, sent, strict=True):
+        check(fit(image, source.size), out)
+    hidden = int(re.search(r"(\d+) frames left wholly", capsys.readouterr().err)[1])
+    assert 200 < hidden < 1800
+
+
 def test_hundreds_of_frames_of_chaos_with_masks_carried():
     for image, out, line in chaos(seed=1, count=800, beat=ChaosBeat(1)):  # noqa: B007
         check(image, out)
@@ -267,6 +311,20 @@ def test_an_old_mask_is_not_believed_in_a_new_scene():
     camera.size, camera.room = camera.size, camera.room[::-1, ::-1].copy()
     camera.place = 1 - camera.place
     for _ in range(30):
+        image = camera.picture()
+        check(image, line(image))
+        assert "old mask" in line.hidden_because
+
+
+def test_an_old_mask_is_not_believed_when_only_the_person_moved():
+    camera = ChaosCamera(5, [(128, 72)])
+    camera.place[:] = 0.0, 0.5
+    stale = true_mask(camera.picture())
+    line = Line(lambda small: stale, Settings())
+    line(camera.picture())
+    assert line.hidden_because is None
+    camera.place[:] = 1.0, 0.5
+    for _ in range(5):
         image = camera.picture()
         check(image, line(image))
         assert "old mask" in line.hidden_because

@@ -116,6 +116,18 @@ def test_check_prints_a_line_each_and_fails_where_something_needs_mending():
         assert lines[1] == "mend  display"
 
 
+@pytest.mark.parametrize("asked, code", [(None, 0), ("", 1)])
+def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code):
+    def missing(args):
+        raise check.Trouble("not there")
+
+    for name in ("display", "virtual_camera"):
+        monkeypatch.setattr(check, name, missing)
+    for name in ("source", "speed"):
+        monkeypatch.setattr(check, name, lambda args: "fine")
+    assert check.check(SimpleNamespace(virtual_camera=asked)) == code
+
+
 def test_list_cameras_as_its_users_start_it():
     if any(Path("/dev").glob("video*")):
         pytest.skip("this machine has a camera")

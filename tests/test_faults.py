@@ -1,22 +1,17 @@
-"""Faults of the world, met by the whole program. Fault, what the user sees, what is kept:
-
-| Fault                    | Seen                                   | Kept                       |
-|--------------------------|----------------------------------------|----------------------------|
-| camera gone in mid-run   | blurred card, one line; it is waited   | the file, cards included   |
-|   for                    |   for, `--wait` seconds                |                            |
-| camera gives black       | one line                               | the file                   |
-| Ctrl-C, SIGTERM, SIGHUP  | nothing, exit code 128 + the signal    | a playable file, or none   |
-| disk full                | one line, exit code 1                  | nothing half-written       |
-| output folder gone       | one line, exit code 1                  | nothing                    |
-"""
+"""Faults of the world: FAULTS says what the user sees of each, and what is kept."""
 
 import contextlib
+import datetime
+import io
 import json
 import os
 import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -26,6 +21,7 @@ import pytest
 
 import main
 import segment
+import sink
 import source
 from camera import Camera
 from captures import FakeCapture, Unplugged, is_recognisable, noise, threads
@@ -39,6 +35,154 @@ DEMO = ["--source", "demo", "--size", "160x90", "--no-window", "--threads", "1"]
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX systems")
 
+# Fault; what the user sees; what is kept; the tests that show it.
+FAULTS = [
+    (
+        "no camera, or another program has it (a second copy, say)",
+        "one line: which there are, or what to close; exit code 1",
+        "nothing was begun",
+        "test_camera.test_no_camera_at_all_points_to_the_demo",
+        "test_camera.test_a_busy_camera_opens_but_gives_nothing",
+        "test_camera.test_a_busy_camera_does_not_open",
+    ),
+    (
+        "camera unplugged, for longer than --wait",
+        "its last frame blurred beyond recognition, one line; exit code 1",
+        "the file, those frames included; the virtual camera is closed",
+        "test_faults.test_the_recording_of_a_camera_that_went_away_is_kept",
+        "test_camera.test_a_camera_that_never_comes_back_is_given_up",
+    ),
+    (
+        "camera unplugged and plugged in again, of another size even",
+        "the same, until it is back",
+        "everything, and what comes after; a file keeps its size",
+        "test_camera.test_a_camera_plugged_in_again_goes_on",
+        "test_faults.test_what_the_camera_sends_after_its_return_is_recorded",
+    ),
+    (
+        "driver hangs",
+        "as if unplugged",
+        "as if unplugged",
+        "test_camera.test_a_driver_that_hangs_is_covered_up_and_given_up",
+    ),
+    (
+        "camera gives None, no picture, numbers, other channels or another size",
+        "nothing, or a blur while it lasts",
+        "everything",
+        "test_camera.test_whatever_a_driver_gives_only_pictures_come_out",
+        "test_camera.test_a_camera_survives_lost_frames_and_changes_of_size",
+        "test_chaos.test_thousands_of_frames_of_chaos_into_a_file",
+    ),
+    (
+        "torn pictures, cuts, a network that fails in every way",
+        "a blur, and why, in the window",
+        "everything",
+        "test_chaos.test_thousands_of_frames_of_chaos_into_a_virtual_camera",
+        "test_chaos.test_chaos_in_a_real_window",
+        "test_chaos.test_each_fault_alone_lets_nothing_out",
+    ),
+    (
+        "camera gives black",
+        "one line, while it lasts",
+        "everything",
+        "test_camera.test_black_frames_are_told_while_they_last",
+    ),
+    (
+        "wall clock leaps",
+        "nothing",
+        "everything, at its right time",
+        "test_faults.test_a_wall_clock_that_leaps_changes_nothing",
+    ),
+    (
+        "computer sleeps and wakes up",
+        "as if unplugged, until the camera is awake; the sleep does not count as waiting",
+        "everything",
+        "test_camera.test_a_camera_that_wakes_up_late_is_waited_for",
+    ),
+    (
+        "URL falls silent",
+        "one line; exit code 1",
+        "the file",
+        "test_source.test_a_stream_is_live_and_its_silence_is_told",
+    ),
+    (
+        "Ctrl-C, SIGTERM, SIGHUP, once or again and again",
+        "nothing; exit code 128 + the signal",
+        "a playable file with every frame, or none; no thread or handle is left",
+        "test_faults.test_signals_at_any_moment_leave_a_playable_file_or_none",
+        "test_faults.test_a_signal_in_the_middle_of_writing_costs_nothing",
+        "test_faults.test_more_signals_while_the_file_is_finished_cost_nothing",
+        "test_faults.test_signals_while_it_starts_leave_nothing_and_no_traceback",
+    ),
+    (
+        "disk full",
+        "one line; exit code 1",
+        "pictures that are whole; nothing half-written",
+        "test_faults.test_a_full_disk_is_told_at_once_and_nothing_half_written_stays",
+        "test_faults.test_a_full_disk_is_one_line_and_keeps_the_pictures_that_went_before",
+    ),
+    (
+        "output folder gone",
+        "one line; exit code 1",
+        "nothing",
+        "test_faults.test_a_folder_that_goes_away_is_told",
+    ),
+    (
+        "second copy writes the same file",
+        "one line that names the other file; exit code 1",
+        "both files",
+        "test_faults.test_a_second_copy_into_the_same_file_costs_neither_its_frames",
+    ),
+    (
+        "virtual camera busy, by a second copy, say",
+        "one line: the command that names who has it; exit code 1",
+        "nothing was begun",
+        "test_virtual.test_linux_with_the_driver",
+        "test_virtual.test_macos_and_windows",
+    ),
+    (
+        "virtual camera goes away",
+        "one line; exit code 1",
+        "the file",
+        "test_virtual.test_what_goes_wrong_is_one_line_and_the_frames_before_it_are_kept",
+    ),
+    (
+        "no display, or none any more when the window is to open",
+        "one line; exit code 1",
+        "nothing was begun",
+        "test_window.test_without_a_display_it_says_so_and_lives",
+        "test_faults.test_a_display_that_goes_away_before_the_window_opens_is_one_line",
+    ),
+    (
+        "display goes away in mid-run",
+        "one line; exit code 1",
+        "the file; camera and virtual camera are closed",
+        "test_faults.test_a_display_that_goes_away_is_one_line_and_the_file_is_kept",
+    ),
+    (
+        "damaged video",
+        "what can be decoded, one line at the end",
+        "the file",
+        "test_source.test_a_truncated_video_gives_what_it_holds_and_a_warning",
+        "test_source.test_a_video_damaged_in_the_middle_goes_on_after_it",
+    ),
+    (
+        "damaged pictures in a folder",
+        "one line at the end; exit code 1",
+        "all others",
+        "test_source.test_damaged_pictures_in_a_folder_are_left_out_and_told_of_after_the_others",
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[0])
+def test_every_fault_has_the_tests_that_are_named(fault):
+    tests = fault[3:]
+    assert tests
+    for module, _, name in (test.partition(".") for test in tests):
+        text = (ROOT / "tests" / f"{module}.py").read_text()
+        assert re.search(rf"^def {name}\(", text, re.MULTILINE), name
+
 
 def read(path: Path) -> list[np.ndarray]:
     with open_source(str(path)) as video:
@@ -50,7 +194,7 @@ def read(path: Path) -> list[np.ndarray]:
 # Runs the program again and again in one process, a signal coming at a random moment of each run.
 STOPPED_RUNS = """
 import json, os, random, signal, sys, threading
-import ai_edge_litert.interpreter, av, imutils.video, tqdm
+import ai_edge_litert.interpreter, av, tqdm
 import line, main, segment, sink, source
 from fuzz import open_cheap
 
@@ -103,6 +247,45 @@ def test_signals_while_it_starts_leave_nothing_and_no_traceback(tmp_path):
     assert all(len(read(path)) for path in tmp_path.iterdir())
 
 
+@posix
+def test_a_signal_in_the_middle_of_writing_costs_nothing(tmp_path, monkeypatch, capsys):
+    class Interrupted(io.FileIO):
+        def write(self, data):
+            if not main.asked_to_stop:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().write(data)
+
+    class Part(type(tmp_path)):
+        def open(self, mode):
+            return Interrupted(self, "w") if mode == "wb" else super().open(mode)
+
+    def reserve(path):
+        return Part(real(path))
+
+    real = sink.reserve
+    monkeypatch.setattr(segment, "open_segmenter", open_cheap)
+    monkeypatch.setattr("sink.reserve", reserve)
+    out = tmp_path / "out.mp4"
+    assert main.main([*DEMO, "--output", str(out)]) == 143
+    assert len(read(out)) == int(capsys.readouterr().out.split()[0]) > 0
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@posix
+def test_more_signals_while_the_file_is_finished_cost_nothing(tmp_path, monkeypatch):
+    def interrupted(file):
+        os.kill(os.getpid(), signal.SIGHUP)
+        real(file)
+
+    real = VideoFile.finish
+    monkeypatch.setattr(VideoFile, "finish", interrupted)
+    monkeypatch.setattr(segment, "open_segmenter", open_cheap)
+    timer = threading.Timer(0.7, os.kill, [os.getpid(), signal.SIGTERM])
+    timer.start()
+    assert main.main([*DEMO, "--output", str(tmp_path / "out.mp4")]) == 143
+    assert len(read(tmp_path / "out.mp4")) > 0
+
+
 # --- Disks
 
 
@@ -150,6 +333,45 @@ def test_a_folder_that_goes_away_is_told(tmp_path):
     with pytest.raises(SinkError, match="a.mp4: cannot be written: No such file"):
         file.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_second_copy_into_the_same_file_costs_neither_its_frames(tmp_path):
+    path = tmp_path / "out.mp4"
+    first, second, third = VideoFile(path, 30), VideoFile(path, 30), VideoFile(path, 30, force=True)
+    for count, file in enumerate((first, second, third), 1):
+        for index in range(count):
+            file.write(Frame(noise(), index / 30))
+    first.close()
+    with pytest.raises(SinkError, match="exists since .* saved as .*out_1.mp4"):
+        second.close()
+    assert [len(read(path.with_name(name))) for name in ("out.mp4", "out_1.mp4")] == [1, 2]
+    third.close()
+    assert len(read(path)) == 3
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+# --- Clocks
+
+
+def test_a_wall_clock_that_leaps_changes_nothing(run_with, tmp_path, monkeypatch, capsys):
+    chance, out = random.Random(0), tmp_path / "out.mkv"
+
+    class Leaping(datetime.datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return cls.fromtimestamp(chance.uniform(0, 4e9), zone)
+
+    monkeypatch.setattr(datetime, "datetime", Leaping)
+    monkeypatch.setattr(time, "time", lambda: chance.uniform(0, 4e9))
+    began = time.monotonic()
+    assert run_with(FakeCapture([noise()] * 30, pause=0.02), "--output", out, "--wait", "0") == 1
+    seconds = time.monotonic() - began
+    rate = float(re.search(r", (\S+) frames/s", capsys.readouterr().out)[1])
+    with open_source(str(out)) as video:
+        times = [frame.time for frame in video]
+    assert len(times) > 3
+    assert times == sorted(times) and times[-1] < seconds
+    assert rate >= len(times) / seconds
 
 
 # --- Displays

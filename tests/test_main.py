@@ -104,6 +104,8 @@ def test_version():
         ["--fps", "nan"],
         ["--strength", "1.5"],
         ["--strength", "nan"],
+        ["--background", "#12"],
+        ["--background", "#00b14g"],
         ["--threads", "0"],
         ["--view", "sideways"],
         ["--no-such-flag"],

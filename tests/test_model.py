@@ -6,6 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
+from segment import WeightsError
+
 pytestmark = pytest.mark.slow
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -139,7 +141,7 @@ def test_a_port_file_that_does_not_fit_changes_nothing(model, voc, tmp_path, spo
     numbers = {name: [value + 1 for value in values] for name, values in port_numbers().items()}
     spoil(numbers)
     write_port_file(tmp_path / "other.h5", numbers)
-    with pytest.raises(model.WeightsError) as caught:
+    with pytest.raises(WeightsError) as caught:
         model.load_port_weights(voc, tmp_path / "other.h5")
     message = str(caught.value)
     assert f"{fitting} of 109 layers fit" in message
@@ -158,7 +160,7 @@ def test_a_file_that_is_no_port_file_is_named(model, voc, tmp_path):
     with h5py.File(tmp_path / "bare.h5", "w") as file:
         file["model_weights"] = np.zeros(3)
     for name in ("cut.h5", "text.h5", "empty.h5", "bare.h5", "absent.h5"):
-        with pytest.raises(model.WeightsError, match="not a Keras .h5 weights file") as caught:
+        with pytest.raises(WeightsError, match="not a Keras .h5 weights file") as caught:
             model.load_port_weights(voc, tmp_path / name)
         assert name in str(caught.value) and "\n" not in str(caught.value)
 

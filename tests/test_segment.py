@@ -144,16 +144,17 @@ def test_a_changed_byte_is_noticed(tmp_path, name):
     assert "damaged" in refusal(tmp_path / name, "keras" if name.endswith("h5") else "litert")
 
 
-@pytest.mark.parametrize("sums", ["", "\n\nnonsense\n", "0123  another.tflite\n"])
+@pytest.mark.parametrize("sums", [b"", b"\n\nnonsense\n", b"0123  another.tflite\n", b"\xff\xfe\0"])
 def test_sums_that_do_not_name_the_file_do_not_matter(tmp_path, sums):
     shutil.copy(WEIGHTS / "person.tflite", tmp_path / "mine.tflite")
-    (tmp_path / "SHA256SUMS").write_text(sums)
+    (tmp_path / "SHA256SUMS").write_bytes(sums)
     open_segmenter(weights=tmp_path / "mine.tflite")
 
 
 def test_weights_that_are_not_there(tmp_path):
     assert "no such weights file" in refusal(tmp_path / "absent.tflite")
-    assert "no such weights file" in refusal(tmp_path)
+    assert "not a file" in refusal(tmp_path)
+    assert "not a file" in refusal(Path("/dev/null"))
     assert "no such weights file" in refusal(tmp_path / "absent.weights.h5", "keras")
 
 

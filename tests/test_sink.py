@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sink import ImageFile, ImageFolder, Null, SinkError, VideoFile, fit, open_output
+from sink import ImageFile, ImageFolder, SinkError, VideoFile, fit, open_output
 from source import Frame
 
 COLOURS = [(200, 30, 40), (40, 180, 60), (30, 50, 210), (128, 128, 128), (20, 200, 200)]
@@ -145,14 +145,6 @@ def test_frames_are_neither_kept_nor_changed(kind, tmp_path):
     assert shown and abs(float(picture.mean()) - 100) < 4
 
 
-def test_null_swallows_frames():
-    with Null() as sink:
-        for frame in frames():
-            sink.write(frame)
-    sink.close()
-    sink.discard()
-
-
 # --- Which sink, and what is refused before the first frame
 
 
@@ -200,6 +192,16 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path, name, of, words):
     assert words in str(caught.value) and "\n" not in str(caught.value)
     assert str(tmp_path / name) in str(caught.value)
     assert sorted(os.listdir(tmp_path)) == ["there", "there.mp4", "there.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such things on this system")
+@pytest.mark.parametrize("name", ["pipe.mp4", "pipe"])
+def test_what_is_no_file_is_never_replaced(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    for path in (tmp_path / name, Path(os.devnull)):
+        with pytest.raises(SinkError, match="neither a file nor a folder"):
+            open_output(path, source(), force=True)
+    assert (tmp_path / name).is_fifo()
 
 
 @pytest.mark.parametrize("how", ["path", "sound"])
@@ -360,7 +362,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
 
 
 def test_a_target_that_became_a_folder_meanwhile(tmp_path):
-    sink = open_output(tmp_path / "out.mp4", source())
+    sink = open_output(tmp_path / "out.mp4", source(), force=True)
     sink.write(next(frames()))
     (tmp_path / "out.mp4").mkdir()
     with pytest.raises(SinkError, match="Is a directory"):

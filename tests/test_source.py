@@ -424,13 +424,30 @@ def test_pictures_of_each_kind(tmp_path, suffix):
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_depth_grey_and_alpha_become_8_bit_bgr(tmp_path, dtype, value, channels):
     image = np.full((9, 11, channels), value, dtype)
-    image[..., 3:] = 0  # transparent: the colour stays
+    image[..., 3:] = np.iinfo(dtype).max  # opaque
     path = write_picture(tmp_path / "a.png", image)
     with open_source(str(path)) as opened:
         (frame,) = opened
     assert frame.image.shape == (9, 11, 3)
     assert frame.image.dtype == np.uint8
     assert (frame.image == 150).all()
+
+
+@pytest.mark.parametrize(
+    "suffix, dtype", [(".png", np.uint8), (".png", np.uint16), (".webp", np.uint8)]
+)
+def test_what_is_transparent_becomes_white_and_shows_nothing_of_what_lies_under_it(
+    tmp_path, suffix, dtype
+):
+    most = np.iinfo(dtype).max
+    image = np.zeros((8, 12, 4), dtype)
+    image[:, 4:8, 3], image[:, 8:, 3] = most, most // 2
+    encoded = cv2.imencode(suffix, image, [cv2.IMWRITE_WEBP_QUALITY, 101])[1]  # lossless
+    (tmp_path / f"a{suffix}").write_bytes(encoded.tobytes())
+    with open_source(str(tmp_path / f"a{suffix}")) as opened:
+        (frame,) = opened
+    shown = frame.image.reshape(8, 3, 4, 3)
+    assert [int(part) for part in shown.mean((0, 2, 3))] == [255, 0, 128]
 
 
 @pytest.mark.parametrize(
@@ -500,14 +517,24 @@ def test_a_size_holds_for_every_picture(tmp_path):
         assert [frame.image.shape for frame in folder] == [(18, 32, 3)] * 2
 
 
-def test_a_damaged_picture_in_a_folder_is_named(tmp_path):
-    write_picture(tmp_path / "a.png", picture())
-    (tmp_path / "b.png").write_bytes(b"not a picture")
-    with open_source(str(tmp_path)) as folder:
-        frames = iter(folder)
-        next(frames)
-        with pytest.raises(SourceError, match="b.png: damaged"):
-            next(frames)
+def test_damaged_pictures_in_a_folder_are_left_out_and_told_of_after_the_others(tmp_path):
+    for name in ("a.png", "d.png"):
+        (tmp_path / name).write_bytes(b"not a picture")
+    for name in ("b.png", "c.png", "e.png"):
+        write_picture(tmp_path / name, picture())
+    read = []
+    with (
+        open_source(str(tmp_path)) as folder,
+        pytest.raises(SourceError, match="2 of 5 pictures left out: .*a.png: damaged"),
+    ):
+        read.extend(frame.path.name for frame in folder)
+    assert read == ["b.png", "c.png", "e.png"]
+
+
+def test_a_folder_of_damaged_pictures_is_refused(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"not a picture")
+    assert "a.png: damaged" in complaint(str(tmp_path))
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):

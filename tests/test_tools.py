@@ -1,6 +1,7 @@
 """The tools that make the weights: photographs into batches, training, conversion, export."""
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from tools import dataset
 from tools.dataset import MIX, UNKNOWN, Batches, Photo, read_photos
 
-SHARED = Path(__file__).parents[2] / "shared"
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
 CORAL = SHARED / "weights" / "deeplabv3_mnv2_pascal_quant.tflite"
 quick = settings(max_examples=30, deadline=None)
 PREFIXES = ("selfie", "voc", "ccp", "coco", "room", "none")
@@ -46,6 +48,13 @@ def write_photo(folder: Path, photo: Photo) -> None:
 
 
 # photographs into batches
+
+
+def test_without_keras_a_tool_says_in_one_line_what_is_missing():
+    run = "import runpy, sys; sys.modules['keras'] = None; runpy.run_module('tools.train')"
+    child = subprocess.run([sys.executable, "-c", run], cwd=ROOT, capture_output=True, text=True)
+    assert child.returncode == 1
+    assert child.stderr == "tools: Keras is missing; run: pip install -r requirements.txt\n"
 
 
 def test_photographs_are_read_with_their_masks(tmp_path):

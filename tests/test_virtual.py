@@ -138,17 +138,19 @@ def test_a_file_is_written_beside_it(fake, clip, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "variable, text", [("FAKE_ERROR", "no such\ndevice"), ("FAKE_FULL", "the device is gone")]
+    "variable, text, kept",
+    [("FAKE_ERROR", "no such\ndevice", 0), ("FAKE_FULL", "the device is gone", 1)],
 )
-def test_what_goes_wrong_is_one_line_and_leaves_no_file(
-    fake, clip, tmp_path, monkeypatch, variable, text
+def test_what_goes_wrong_is_one_line_and_the_frames_before_it_are_kept(
+    fake, clip, tmp_path, monkeypatch, variable, text, kept
 ):
     monkeypatch.setenv(variable, text)
     out = tmp_path / "out.mp4"
     result = run("--source", clip, "--virtual-camera", "--output", out)
     assert result.returncode == 1
     assert result.stderr.startswith("main.py: ") and result.stderr.count("\n") == 1
-    assert not list(tmp_path.glob("out*"))
+    assert list(tmp_path.glob("out*")) == [out] * kept
+    assert not kept or len(list(open_source(str(out)))) == kept
 
 
 def test_without_pyvirtualcam_it_gives_the_command_that_installs_it(fake, clip):

@@ -15,6 +15,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 import model
+from segment import WeightsError
 
 
 def load_coral(net: keras.Model, path: str | Path) -> list[str]:
@@ -24,7 +25,7 @@ def load_coral(net: keras.Model, path: str | Path) -> list[str]:
     gamma 1, mean 0, variance 1 - epsilon, which leaves x + beta.
 
     Raises:
-        model.WeightsError: not a `.tflite`, or a kernel whose shape is not the layer's.
+        WeightsError: not a `.tflite`, or a kernel whose shape is not the layer's.
     """
     kernels, biases = read_coral(path)
     layers = {layer.name: layer for layer in net.layers}
@@ -32,7 +33,7 @@ def load_coral(net: keras.Model, path: str | Path) -> list[str]:
     for name in sorted(kernels.keys() & layers.keys()):
         layer, kernel = layers[name], arrange(kernels[name])
         if kernel.shape != tuple(layer.weights[0].shape):
-            raise model.WeightsError(f"{path}: {name} is {kernel.shape}")
+            raise WeightsError(f"{path}: {name} is {kernel.shape}")
         if len(layer.weights) == 2:
             layer.set_weights([kernel, biases[name]])
         else:
@@ -50,7 +51,7 @@ def read_coral(path: str | Path) -> tuple[dict, dict]:
         interpreter = Interpreter(str(path))
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise model.WeightsError(f"{path}: not a .tflite that can be read") from error
+        raise WeightsError(f"{path}: not a .tflite that can be read") from error
     kernels, biases = {}, {}
     for tensor in interpreter.get_tensor_details():
         first = tensor["name"].split(";")[0]
@@ -91,7 +92,7 @@ def main() -> None:
     net = model.build("voc")
     try:
         done = load_coral(net, args.tflite)
-    except model.WeightsError as error:
+    except WeightsError as error:
         raise SystemExit(str(error)) from error
     missing = {layer.name for layer in model.layers_with_weights(net)} - set(done)
     if missing:
