@@ -198,7 +198,7 @@ def keep(folded: keras.Model, path: Path) -> None:
 
 def train(args) -> None:
     folded = build_start(args)
-    batches = Batches(read_photos(args.data / "train"), args.batch)
+    batches = Batches(read_photos(args.data / "train"), args.batch, args.seed)
     held_out = read_photos(args.data / "val")
     if not args.start:
         calm_decoder(folded, batches.batch(0, GRIDS[0])[0])
@@ -248,6 +248,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=62_400, help="how many to train on")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=3e-4, help="peak rate of the backbone")
+    parser.add_argument("--seed", type=int, default=2018, help="another one, other batches")
     parser.add_argument("--every", type=int, default=400, help="steps between validations")
     args = parser.parse_args()
     if not (args.coral or args.start):
