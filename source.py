@@ -336,7 +336,10 @@ class Decoder:
             self.warning = self.warning or f"{self.name}: {what}"
 
     def _picture(self, raw) -> np.ndarray:
-        image = self._reformatter.reformat(raw, format="bgr24").to_ndarray()
+        if self._has_alpha(raw):
+            image = on_white(self._reformatter.reformat(raw, format="bgra").to_ndarray())
+        else:
+            image = self._reformatter.reformat(raw, format="bgr24").to_ndarray()
         turn = {
             90: cv2.ROTATE_90_COUNTERCLOCKWISE,
             180: cv2.ROTATE_180,
@@ -346,6 +349,11 @@ class Decoder:
         image = cover(image, self.size)
         self.size = image.shape[1], image.shape[0]
         return image
+
+    def _has_alpha(self, raw) -> bool:
+        # The fourth byte of uncompressed pixels means nothing in most files, and is 0.
+        uncompressed = self.stream.codec_context.name == "rawvideo"
+        return not uncompressed and any(part.is_alpha for part in raw.format.components)
 
 
 # --- Pictures
@@ -430,9 +438,14 @@ def decode_picture(data: np.ndarray) -> np.ndarray | None:
         return image
     if whole.dtype == np.uint16:
         whole = cv2.convertScaleAbs(whole, alpha=1 / 257)
-    whole = whole.astype(np.uint16)
-    alpha = whole[..., 3:]
-    return ((whole[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return on_white(whole)
+
+
+def on_white(image: np.ndarray) -> np.ndarray:
+    """uint8 [H,W,4] BGRA -> [H,W,3]; the colours under what is transparent stay unseen."""
+    image = image.astype(np.uint16)
+    alpha = image[..., 3:]
+    return ((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def chunks_fit(data: np.ndarray) -> bool:

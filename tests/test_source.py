@@ -243,6 +243,28 @@ def test_all_pixel_formats_become_bgr(tmp_path, name, codec, pixels):
     assert abs(int(frames[0].image.mean()) - 150) < 5
 
 
+@pytest.mark.parametrize(
+    "name, codec, pixels, expected",
+    [
+        ("a.mov", "png", "rgba", 255),
+        ("a.mov", "qtrle", "argb", 255),
+        ("a.mov", "prores_ks", "yuva444p10le", 255),
+        ("a.avi", "rawvideo", "bgra", 90),  # its fourth byte means nothing
+    ],
+)
+def test_what_is_transparent_in_a_video_becomes_white(tmp_path, name, codec, pixels, expected):
+    unseen = np.full((48, 64, 4), (90, 90, 90, 0), np.uint8)
+    with av.open(tmp_path / name, "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        raw = av.VideoFrame.from_ndarray(unseen, format="bgra").reformat(format=pixels)
+        container.mux(stream.encode(raw))
+        container.mux(stream.encode())
+    with open_source(str(tmp_path / name)) as video:
+        (frame,) = video
+    assert np.abs(frame.image.astype(int) - expected).max() <= 1
+
+
 @pytest.mark.parametrize("size", [(17, 19), (65, 49), (16, 16), (3840, 2160), (1279, 721)])
 def test_videos_of_any_size(tmp_path, size):
     path = write_video(tmp_path / "v.mkv", [picture(*size)] * 2, codec="mjpeg", pixels="yuvj444p")
