@@ -52,7 +52,9 @@ class ChaosCamera:
     def cut(self) -> None:
         width, height = self.size = self.sizes[self.rng.integers(len(self.sizes))]
         noise = self.rng.integers(0, 128, (height, width, 3), np.uint8)
-        blobs = cv2.resize(self.rng.integers(0, 128, (3, 4, 3), np.uint8), self.size)  # no two alike
+        blobs = cv2.resize(
+            self.rng.integers(0, 128, (3, 4, 3), np.uint8), self.size
+        )  # no two alike
         self.room = noise + blobs
         self.room[..., 0] //= 2
         self.box = np.array([width, height]) // (3, 2)
