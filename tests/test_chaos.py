@@ -52,10 +52,8 @@ class ChaosCamera:
     def cut(self) -> None:
         width, height = self.size = self.sizes[self.rng.integers(len(self.sizes))]
         noise = self.rng.integers(0, 128, (height, width, 3), np.uint8)
-        blobs = cv2.resize(
-            self.rng.integers(0, 128, (3, 4, 3), np.uint8), self.size
-        )  # no two alike
-        self.room = noise + blobs
+        blobs = self.rng.integers(0, 128, (3, 4, 3), np.uint8)  # no two rooms share them
+        self.room = noise + cv2.resize(blobs, self.size)
         self.room[..., 0] //= 2
         self.box = np.array([width, height]) // (3, 2)
         self.place = self.rng.uniform(0, 1, 2)
