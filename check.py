@@ -122,7 +122,7 @@ def speed(args) -> str:
     for image in images:
         line(image)
     rate = len(images) / (perf_counter() - began)
-    text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} on {args.threads} threads"
+    text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} with --threads {args.threads}"
     if rate < FLUENT:
         raise Trouble(f"only {text}; end other programs, or give a smaller --size")
     return text

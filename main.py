@@ -340,7 +340,7 @@ def stream(source, line, sinks: Sinks, viewer) -> None:
                 sinks.camera.repeat()  # a picture stays until Ctrl-C
                 sleep(0.005)
     finally:
-        report(line, count, monotonic() - start, source, sinks.output)
+        report(line, count, monotonic() - start - source.rested, source, sinks.output)
 
 
 def progress(source, output):
@@ -365,15 +365,22 @@ def watched(source):
 def report(line, frames: int, seconds: float, source, output) -> None:
     """Prints the run's figures, and on stderr what the user should know of."""
     if frames:
+        rate = f", {frames / seconds:.1f} frames/s"
+        if source.independent:  # pictures may wait for their user
+            rate = ""
         stages = ", ".join(f"{k} {1000 * v / frames:.1f}" for k, v in line.seconds.items())
-        print(f"{frames} frames, {frames / seconds:.1f} frames/s; ms a frame: {stages}")
+        print(f"{counted(frames)}{rate}; ms a frame: {stages}")
     if frames and line.beat:
         print(saved(line, source))
     if line.hidden_frames:
-        print(f"main.py: {line.hidden_frames} frames left wholly blurred", file=sys.stderr)
+        print(f"main.py: {counted(line.hidden_frames)} left wholly blurred", file=sys.stderr)
     for warning in (source.warning, output and output.warning):
         if warning:
             print(f"main.py: {warning}", file=sys.stderr)
+
+
+def counted(frames: int) -> str:
+    return "1 frame" if frames == 1 else f"{frames} frames"
 
 
 def saved(line, source) -> str:

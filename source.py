@@ -67,6 +67,7 @@ class Source:
         count: number of frames; an estimate, None where there is no end or it is unknown.
         dropped: live frames never handed out since the iteration began, because their taker was
             slow. Those left out to keep to an asked rate do not count.
+        rested: seconds in which no frames came because nobody wanted them.
         path: of the file or folder itself; None where it is none.
         sound: the file whose sound belongs to the frames, should it have any; None where none can.
         warning: one line about what went wrong without an error, final when the iteration is.
@@ -79,6 +80,7 @@ class Source:
     independent: bool = False
     count: int | None = None
     dropped: int = 0
+    rested: float = 0.0
     path: Path | None = None
     sound: Path | None = None
     warning: str | None = None

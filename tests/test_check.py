@@ -96,10 +96,10 @@ def test_slow_machines_are_told_what_to_do(monkeypatch):
     engine = lambda *_: lambda small: np.zeros((36, 64), np.float32)  # noqa: E731
     monkeypatch.setattr(check, "open_segmenter", engine)
     args = SimpleNamespace(engine="litert", weights=None, threads=2, size=(64, 36))
-    with pytest.raises(check.Trouble, match="only 2 frames/s at 64x36 on 2 threads; .* --size"):
+    with pytest.raises(check.Trouble, match="only 2 frames/s at 64x36 with --threads 2; .* --size"):
         check.speed(args)
     monkeypatch.setattr(check, "perf_counter", iter([0.0, 0.2]).__next__)
-    assert check.speed(args) == "100 frames/s at 64x36 on 2 threads"
+    assert check.speed(args) == "100 frames/s at 64x36 with --threads 2"
 
 
 def test_check_prints_a_line_each_and_fails_where_something_needs_mending():

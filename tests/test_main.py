@@ -275,6 +275,11 @@ def test_no_window_no_output_prints_figures(clip):
     assert result.stderr == ""
 
 
+def test_a_single_picture_is_one_frame_and_has_no_rate():
+    result = run("--source", ROOT / "assets" / "portrait.jpg", "--no-window", env=headless())
+    assert result.stdout.startswith("1 frame; ms a frame: ")
+
+
 def test_the_default_path_imports_no_tensorflow(clip):
     code = (
         "import sys, main\n"
