@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from display import display, wait_until  # noqa: F401
+from keys import KEYS
 from line import VIEWS, Settings
 from main import TITLE, parser
 from people import PEOPLE
@@ -78,6 +80,16 @@ def test_the_readme_lists_every_flag_and_no_other():
     listed = re.findall("--[a-z-]+", " ".join(rows))
     flags = {flag for action in parser()._actions for flag in action.option_strings}
     assert sorted(listed) == sorted(flag for flag in flags if flag.startswith("--"))
+
+
+def test_the_readme_names_no_flag_key_or_command_that_there_is_not():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for command in re.findall(r"python main\.py([^`\n]*)", readme):
+        parser().parse_args(shlex.split(command, comments=True))
+    for_users = readme.partition("\n## How it works")[0]  # later come the flags of tools
+    flags = {flag for action in parser()._actions for flag in action.option_strings}
+    assert set(re.findall("`(--[a-z-]+)", for_users)) <= flags
+    assert set(re.findall("`([a-z+-]|space)`", readme)) <= KEYS.keys()
 
 
 def test_the_choices_are_those_of_the_line():
