@@ -113,11 +113,11 @@ def test_check_prints_a_line_each_and_fails_where_something_needs_mending():
     assert lines[2].endswith("  virtual camera")
     assert lines[3] == "mend  weights and speed"
     if sys.platform.startswith("linux"):
-        assert lines[1] == "mend  display"
+        assert lines[1] == "none  display"
 
 
 @pytest.mark.parametrize("asked, code", [(None, 0), ("", 1)])
-def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code):
+def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code, capsys):
     def missing(args):
         raise check.Trouble("not there")
 
@@ -126,6 +126,8 @@ def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code):
     for name in ("source", "speed"):
         monkeypatch.setattr(check, name, lambda args: "fine")
     assert check.check(SimpleNamespace(virtual_camera=asked)) == code
+    words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert words == ["ok", "none", "mend" if code else "none", "ok"]
 
 
 def test_list_cameras_as_its_users_start_it():
