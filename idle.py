@@ -30,7 +30,7 @@ class OnDemand:
         self.source, self.reopen, self.camera, self.wait = source, reopen, camera, wait
         self.resting, self.began_rest = False, 0.0
         self.rested_before = 0.0  # seconds of the rests that are over
-        self.read = self.looked = monotonic()  # when somebody last read it; when that was looked at
+        self.last_read = self.last_look = monotonic()  # when somebody read it, when we looked
 
     def __getattr__(self, name: str):
         return getattr(self.source, name)
@@ -68,11 +68,11 @@ class OnDemand:
 
     def is_wanted(self) -> bool:
         now = monotonic()
-        if now - self.looked >= LOOKS:
-            self.looked = now
+        if now - self.last_look >= LOOKS:
+            self.last_look = now
             if self.camera.is_read() is not False:
-                self.read = now
-        return now - self.read < PATIENCE
+                self.last_read = now
+        return now - self.last_read < PATIENCE
 
     def rest(self) -> None:
         """Waits until somebody reads the camera."""
@@ -82,7 +82,7 @@ class OnDemand:
             if monotonic() - sent >= LOOKS:  # for who reads it in a way that the driver overlooks
                 self.camera.repeat()
                 sent = monotonic()
-        self.read = monotonic()
+        self.last_read = monotonic()
 
     def opened(self) -> Source:
         """The source again; raises SourceError where it stays away."""

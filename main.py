@@ -220,10 +220,8 @@ def run(args: argparse.Namespace) -> int:
     import cv2
 
     from backdrop import BackdropError, open_background
-    from beat import Beat
     from idle import OnDemand
-    from line import Line, Settings
-    from segment import WeightsError, open_segmenter
+    from segment import WeightsError
     from sink import SinkError
     from source import SourceError, open_source
     from viewer import Viewer
@@ -244,18 +242,7 @@ def run(args: argparse.Namespace) -> int:
                 stack.callback(source.close)
             if args.source == "demo" and not (sinks.window or sinks.camera):
                 source.live = False  # as fast as it goes
-            background = backgrounds[args.background[0]]
-            settings = Settings(
-                args.view,
-                args.strength,
-                args.mirror,
-                people=args.people,
-                background=background,
-            )
-            segmenter = open_segmenter(args.engine, args.weights, args.threads)
-            look = segmenter.thorough if source.independent else segmenter
-            beat = Beat(source.fps) if source.live else None
-            line = Line(look, settings, source.independent, beat)
+            line = open_line(args, source, backgrounds[args.background[0]])
             viewer = None
             if sinks.window:
                 wait = not sinks.output
@@ -266,6 +253,25 @@ def run(args: argparse.Namespace) -> int:
         print("main.py:", *str(error).splitlines(), file=sys.stderr)  # a path may hold newlines
         return 1
     return 0
+
+
+def open_line(args: argparse.Namespace, source, background):
+    """The line for the source's frames; raises WeightsError."""
+    from beat import Beat
+    from line import Line, Settings
+    from segment import open_segmenter
+
+    settings = Settings(
+        view=args.view,
+        strength=args.strength,
+        mirror=args.mirror,
+        people=args.people,
+        background=background,
+    )
+    segmenter = open_segmenter(args.engine, args.weights, args.threads)
+    look = segmenter.thorough if source.independent else segmenter
+    beat = Beat(source.fps) if source.live else None
+    return Line(look, settings, source.independent, beat)
 
 
 @dataclass
