@@ -287,6 +287,22 @@ def test_no_window_no_output_prints_figures(clip):
     assert result.stderr == ""
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals of this kind")
+def test_a_terminal_sees_a_bar_with_the_time_left_and_the_output_stays_clean(clip, tmp_path):
+    import pty
+    import termios
+
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 80))
+    command = [sys.executable, MAIN, "--source", clip, "--output", tmp_path / "out.mp4"]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=end, text=True, env=headless())
+    os.close(end)
+    bar = os.read(terminal, 2**16).decode()
+    os.close(terminal)
+    assert re.search(r"\d+/25 \[\d\d:\d\d<\d\d:\d\d, ", bar), bar
+    assert result.stdout.startswith("25 frames, ")
+
+
 def test_a_single_picture_is_one_frame_and_has_no_rate():
     result = run("--source", ROOT / "assets" / "portrait.jpg", "--no-window", env=headless())
     assert result.stdout.startswith("1 frame; ms a frame: ")
