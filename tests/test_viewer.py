@@ -272,20 +272,21 @@ def test_each_key_shows_just_what_the_line_makes(display, show, tmp_path, portra
     segmenter = open_segmenter().thorough
     process = show("--source", "two.png", "--threads", "2")
     settings = Settings()
-    free = np.s_[:320, :640]
 
     def shows(press: str | None, top=(), **changes) -> np.ndarray:
         if press:
             display.press(TITLE, press)
         for name, value in changes.items():
             setattr(settings, name, value)
-        expected = draw(Line(segmenter, settings, independent=True)(two), list(top), [])[free]
-        same = lambda: np.array_equal(display.screenshot()[free], expected)  # noqa: E731
+        expected = draw(Line(segmenter, settings, independent=True)(two), list(top), [])[:320]
+        there = np.s_[:320, : expected.shape[1]]
+        same = lambda: np.array_equal(display.screenshot()[there], expected)  # noqa: E731
         wait_until(same, f"what {press} shows")
         return expected
 
     seen = [shows(None), shows("p", people="main"), shows("m", mirror=True)]
     seen += [shows("space", hide=True), shows("space", hide=False), shows("v", view="alpha")]
+    seen += [shows("v", view="split")]  # in a window of its shape
     seen += [shows("h", top=[f"{key}\t{what}" for key, what in KEYS.items()])]
     different = [not np.array_equal(a, b) for a, b in itertools.combinations(seen, 2)]
     assert different.count(False) == 1  # hidden, and shown again
