@@ -75,19 +75,23 @@ class Trouble(Exception):
 def check(args) -> int:
     """Prints a line a check, with the program's arguments; 1 if something needs mending.
 
-    The display does not, nor the virtual camera if none is asked for: one can do without.
+    "none" is what is missing but can be done without: the display, and a virtual camera that was
+    not asked for.
     """
-    checks = {"source": source, "display": display, "virtual camera": virtual_camera}
-    checks |= {"weights and speed": speed}
-    failed = []
-    for name, look in checks.items():
+    checks = {
+        "source": (source, "mend"),
+        "display": (display, "none"),
+        "virtual camera": (virtual_camera, "none" if args.virtual_camera is None else "mend"),
+        "weights and speed": (speed, "mend"),
+    }
+    code = 0
+    for name, (look, otherwise) in checks.items():
         try:
             print(f"ok    {name}: {look(args)}", flush=True)
         except (Trouble, SourceError, SinkError, WeightsError) as error:
-            failed.append(name)
-            print(f"mend  {name}: {error}", flush=True)
-    optional = {"display"} if args.virtual_camera is not None else {"display", "virtual camera"}
-    return 1 if set(failed) - optional else 0
+            print(f"{otherwise}  {name}: {error}", flush=True)
+            code = 1 if otherwise == "mend" else code
+    return code
 
 
 def source(args) -> str:
@@ -122,7 +126,7 @@ def speed(args) -> str:
     for image in images:
         line(image)
     rate = len(images) / (perf_counter() - began)
-    text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} on {args.threads} threads"
+    text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} with --threads {args.threads}"
     if rate < FLUENT:
         raise Trouble(f"only {text}; end other programs, or give a smaller --size")
     return text

@@ -28,8 +28,9 @@ class OnDemand:
             wait: seconds to try to open the source again.
         """
         self.source, self.reopen, self.camera, self.wait = source, reopen, camera, wait
-        self.resting = False
-        self.read = self.looked = monotonic()  # when somebody last read it; when that was looked at
+        self.resting, self.began_rest = False, 0.0
+        self.rested_before = 0.0  # seconds of the rests that are over
+        self.last_read = self.last_look = monotonic()  # when somebody read it, when we looked
 
     def __getattr__(self, name: str):
         return getattr(self.source, name)
@@ -38,6 +39,11 @@ class OnDemand:
     def trouble(self) -> str | None:
         text = f"nobody watches {self.camera.device}; resting until somebody does"
         return text if self.resting else self.source.trouble
+
+    @property
+    def rested(self) -> float:
+        now = monotonic() - self.began_rest if self.resting else 0.0
+        return self.rested_before + now
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields frames; before a rest and after it the last one, blurred beyond recognition."""
@@ -51,21 +57,22 @@ class OnDemand:
             else:
                 return
             self.source.close()
-            self.resting = True
+            self.resting, self.began_rest = True, monotonic()
             last = replace(last, image=unrecognisable(last.image), taken=None)
             yield replace(last, image=last.image.copy())
             self.rest()
             yield replace(last, time=monotonic() - began)
             self.source = self.opened()
+            self.rested_before = self.rested
             self.resting, start = False, monotonic()
 
     def is_wanted(self) -> bool:
         now = monotonic()
-        if now - self.looked >= LOOKS:
-            self.looked = now
+        if now - self.last_look >= LOOKS:
+            self.last_look = now
             if self.camera.is_read() is not False:
-                self.read = now
-        return now - self.read < PATIENCE
+                self.last_read = now
+        return now - self.last_read < PATIENCE
 
     def rest(self) -> None:
         """Waits until somebody reads the camera."""
@@ -75,7 +82,7 @@ class OnDemand:
             if monotonic() - sent >= LOOKS:  # for who reads it in a way that the driver overlooks
                 self.camera.repeat()
                 sent = monotonic()
-        self.read = monotonic()
+        self.last_read = monotonic()
 
     def opened(self) -> Source:
         """The source again; raises SourceError where it stays away."""

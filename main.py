@@ -220,10 +220,8 @@ def run(args: argparse.Namespace) -> int:
     import cv2
 
     from backdrop import BackdropError, open_background
-    from beat import Beat
     from idle import OnDemand
-    from line import Line, Settings
-    from segment import WeightsError, open_segmenter
+    from segment import WeightsError
     from sink import SinkError
     from source import SourceError, open_source
     from viewer import Viewer
@@ -244,18 +242,7 @@ def run(args: argparse.Namespace) -> int:
                 stack.callback(source.close)
             if args.source == "demo" and not (sinks.window or sinks.camera):
                 source.live = False  # as fast as it goes
-            background = backgrounds[args.background[0]]
-            settings = Settings(
-                args.view,
-                args.strength,
-                args.mirror,
-                people=args.people,
-                background=background,
-            )
-            segmenter = open_segmenter(args.engine, args.weights, args.threads)
-            look = segmenter.thorough if source.independent else segmenter
-            beat = Beat(source.fps) if source.live else None
-            line = Line(look, settings, source.independent, beat)
+            line = open_line(args, source, backgrounds[args.background[0]])
             viewer = None
             if sinks.window:
                 wait = not sinks.output
@@ -266,6 +253,25 @@ def run(args: argparse.Namespace) -> int:
         print("main.py:", *str(error).splitlines(), file=sys.stderr)  # a path may hold newlines
         return 1
     return 0
+
+
+def open_line(args: argparse.Namespace, source, background):
+    """The line for the source's frames; raises WeightsError."""
+    from beat import Beat
+    from line import Line, Settings
+    from segment import open_segmenter
+
+    settings = Settings(
+        view=args.view,
+        strength=args.strength,
+        mirror=args.mirror,
+        people=args.people,
+        background=background,
+    )
+    segmenter = open_segmenter(args.engine, args.weights, args.threads)
+    look = segmenter.thorough if source.independent else segmenter
+    beat = Beat(source.fps) if source.live else None
+    return Line(look, settings, source.independent, beat)
 
 
 @dataclass
@@ -340,7 +346,7 @@ def stream(source, line, sinks: Sinks, viewer) -> None:
                 sinks.camera.repeat()  # a picture stays until Ctrl-C
                 sleep(0.005)
     finally:
-        report(line, count, monotonic() - start, source, sinks.output)
+        report(line, count, monotonic() - start - source.rested, source, sinks.output)
 
 
 def progress(source, output):
@@ -365,15 +371,22 @@ def watched(source):
 def report(line, frames: int, seconds: float, source, output) -> None:
     """Prints the run's figures, and on stderr what the user should know of."""
     if frames:
+        rate = f", {frames / seconds:.1f} frames/s"
+        if source.independent:  # pictures may wait for their user
+            rate = ""
         stages = ", ".join(f"{k} {1000 * v / frames:.1f}" for k, v in line.seconds.items())
-        print(f"{frames} frames, {frames / seconds:.1f} frames/s; ms a frame: {stages}")
+        print(f"{counted(frames)}{rate}; ms a frame: {stages}")
     if frames and line.beat:
         print(saved(line, source))
     if line.hidden_frames:
-        print(f"main.py: {line.hidden_frames} frames left wholly blurred", file=sys.stderr)
+        print(f"main.py: {counted(line.hidden_frames)} left wholly blurred", file=sys.stderr)
     for warning in (source.warning, output and output.warning):
         if warning:
             print(f"main.py: {warning}", file=sys.stderr)
+
+
+def counted(frames: int) -> str:
+    return "1 frame" if frames == 1 else f"{frames} frames"
 
 
 def saved(line, source) -> str:

@@ -27,25 +27,25 @@ def draw(image: np.ndarray, top: list[str], bottom: list[str]) -> np.ndarray:
     if not (top or bottom):
         return image
     image = image.copy()
-    line = min(image.shape[0] / LINES, image.shape[1] / LINES)  # pixels high
-    write(image, top, line, 0)
-    write(image, bottom, line, image.shape[0] - round(line * len(bottom)))
+    leading = min(image.shape[:2]) / LINES  # pixels from line to line
+    write(image, top, leading, 0)
+    write(image, bottom, leading, image.shape[0] - round(leading * len(bottom)))
     return image
 
 
-def write(image, lines: list[str], line: float, y: float) -> None:
+def write(image, lines: list[str], leading: float, y: float) -> None:
     """Writes lines from `y` downwards, smaller where the longest would not fit."""
     widest = max((text_width(text) for text in lines), default=0)
     if not widest:
         return
-    scale = min(line / 34, 0.96 * image.shape[1] / widest)  # letters are 21 high at scale 1
+    scale = min(leading / 34, 0.96 * image.shape[1] / widest)  # letters are 21 high at scale 1
     margin = round(10 * scale)
-    bottom, right = round(y + line * len(lines)), round(scale * widest) + 2 * margin
+    bottom, right = round(y + leading * len(lines)), round(scale * widest) + 2 * margin
     ground = image[max(0, round(y)) : bottom, :right]
     ground //= 4
     thick = max(1, round(1.6 * scale))
     for row, text in enumerate(lines):
-        down = round(y + line * (row + 0.72))
+        down = round(y + leading * (row + 0.72))
         for column, cell in enumerate(text.split("\t")):
             at = margin + round(scale * column * COLUMN), down
             cv2.putText(image, cell, at, FONT, scale, (255, 255, 255), thick, cv2.LINE_AA)

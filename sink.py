@@ -93,30 +93,38 @@ class Window(Watched):
         check_display()
         self.title, self.lost = title, lost
         self.open = False
+        self.sides = None  # (height, width) of the frame that it was given its shape for
         self.guard = ExitStack()
         self.nudges = []  # times, on the monotonic clock
 
     def write(self, frame) -> None:
         if not self.open:
-            self.show(frame.image.shape)
+            self.show()
         if not self.closed:  # else OpenCV would open another window
+            self.keep_shape(frame.image.shape[:2])
             cv2.imshow(self.title, frame.image)
 
-    def show(self, shape) -> None:
+    def show(self) -> None:
         check_display()  # once more: it may have gone while all else was opened
-        height, width = shape[:2]
-        scale = min(1, LARGEST_WINDOW[0] / width, LARGEST_WINDOW[1] / height)
         flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
         try:
             cv2.namedWindow(self.title, flags)
         except cv2.error as error:
             hint = "pip install opencv-python, not -headless; or use --no-window"
             raise SinkError(f"this OpenCV opens no windows; {hint}") from error
-        cv2.resizeWindow(self.title, max(1, round(scale * width)), max(1, round(scale * height)))
         self.open = True
         if sys.platform.startswith("linux"):
             self.nudges = [monotonic() + seconds for seconds in NUDGES]
             self.guard.enter_context(x11.last_words(self.lose))
+
+    def keep_shape(self, sides: tuple[int, int]) -> None:
+        """Gives the window the shape of frames of (height, width), which Qt would distort."""
+        height, width = sides
+        if self.sides and self.sides[0] * width == self.sides[1] * height:
+            return  # as the user may have enlarged it
+        self.sides = sides
+        scale = min(1, LARGEST_WINDOW[0] / width, LARGEST_WINDOW[1] / height)
+        cv2.resizeWindow(self.title, max(1, round(scale * width)), max(1, round(scale * height)))
 
     def lose(self) -> None:
         self.open = False

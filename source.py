@@ -67,6 +67,7 @@ class Source:
         count: number of frames; an estimate, None where there is no end or it is unknown.
         dropped: live frames never handed out since the iteration began, because their taker was
             slow. Those left out to keep to an asked rate do not count.
+        rested: seconds in which no frames came because nobody wanted them.
         path: of the file or folder itself; None where it is none.
         sound: the file whose sound belongs to the frames, should it have any; None where none can.
         warning: one line about what went wrong without an error, final when the iteration is.
@@ -79,6 +80,7 @@ class Source:
     independent: bool = False
     count: int | None = None
     dropped: int = 0
+    rested: float = 0.0
     path: Path | None = None
     sound: Path | None = None
     warning: str | None = None
@@ -336,10 +338,10 @@ class Decoder:
             self.warning = self.warning or f"{self.name}: {what}"
 
     def _picture(self, raw) -> np.ndarray:
-        if self._has_alpha(raw):
-            image = on_white(self._reformatter.reformat(raw, format="bgra").to_ndarray())
-        else:
-            image = self._reformatter.reformat(raw, format="bgr24").to_ndarray()
+        transparent = self._is_transparent(raw)
+        kind = "bgra" if transparent else "bgr24"
+        image = self._reformatter.reformat(raw, format=kind).to_ndarray()
+        image = on_white(image) if transparent else image
         turn = {
             90: cv2.ROTATE_90_COUNTERCLOCKWISE,
             180: cv2.ROTATE_180,
@@ -350,10 +352,10 @@ class Decoder:
         self.size = image.shape[1], image.shape[0]
         return image
 
-    def _has_alpha(self, raw) -> bool:
+    def _is_transparent(self, raw) -> bool:
         # The fourth byte of uncompressed pixels means nothing in most files, and is 0.
         uncompressed = self.stream.codec_context.name == "rawvideo"
-        return not uncompressed and any(part.is_alpha for part in raw.format.components)
+        return not uncompressed and any(plane.is_alpha for plane in raw.format.components)
 
 
 # --- Pictures
@@ -411,8 +413,7 @@ def open_folder(folder: Path, size: Size | None, fps: float | None) -> Pictures:
 def read_picture(path: Path) -> np.ndarray:
     """uint8 [H,W,3] BGR of a picture file, turned upright as its EXIF says.
 
-    16-bit values are scaled to 8, grey becomes colour, what is transparent white: the colours
-    under it are not meant to be seen.
+    16-bit values are scaled to 8, grey becomes colour, what is transparent white.
 
     Raises:
         SourceError: missing, empty, damaged, no picture, or too large.
@@ -433,7 +434,8 @@ def decode_picture(data: np.ndarray) -> np.ndarray | None:
     image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if image is None or data[:2].tobytes() == b"\xff\xd8":  # JPEGs are never transparent
         return image
-    whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    # Not IMREAD_UNCHANGED, which leaves the picture lying on its side; no GDAL is used.
+    whole = cv2.imdecode(data, cv2.IMREAD_LOAD_GDAL)
     if whole is None or whole.shape[2:] != (4,) or whole.dtype not in (np.uint8, np.uint16):
         return image
     if whole.dtype == np.uint16:
@@ -442,7 +444,7 @@ def decode_picture(data: np.ndarray) -> np.ndarray | None:
 
 
 def on_white(image: np.ndarray) -> np.ndarray:
-    """uint8 [H,W,4] BGRA -> [H,W,3]; the colours under what is transparent stay unseen."""
+    """uint8 [H,W,4] BGRA -> uint8 [H,W,3]: the colours under what is transparent are not shown."""
     image = image.astype(np.uint16)
     alpha = image[..., 3:]
     return ((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

@@ -96,10 +96,10 @@ def test_slow_machines_are_told_what_to_do(monkeypatch):
     engine = lambda *_: lambda small: np.zeros((36, 64), np.float32)  # noqa: E731
     monkeypatch.setattr(check, "open_segmenter", engine)
     args = SimpleNamespace(engine="litert", weights=None, threads=2, size=(64, 36))
-    with pytest.raises(check.Trouble, match="only 2 frames/s at 64x36 on 2 threads; .* --size"):
+    with pytest.raises(check.Trouble, match="only 2 frames/s at 64x36 with --threads 2; .* --size"):
         check.speed(args)
     monkeypatch.setattr(check, "perf_counter", iter([0.0, 0.2]).__next__)
-    assert check.speed(args) == "100 frames/s at 64x36 on 2 threads"
+    assert check.speed(args) == "100 frames/s at 64x36 with --threads 2"
 
 
 def test_check_prints_a_line_each_and_fails_where_something_needs_mending():
@@ -113,11 +113,11 @@ def test_check_prints_a_line_each_and_fails_where_something_needs_mending():
     assert lines[2].endswith("  virtual camera")
     assert lines[3] == "mend  weights and speed"
     if sys.platform.startswith("linux"):
-        assert lines[1] == "mend  display"
+        assert lines[1] == "none  display"
 
 
 @pytest.mark.parametrize("asked, code", [(None, 0), ("", 1)])
-def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code):
+def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code, capsys):
     def missing(args):
         raise check.Trouble("not there")
 
@@ -126,6 +126,8 @@ def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code):
     for name in ("source", "speed"):
         monkeypatch.setattr(check, name, lambda args: "fine")
     assert check.check(SimpleNamespace(virtual_camera=asked)) == code
+    words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert words == ["ok", "none", "mend" if code else "none", "ok"]
 
 
 def test_list_cameras_as_its_users_start_it():

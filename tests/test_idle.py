@@ -105,6 +105,17 @@ def test_it_rests_and_wakes_covered_up(clock):
     times = [frame.time for frame in frames]
     assert times == sorted(times) and times[-1] == pytest.approx(clock.now - 100, abs=0.3)
     assert 0.5 < len(source.camera.repeated) / (back - went) / LOOKS <= 1
+    assert source.rested == pytest.approx(woke - went, abs=0.3)
+
+
+def test_the_seconds_of_a_rest_are_counted_while_it_lasts(clock):
+    source, _, _ = on_demand(clock, lambda now: now >= 130)
+    frames = iter(source)
+    while not source.resting:
+        assert source.rested == 0
+        next(frames)
+    clock.now += 7
+    assert source.rested == 7
 
 
 def test_it_says_so_once_and_is_else_like_its_source(clock):
@@ -213,7 +224,7 @@ def program(monkeypatch, capsys):
         monkeypatch.setattr(VirtualCamera, "is_read", is_read)
         size = ["--size", "320x180", "--virtual-camera", "--no-window"]
         assert main.main(["--source", "demo", *size, *arguments]) == 130
-        return sent, capsys.readouterr().err
+        return sent, *capsys.readouterr()
 
     yield run
     for number, handler in handlers.items():
@@ -229,7 +240,7 @@ def test_the_program_rests_without_a_run_of_the_network(program, monkeypatch):
         seen.append(camera.last)
         return next(looks, True)
 
-    sent, errors = program(enough=25, is_read=is_read)
+    sent, _, errors = program(enough=25, is_read=is_read)
     said = "main.py: nobody watches /dev/video42; resting until somebody does\n"
     assert errors.count(said) == 1 and "Traceback" not in errors
     corner = np.s_[:90, 230:]  # fine detail in the demo, were it not for the blur
@@ -240,12 +251,18 @@ def test_the_program_rests_without_a_run_of_the_network(program, monkeypatch):
     assert not cards[-1] and sum(cards) >= 2  # the last, and the one that woke
 
 
+def test_a_rest_does_not_count_in_the_rate(program, monkeypatch):
+    monkeypatch.setattr(OnDemand, "rested", -1e6)  # as if a million seconds had passed at work
+    _, output, _ = program(enough=5, is_read=lambda camera: True)
+    assert ", 0.0 frames/s; " in output
+
+
 def test_with_an_output_open_it_does_not_rest(program, tmp_path):
     def is_read(camera):
         raise AssertionError("nobody is to ask")
 
     out = tmp_path / "out.mp4"
-    _, errors = program("--output", str(out), enough=40, is_read=is_read)
+    _, _, errors = program("--output", str(out), enough=40, is_read=is_read)
     assert errors == "" and out.exists()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from display import display, wait_until  # noqa: F401
+from keys import KEYS
 from line import VIEWS, Settings
 from main import TITLE, parser
 from people import PEOPLE
@@ -78,6 +80,16 @@ def test_the_readme_lists_every_flag_and_no_other():
     listed = re.findall("--[a-z-]+", " ".join(rows))
     flags = {flag for action in parser()._actions for flag in action.option_strings}
     assert sorted(listed) == sorted(flag for flag in flags if flag.startswith("--"))
+
+
+def test_the_readme_names_no_flag_key_or_command_that_there_is_not():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for command in re.findall(r"python main\.py([^`\n]*)", readme):
+        parser().parse_args(shlex.split(command, comments=True))
+    for_users = readme.partition("\n## How it works")[0]  # later come the flags of tools
+    flags = {flag for action in parser()._actions for flag in action.option_strings}
+    assert set(re.findall("`(--[a-z-]+)", for_users)) <= flags
+    assert set(re.findall("`([a-z+-]|space)`", readme)) <= KEYS.keys()
 
 
 def test_the_choices_are_those_of_the_line():
@@ -273,6 +285,27 @@ def test_no_window_no_output_prints_figures(clip):
     assert result.stdout.startswith("25 frames, ")
     assert "segment" in result.stdout
     assert result.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals of this kind")
+def test_a_terminal_sees_a_bar_with_the_time_left_and_the_output_stays_clean(clip, tmp_path):
+    import pty
+    import termios
+
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 80))
+    command = [sys.executable, MAIN, "--source", clip, "--output", tmp_path / "out.mp4"]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=end, text=True, env=headless())
+    os.close(end)
+    bar = os.read(terminal, 2**16).decode()
+    os.close(terminal)
+    assert re.search(r"\d+/25 \[\d\d:\d\d<\d\d:\d\d, ", bar), bar
+    assert result.stdout.startswith("25 frames, ")
+
+
+def test_a_single_picture_is_one_frame_and_has_no_rate():
+    result = run("--source", ROOT / "assets" / "portrait.jpg", "--no-window", env=headless())
+    assert result.stdout.startswith("1 frame; ms a frame: ")
 
 
 def test_the_default_path_imports_no_tensorflow(clip):

@@ -3,7 +3,7 @@
 What is scored is what reaches the picture: the finished alpha at the picture's full size. Rows:
 
 ours            the line that main.py runs on video, its alpha enlarged to the picture
-ours, pictures  the same on unrelated pictures, which the network looks at four times
+ours, pictures  the same on unrelated pictures, which the network looks at four times; not on clips
 ours unrefined  the network's mask alone, enlarged bilinearly
 FILE            a MediaPipe-style network, its mask enlarged bilinearly as its documentation does
 
@@ -38,6 +38,7 @@ from tools import metrics, scenes
 from tools.dataset import UNKNOWN, Photo, read_photo
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
+PICTURES = "ours, pictures"
 SECTIONS = ("stills", "dark", "composites", "clips")
 FIGURES = {  # name in the JSON: (head of the column, format)
     "pictures": ("n", "d"),
@@ -254,6 +255,7 @@ def measure(args, methods: dict[str, Method]) -> dict:
             if args.clips
             else []
         )
+        methods = {name: method for name, method in methods.items() if name != PICTURES}
         report["clips"] = measure_clips(methods, people, rooms, real, args.limit)
     return report
 
@@ -328,7 +330,7 @@ def main(argv=None) -> int:
         segmenter = open_segmenter(args.engine, args.weights)
         methods = {
             "ours": ours(segmenter),
-            "ours, pictures": ours(segmenter.thorough, independent=True),
+            PICTURES: ours(segmenter.thorough, independent=True),
             "ours unrefined": unrefined(segmenter),
         }
         methods |= {path.stem: peer(path) for path in args.model}
