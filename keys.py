@@ -5,7 +5,7 @@ KEYS = {
     "+": "blur more",
     "-": "blur less",
     "b": "next background, where several are given",
-    "v": "next view: result, alpha, split",
+    "v": "next view: result, alpha, split (not in calls)",
     "m": "mirror",
     "p": "people who stay: front, main, all",
     "h": "this help",

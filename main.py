@@ -399,5 +399,18 @@ def saved(line, source) -> str:
     )
 
 
+def open_missing() -> None:
+    """Opens to nowhere what it was started without of stdin, stdout and stderr, as services are.
+
+    Else libraries would print into the file that is opened next: the output, perhaps.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
 if __name__ == "__main__":
+    open_missing()
     sys.exit(main())

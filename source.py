@@ -338,7 +338,7 @@ class Decoder:
             self.warning = self.warning or f"{self.name}: {what}"
 
     def _picture(self, raw) -> np.ndarray:
-        transparent = any(plane.is_alpha for plane in raw.format.components)
+        transparent = self._is_transparent(raw)
         kind = "bgra" if transparent else "bgr24"
         image = self._reformatter.reformat(raw, format=kind).to_ndarray()
         image = on_white(image) if transparent else image
@@ -351,6 +351,11 @@ class Decoder:
         image = cover(image, self.size)
         self.size = image.shape[1], image.shape[0]
         return image
+
+    def _is_transparent(self, raw) -> bool:
+        # The fourth byte of uncompressed pixels means nothing in most files, and is 0.
+        uncompressed = self.stream.codec_context.name == "rawvideo"
+        return not uncompressed and any(plane.is_alpha for plane in raw.format.components)
 
 
 # --- Pictures

@@ -16,6 +16,7 @@ from sink import ImageFile, SinkError, free_path
 
 STEP = 0.1  # of strength, a press
 READING = 2.0  # seconds that a note stays
+IN_CALLS = ("result", "alpha")  # the views that a key may bring into one
 
 
 class Viewer:
@@ -90,7 +91,9 @@ class Viewer:
             case "b":
                 self.next_background()
             case "v":
-                settings.view = after(settings.view, VIEWS)
+                # Half of a split shows the room: no key brings that into a call.
+                views = VIEWS if settings.view == "split" or not self.camera else IN_CALLS
+                settings.view = after(settings.view, views)
                 self.say(f"view: {settings.view}")
             case "p":
                 settings.people = after(settings.people, PEOPLE)

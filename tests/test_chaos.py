@@ -24,8 +24,9 @@ from display import display, wait_until  # noqa: F401
 from line import HIDING_STRENGTH, Line, Settings
 from segment import nearest_grid
 from sink import VideoFile, fit
-from source import Frame, Source
+from source import Frame, Source, on_white
 from test_virtual import fake, frames  # noqa: F401
+from viewer import Viewer
 
 ROOT = Path(__file__).parent.parent
 TITLE = "chaos"
@@ -50,7 +51,9 @@ class ChaosCamera:
 
     def cut(self) -> None:
         width, height = self.size = self.sizes[self.rng.integers(len(self.sizes))]
-        self.room = self.rng.integers(0, 256, (height, width, 3), np.uint8)
+        noise = self.rng.integers(0, 128, (height, width, 3), np.uint8)
+        blobs = self.rng.integers(0, 128, (3, 4, 3), np.uint8)  # no two rooms share them
+        self.room = noise + cv2.resize(blobs, self.size)
         self.room[..., 0] //= 2
         self.box = np.array([width, height]) // (3, 2)
         self.place = self.rng.uniform(0, 1, 2)
@@ -266,6 +269,41 @@ def test_thousands_of_frames_of_chaos_into_a_virtual_camera(fake, monkeypatch, c
         check(fit(image, source.size), out)
     hidden = int(re.search(r"(\d+) frames left wholly", capsys.readouterr().err)[1])
     assert 200 < hidden < 1800
+
+
+class Fingers:
+    """A window at which somebody presses keys at random."""
+
+    closed = False
+
+    def __init__(self, seed: int):
+        self.rng = np.random.default_rng(seed)
+
+    def write(self, frame):
+        pass
+
+    def key(self):
+        # Not "-", which blurs less.
+        keys = ["v", "m", "p", "b", "+", "h", "space"]
+        return str(self.rng.choice(keys)) if self.rng.random() < 0.2 else None
+
+
+def test_hundreds_of_frames_of_chaos_with_keys_pressed_at_any_moment():
+    source, settings = ChaosSource(seed=11, count=500), Settings()
+    line = Line(ChaosNetwork(11, WRONG_MASKS), settings, beat=ChaosBeat(11))
+    green = Picture(np.full((1, 1, 3), (64, 177, 0), np.uint8))
+    backgrounds = {"blur": None, "green": green, TRANSPARENT: TRANSPARENT}
+    viewer, views = Viewer(Fingers(11), line, source, False, backgrounds), set()
+    for frame in source:
+        done = line.finish(frame)
+        image = cv2.flip(frame.image, 1) if settings.mirror else frame.image
+        out = done.image if done.image.shape[2] == 3 else on_white(done.image)
+        check(image, out[:, -image.shape[1] :])
+        if line.hidden_because:
+            check(image, out[:, : image.shape[1]])  # the left half of split, too
+        views.add((settings.view, settings.people, line.hidden_because))
+        assert viewer.show(frame, done)
+    assert len(views) > 20
 
 
 def test_hundreds_of_frames_of_chaos_with_masks_carried():

@@ -115,6 +115,12 @@ FAULTS = [
         "test_faults.test_signals_while_it_starts_leave_nothing_and_no_traceback",
     ),
     (
+        "started without stdout and stderr, as by some services",
+        "nothing",
+        "everything",
+        "test_faults.test_without_stdout_and_stderr_it_works_as_ever",
+    ),
+    (
         "disk full",
         "one line; exit code 1",
         "pictures that are whole; nothing half-written",
@@ -284,6 +290,15 @@ def test_more_signals_while_the_file_is_finished_cost_nothing(tmp_path, monkeypa
     timer.start()
     assert main.main([*DEMO, "--output", str(tmp_path / "out.mp4")]) == 143
     assert len(read(tmp_path / "out.mp4")) > 0
+
+
+@posix
+def test_without_stdout_and_stderr_it_works_as_ever(tmp_path):
+    cv2.imwrite(str(tmp_path / "in.png"), noise())
+    arguments = ["--source", tmp_path / "in.png", "--output", tmp_path / "out.png", "--no-window"]
+    command = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", sys.executable, "main.py", *arguments]
+    assert subprocess.run(command, cwd=ROOT, timeout=60).returncode == 0
+    assert read(tmp_path / "out.png")[0].shape == noise().shape
 
 
 # --- Disks

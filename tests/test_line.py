@@ -73,10 +73,12 @@ def mask_of(value):
         lambda small: None,
         lambda small: np.zeros((0, 0), np.float32),
         lambda small: np.ones((30, 40, 2), np.float32),
+        lambda small: left_half(small)[::10, ::10],
+        lambda small: left_half(small).astype(int),
         mask_of(np.nan),
         mask_of(np.inf),
     ],
-    ids=["raises", "none", "empty", "shape", "nan", "inf"],
+    ids=["raises", "none", "empty", "shape", "tiny", "whole numbers", "nan", "inf"],
 )
 @pytest.mark.parametrize("view", ["result", "split", "alpha"])
 @pytest.mark.parametrize("strength", [0.0, 0.5])
@@ -115,6 +117,9 @@ def test_a_person_who_comes_close_slowly_is_believed(picture):
         out = line(picture)
     assert line.hidden_frames == 0
     assert np.array_equal(out, picture)
+    line.segmenter = mask_of(0.99)
+    line(picture // 2)  # a cut, to which nothing led up
+    assert line.hidden_because == "the mask suddenly covers everything"
 
 
 def test_hide_blurs_everything_until_taken_back(picture):
@@ -238,6 +243,13 @@ def test_no_mask_is_carried_over(fault):
     line(SYMMETRIC, 0.033)
     assert line.segmenter.looks == 1
     line(SYMMETRIC, fault(line) + 0.033)
+    assert line.segmenter.looks == 2
+
+
+def test_no_mask_is_carried_over_a_cut():
+    line = live_line(2)
+    line(SYMMETRIC, 0.0)
+    line(cv2.subtract(SYMMETRIC, (12, 12, 12, 0)), 0.033)  # the motion alone would be believed
     assert line.segmenter.looks == 2
 
 

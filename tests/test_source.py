@@ -249,6 +249,17 @@ def test_all_pixel_formats_become_bgr(tmp_path, name, codec, pixels):
     assert abs(int(frames[0].image.mean()) - 150) < 5
 
 
+def test_the_unused_fourth_byte_of_uncompressed_video_hides_nothing(tmp_path):
+    unused = np.full((48, 64, 4), (90, 90, 90, 0), np.uint8)
+    with av.open(tmp_path / "a.avi", "w") as container:
+        stream = container.add_stream("rawvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "bgra"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(unused, format="bgra")))
+    with open_source(str(tmp_path / "a.avi")) as video:
+        (frame,) = video
+    assert (frame.image == 90).all()
+
+
 @pytest.mark.parametrize("size", [(17, 19), (65, 49), (16, 16), (3840, 2160), (1279, 721)])
 def test_videos_of_any_size(tmp_path, size):
     path = write_video(tmp_path / "v.mkv", [picture(*size)] * 2, codec="mjpeg", pixels="yuvj444p")

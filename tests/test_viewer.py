@@ -13,7 +13,7 @@ import pytest
 
 from display import display, wait_until  # noqa: F401
 from keys import ALIASES, KEYS
-from line import Line, Settings
+from line import VIEWS, Line, Settings
 from main import TITLE, parser
 from overlay import Figures, draw
 from people import PEOPLE
@@ -69,6 +69,16 @@ def view(picture, *keys, independent=False, segmenter=left_half, settings=None):
 
 def detail(picture: np.ndarray) -> float:
     return cv2.Laplacian(picture, cv2.CV_64F).var()
+
+
+@pytest.mark.parametrize("chosen", VIEWS)
+def test_no_key_brings_the_sharp_room_into_a_call(chosen):
+    line, views = Line(left_half, Settings(view=chosen)), []
+    viewer = Viewer(FakeWindow(), line, None, wait=False, camera=SimpleNamespace())
+    for _ in range(4):
+        viewer.press("v", None)
+        views.append(line.settings.view)
+    assert set(views) == {"result", "alpha"}
 
 
 def test_every_key_in_the_table_does_something_and_no_other_does(picture):
