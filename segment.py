@@ -108,7 +108,8 @@ def check_weights(path: Path) -> None:
         lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}; {hint}") from error
-    known = {name.strip(): digest for digest, _, name in (line.partition("  ") for line in lines)}
+    sums_of = (line.partition(" ") for line in lines)  # "DIGEST  NAME" or "DIGEST *NAME"
+    known = {name.lstrip(" *"): digest for digest, _, name in sums_of}
     if known.get(path.name, digest) != digest:
         raise WeightsError(
             f"{path}: damaged (its sha256 is not the one in {sums.name}); fetch it again"
