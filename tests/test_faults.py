@@ -458,7 +458,7 @@ def test_the_recording_of_a_camera_that_went_away_is_kept(run_with, tmp_path, ca
 def test_what_the_camera_sends_after_its_return_is_recorded(run_with, tmp_path, capsys):
     out = tmp_path / "out.mp4"
     sizes = (96, 128), (64, 64)
-    scripts = [FakeCapture([noise(*size)] * 10, pause=0.03) for size in sizes]
+    scripts = [FakeCapture([noise(*size)] * 40, pause=0.03) for size in sizes]
     captures = Unplugged(scripts[0], FakeCapture(opens=False), scripts[1])
     assert run_with(captures, "--output", out, "--wait", "2") == 1
     assert len(captures.opened) > 3
