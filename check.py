@@ -11,9 +11,10 @@ from camera import BLACK, DEVICES, camera_trouble
 from line import Line, Settings
 from quiet import hushed
 from segment import WeightsError, open_segmenter
-from sink import SinkError, check_display
+from sink import SinkError
 from source import CAMERA_SIZE, SourceError, open_source
 from virtual import VirtualCamera
+from window import check_display
 
 NAMES = Path("/sys/class/video4linux")
 MODES = (640, 480), (1280, 720), (1920, 1080), (3840, 2160)  # that cameras are asked for

@@ -285,8 +285,9 @@ class Sinks:
 
 def open_sinks(args: argparse.Namespace, source, stack: ExitStack) -> Sinks:
     """Opens them; `stack` closes them."""
-    from sink import SinkError, Window, open_output, same_file
+    from sink import SinkError, open_output, same_file
     from virtual import VirtualCamera
+    from window import Window
 
     sinks = Sinks()
     if args.output:

@@ -26,7 +26,7 @@ class Viewer:
         """Opens nothing, draws nothing yet.
 
         Args:
-            window: a `sink.Window`, or what behaves so.
+            window: a `window.Window`, or what behaves so.
             line: the `line.Line` that finishes the frames.
             source: the `source.Source` they come from.
             wait: frames of a file come at its own pace, and pictures stay until a key.

@@ -416,7 +416,7 @@ def test_chaos_before_another_background_shows_nothing_of_the_room(colour):
 # Shows chaos in a window; prints what went wrong, then "shown N".
 SHOW = """
 import sys
-from sink import Window
+from window import Window
 from test_chaos import TITLE, Frame, chaos, check
 
 shown = 0

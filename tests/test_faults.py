@@ -27,8 +27,9 @@ from camera import Camera
 from captures import FakeCapture, Unplugged, is_recognisable, noise, threads
 from display import Display, display, wait_until  # noqa: F401
 from fuzz import open_cheap
-from sink import SinkError, VideoFile, Window
+from sink import SinkError, VideoFile
 from source import Frame, open_source
+from window import Window
 
 ROOT = Path(__file__).parent.parent
 DEMO = ["--source", "demo", "--size", "160x90", "--no-window", "--threads", "1"]

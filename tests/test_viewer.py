@@ -18,9 +18,9 @@ from main import TITLE, parser
 from overlay import Figures, draw
 from people import PEOPLE
 from segment import open_segmenter
-from sink import KEYS as NAMES
 from source import Frame, open_source
 from viewer import Viewer
+from window import KEYS as NAMES
 
 ROOT = Path(__file__).parent.parent
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from display import display, wait_until  # noqa: F401
+from window import Window
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,7 +18,8 @@ SHOW = """
 import sys, time
 from types import SimpleNamespace
 import numpy as np
-from sink import SinkError, Window
+from sink import SinkError
+from window import Window
 
 width, height, title = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 image = np.full((height, width, 3), (200, 90, 30), np.uint8)
@@ -139,12 +141,10 @@ def test_on_a_wayland_desktop_it_opens_through_x_in_silence(display):  # noqa: F
 
 
 def test_frames_are_due_at_the_pace_of_their_times(display, monkeypatch):  # noqa: F811
-    import sink
-
     monkeypatch.setenv("DISPLAY", display.name)
     now = [100.0]
-    monkeypatch.setattr(sink, "monotonic", lambda: now[0])
-    window = sink.Window("never shown")
+    monkeypatch.setattr("sink.monotonic", lambda: now[0])
+    window = Window("never shown")
     assert window.seconds_until(7.0) == 0
     assert window.seconds_until(7.5) == pytest.approx(0.5)
     now[0] = 101.0
