@@ -3,7 +3,8 @@
     python -m tools.train --data DIR --coral FILE.tflite --work DIR
 
 Prints the loss and, every so often, figures on `DIR/val`; keeps the best weights there in
-`WORK/person.weights.h5`; run again after an interruption, it goes on from `WORK/state.npz`.
+`WORK/person.weights.h5`, the latest in `WORK/last.weights.h5`; run again after an interruption, it
+goes on from `WORK/state.npz`.
 Plain Keras: `KERAS_BACKEND=jax` or `torch` runs it on whatever those find.
 
 What makes it work, each found by trying:
@@ -221,6 +222,7 @@ def train(args) -> None:
         if (step + 1) % args.every == 0 or step + 1 == steps:
             raw = folded.get_weights()
             folded.set_weights(average.values)
+            keep(folded, args.work / "last.weights.h5")
             figures = validate(learner, held_out)
             if score(figures) > best:
                 best = score(figures)
