@@ -1,5 +1,6 @@
 """Backdrops and the composite, by property and against plain versions."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -101,6 +102,23 @@ def test_no_halo_a_saturated_person_leaves_no_colour_in_the_backdrop():
     backdrop = compose(picture, blur_backdrop(picture, alpha, 0.5), np.zeros_like(alpha))
     visible = backdrop[alpha == 0].astype(int)
     assert np.abs(visible - 128).max() <= 3
+
+
+@pytest.mark.parametrize("person, wall", [(30, 200), (200, 30)])
+@pytest.mark.parametrize("outside", [0, 3])
+def test_no_rim_from_wall_to_person_the_grey_only_rises_or_only_falls(person, wall, outside):
+    """An outline as soft as a camera's, with an alpha that ends right at it, or outside it."""
+    shape = np.zeros((360, 640), np.uint8)
+    shape[100:, 220:420] = 255
+    share = cv2.GaussianBlur(shape, (0, 0), 2)[..., None] / 255
+    picture = np.uint8(np.round(share * person + (1 - share) * wall)) * np.ones(3, np.uint8)
+    alpha = cv2.dilate(shape, np.ones((2 * outside + 1, 2 * outside + 1), np.uint8))
+    alpha = cv2.GaussianBlur(alpha, (0, 0), 2)
+    out = compose(picture, blur_backdrop(picture, alpha, 0.5), alpha)
+    across = out[250, :320, 0].astype(int)  # from the wall into the person
+    steps = np.diff(across) * np.sign(person - wall)
+    assert abs(across[0] - wall) <= 3 and across[-1] == person
+    assert -steps[steps < 0].sum() <= 6
 
 
 def test_where_the_person_hides_everything_the_backdrop_is_still_a_picture():
