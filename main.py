@@ -372,9 +372,8 @@ def watched(source):
 def report(line, frames: int, seconds: float, source, output) -> None:
     """Prints the run's figures, and on stderr what the user should know of."""
     if frames:
-        rate = f", {frames / seconds:.1f} frames/s"
-        if source.independent:  # pictures may wait for their user
-            rate = ""
+        # Pictures may wait for their user.
+        rate = "" if source.independent else f", {frames / seconds:.1f} frames/s"
         stages = ", ".join(f"{k} {1000 * v / frames:.1f}" for k, v in line.seconds.items())
         print(f"{counted(frames)}{rate}; ms a frame: {stages}")
     if frames and line.beat:

@@ -16,7 +16,6 @@ from sink import ImageFile, SinkError, free_path
 
 STEP = 0.1  # of strength, a press
 READING = 2.0  # seconds that a note stays
-IN_CALLS = ("result", "alpha")  # the views that a key may bring into one
 
 
 class Viewer:
@@ -91,9 +90,9 @@ class Viewer:
             case "b":
                 self.next_background()
             case "v":
-                # Half of a split shows the room: no key brings that into a call.
-                views = VIEWS if settings.view == "split" or not self.camera else IN_CALLS
-                settings.view = after(settings.view, views)
+                settings.view = after(settings.view, VIEWS)
+                if self.camera and settings.view == "split":  # half of it shows the room
+                    settings.view = after(settings.view, VIEWS)
                 self.say(f"view: {settings.view}")
             case "p":
                 settings.people = after(settings.people, PEOPLE)

@@ -17,8 +17,13 @@ def numbered(count: int, width=16, height=16) -> list[np.ndarray]:
     return [np.full((height, width, 3), index, np.uint8) for index in range(count)]
 
 
+def detail(image: np.ndarray) -> float:
+    """How much fine structure a picture has: the variance of its Laplacian."""
+    return cv2.Laplacian(image, cv2.CV_64F).var()
+
+
 def is_recognisable(image: np.ndarray) -> bool:
-    return cv2.Laplacian(image, cv2.CV_64F).var() > 100
+    return detail(image) > 100
 
 
 def noise(height=48, width=64) -> np.ndarray:

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 
 import idle
 import main
 import virtual
+from captures import detail
 from display import wait_until
 from idle import LOOKS, PATIENCE, OnDemand
 from source import Frame, Source, SourceError
@@ -79,10 +79,6 @@ def on_demand(clock, reader, reopen=None):
 
     first = FakeSource(clock)
     return OnDemand(first, reopen or again, FakeCamera(clock, reader), 10), first, opened
-
-
-def detail(image: np.ndarray) -> float:
-    return cv2.Laplacian(image, cv2.CV_64F).var()
 
 
 def test_it_rests_and_wakes_covered_up(clock):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from beat import STEPS, Beat
+from captures import detail
 from line import Line, Settings
 
 
@@ -18,11 +19,6 @@ def left_half(small: np.ndarray) -> np.ndarray:
     mask = np.zeros((30, 40), np.float32)
     mask[:, :20] = 1
     return mask
-
-
-def detail(picture: np.ndarray) -> float:
-    """How much fine structure a picture has: the variance of its Laplacian."""
-    return cv2.Laplacian(picture, cv2.CV_64F).var()
 
 
 def test_person_sharp_background_blurred(picture):

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from captures import detail
 from display import display, wait_until  # noqa: F401
 from keys import KEYS
 from line import VIEWS, Settings
@@ -56,10 +57,6 @@ def clip(tmp_path_factory) -> Path:
 def read(path: Path) -> list[np.ndarray]:
     with open_source(str(path)) as source:
         return [frame.image for frame in source]
-
-
-def detail(image: np.ndarray) -> float:
-    return cv2.Laplacian(image, cv2.CV_64F).var()
 
 
 # --- Usage

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from captures import detail
 from line import Line, Settings
 from people import A_WHILE, PEOPLE, People
 from refine import Refiner, parts
@@ -118,10 +119,6 @@ def test_another_size_of_the_mask_is_another_scene():
 @pytest.fixture
 def picture() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (352, 640, 3), np.uint8)
-
-
-def detail(picture: np.ndarray) -> float:
-    return cv2.Laplacian(picture, cv2.CV_64F).var()
 
 
 def around(column: int) -> tuple[slice, slice]:

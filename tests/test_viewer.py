@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from captures import detail
 from display import display, wait_until  # noqa: F401
 from keys import ALIASES, KEYS
 from line import VIEWS, Line, Settings
@@ -65,10 +66,6 @@ def view(picture, *keys, independent=False, segmenter=left_half, settings=None):
     while viewer.show(frame, line.finish(frame)):
         pass
     return window.shown, line, viewer
-
-
-def detail(picture: np.ndarray) -> float:
-    return cv2.Laplacian(picture, cv2.CV_64F).var()
 
 
 @pytest.mark.parametrize("chosen", VIEWS)
@@ -251,13 +248,13 @@ def test_files_come_at_their_pace_unless_they_are_written(picture):
 
 @pytest.fixture
 def show(display, tmp_path):  # noqa: F811
-    """Starts the program in a folder of its own and waits for its window."""
+    """Starts the program in a folder, by default its own, and waits for its window."""
     processes = []
 
-    def start(*arguments) -> subprocess.Popen:
+    def start(*arguments, cwd=tmp_path) -> subprocess.Popen:
         process = subprocess.Popen(
             [sys.executable, ROOT / "main.py", *map(str, arguments)],
-            cwd=tmp_path,
+            cwd=cwd,
             env=display.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -306,8 +303,8 @@ def test_each_key_shows_just_what_the_line_makes(display, show, tmp_path, portra
 
 def test_no_text_gets_into_the_file(display, show, tmp_path):  # noqa: F811
     out = tmp_path / "out.mp4"
-    plain = ["--background", "#c0c0c0"]  # behind the demo everything moves
-    process = show("--source", "demo", "--size", "640x360", "--output", out, *plain)
+    wall = ["--background", "#c0c0c0"]  # behind the demo everything moves
+    process = show("--source", "demo", "--size", "640x360", "--output", out, *wall)
     corner = np.s_[:200, :4]  # left of the words, right under their ground
     bright = lambda: display.screenshot()[corner].mean()  # noqa: E731
     plain = wait_until(lambda: bright() > 60 and bright(), "a picture")
@@ -321,32 +318,21 @@ def test_no_text_gets_into_the_file(display, show, tmp_path):  # noqa: F811
     assert min(means) > 0.95 * max(means)
 
 
-def test_help_and_a_saved_picture_in_a_real_window(display, tmp_path, portrait):  # noqa: F811
+def test_help_and_a_saved_picture_in_a_real_window(display, show, tmp_path, portrait):  # noqa: F811
     photo, folder = tmp_path / "photo.png", tmp_path / "saved"
     cv2.imwrite(str(photo), cv2.resize(portrait, (640, 360)))
     folder.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, ROOT / "main.py", "--source", photo],
-        cwd=folder,
-        env=display.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        wait_until(lambda: display.is_shown(TITLE), "a window")
-        plain = save(display, folder)
-        corner = np.s_[:100, :4]  # left of the words
-        shown = lambda: display.screenshot()[corner].mean() / plain[corner].mean()  # noqa: E731
-        wait_until(lambda: abs(shown() - 1) < 0.05, "the plain picture")
-        display.press(TITLE, "h")
-        wait_until(lambda: shown() < 0.4, "the help")
-        with_help = save(display, folder)
-        display.press(TITLE, "q")
-        assert process.wait(timeout=30) == 0
-    finally:
-        process.kill()
-        errors = process.communicate()[1].splitlines()
+    process = show("--source", photo, cwd=folder)
+    plain = save(display, folder)
+    corner = np.s_[:100, :4]  # left of the words
+    shown = lambda: display.screenshot()[corner].mean() / plain[corner].mean()  # noqa: E731
+    wait_until(lambda: abs(shown() - 1) < 0.05, "the plain picture")
+    display.press(TITLE, "h")
+    wait_until(lambda: shown() < 0.4, "the help")
+    with_help = save(display, folder)
+    display.press(TITLE, "q")
+    errors = process.communicate(timeout=30)[1].splitlines()
+    assert process.returncode == 0
     assert plain.shape == (360, 640, 3)
     assert np.array_equal(plain, with_help)
     assert sorted(errors) == [f"main.py: saved {path}" for path in sorted(folder.iterdir())]

@@ -411,13 +411,14 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    measure, as_table = (measure_live, live_table) if args.live else (measure_all, table)
     try:
-        report = measure_live(args) if args.live else measure_all(args)
+        report = measure(args)
     except WeightsError as error:
         print(f"tools.bench: {error}", file=sys.stderr)
         return 1
     text = json.dumps(report, indent=1)
-    print(text if args.json == "-" else (live_table if args.live else table)(report))
+    print(text if args.json == "-" else as_table(report))
     if args.json not in (None, "-"):
         Path(args.json).write_text(text + "\n")
     return 0

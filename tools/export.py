@@ -84,8 +84,8 @@ def write_sums(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    help = "a .weights.h5 of the person network; several: their mean"
-    parser.add_argument("weights", type=Path, nargs="+", help=help)
+    what = "a .weights.h5 of the person network; several: their mean"
+    parser.add_argument("weights", type=Path, nargs="+", help=what)
     parser.add_argument("out", type=Path, help="the .tflite to write")
     args = parser.parse_args()
     net = model.build("person")

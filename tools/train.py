@@ -21,6 +21,7 @@ What makes it work, each found by trying:
 
 import argparse
 import os
+import shutil
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -207,7 +208,8 @@ def train(args) -> None:
     optimizer.build(folded.trainable_variables)
     learner = Learner(folded, optimizer)
     average = Average(folded, 0.998)
-    state, best, first = args.work / "state.npz", -np.inf, 0
+    state, latest = args.work / "state.npz", args.work / "last.weights.h5"
+    best, first = -np.inf, 0
     if state.exists():
         first, best = load_state(state, folded, optimizer, average)
     steps = args.images // args.batch
@@ -222,11 +224,11 @@ def train(args) -> None:
         if (step + 1) % args.every == 0 or step + 1 == steps:
             raw = folded.get_weights()
             folded.set_weights(average.values)
-            keep(folded, args.work / "last.weights.h5")
+            keep(folded, latest)
             figures = validate(learner, held_out)
             if score(figures) > best:
                 best = score(figures)
-                keep(folded, args.work / "person.weights.h5")
+                shutil.copy(latest, args.work / "person.weights.h5")
             folded.set_weights(raw)
             print(" ".join(f"{k} {v:.4f}" for k, v in figures.items()), f"best {best:.4f}")
             save_state(state, folded, optimizer, average, step + 1, best)
