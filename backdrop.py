@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from blur import compose
+from background_blur.rendering.compositing import compose
 from source import (
     KINDS,
     PICTURES,

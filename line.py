@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from backdrop import TRANSPARENT, Picture, cut_out
-from blur import blur_backdrop, compose
+from background_blur.rendering.compositing import blur_backdrop, compose
 from carry import PERSON, Carrier
 from refine import Refiner
 from segment import nearest_grid

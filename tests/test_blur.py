@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blur import SIGMA_OF_STRENGTH, blur_backdrop, compose
+from background_blur.rendering.compositing import SIGMA_OF_STRENGTH, blur_backdrop, compose
 
 sides = st.integers(1, 70)
 

@@ -17,8 +17,8 @@ import pytest
 
 import main
 from backdrop import TRANSPARENT, Picture
+from background_blur.rendering.compositing import blur_backdrop, compose
 from beat import STEPS
-from blur import blur_backdrop, compose
 from camera import read_capture
 from display import display, wait_until  # noqa: F401
 from line import HIDING_STRENGTH, Line, Settings

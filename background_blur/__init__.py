@@ -1,0 +1,1 @@
+"""Blurs the background behind people, live."""

@@ -1,0 +1,1 @@
+"""Alpha and frame to result."""
