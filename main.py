@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import signal
 import sys
 from contextlib import ExitStack
@@ -11,160 +10,10 @@ from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
-from keys import KEYS
-
-__version__ = "0.1.0"
+from background_blur.cli import keeps_transparency, parser
+from background_blur.system import open_missing
 
 TITLE = "background blur"
-SMALLEST, LARGEST = 16, 7680  # pixels a side
-
-EPILOG = """\
-examples:
-  python main.py                                     your webcam, in a window
-  python main.py --source demo                       no camera here
-  python main.py --source call.mp4 --output out.mp4  a recording, sound and all
-  python main.py --source photos/ --output blurred/  a folder of pictures
-  python main.py --background beach.jpg              another background
-  python main.py --virtual-camera                    into a call
-
-keys in the window:
-{keys}
-
-exit codes: 0 done, 1 it failed, 2 wrong usage, 130 Ctrl-C."""
-EPILOG = EPILOG.format(keys="\n".join(f"  {key:<7} {what}" for key, what in KEYS.items()))
-
-
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="main.py",
-        description="Keeps the person sharp and blurs everything behind, in real time.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = p.add_argument
-    add(
-        "--source",
-        default="0",
-        metavar="WHAT",
-        help="camera number (default 0), video or image file, folder of images, stream URL, or "
-        "'demo', a moving portrait",
-    )
-    add("--output", metavar="PATH", help="video, image or folder to write")
-    add("--force", action="store_true", help="overwrite what exists")
-    add(
-        "--view",
-        choices=("result", "alpha", "split"),
-        default="result",
-        help="the picture (default), the grey alpha, or original and result side by side",
-    )
-    add(
-        "--virtual-camera",
-        nargs="?",
-        const="",
-        metavar="DEVICE",
-        help="send to a virtual camera too, for calls: the first free one, or this one",
-    )
-    add(
-        "--no-window",
-        dest="window",
-        action="store_false",
-        help="open no window; without --output too: run the line and print its figures",
-    )
-    add(
-        "--size",
-        type=size,
-        metavar="WxH",
-        help="size to ask the camera for (default 1280x720); files are scaled and cropped to it",
-    )
-    add(
-        "--fps",
-        type=rate,
-        help="frames a second to ask the camera for (default 30); files are thinned to it",
-    )
-    add(
-        "--wait",
-        type=seconds,
-        default=10,
-        metavar="SECONDS",
-        help="how long to wait for a camera that went away (default 10)",
-    )
-    add(
-        "--people",
-        choices=("front", "main", "all"),
-        default="front",
-        help="who stays sharp: all but those who pass small behind (default), the largest and "
-        "most central person alone, or everybody",
-    )
-    add("--mirror", action="store_true", help="flip left and right, as a mirror does")
-    add(
-        "--strength",
-        type=share,
-        default=0.5,
-        metavar="0..1",
-        help="of the blur (default 0.5); at 1 its sigma is 8 %% of the frame's height",
-    )
-    add(
-        "--background",
-        type=background,
-        action="append",
-        metavar="WHAT",
-        help="blur (default), a picture, a video (looped), #rrggbb, or transparent (into PNGs "
-        "only); several times: for the b key to choose from",
-    )
-    add("--weights", type=Path, metavar="PATH", help="other weights of the person network")
-    add(
-        "--engine",
-        choices=("litert", "keras"),
-        default="litert",
-        help="litert: compiled, fast, light (default); keras: the original, through TensorFlow",
-    )
-    add("--threads", type=threads, default=2, metavar="N", help="processor threads (default 2)")
-    add("--list-cameras", action="store_true", help="print the cameras that are here, and end")
-    add("--check", action="store_true", help="look for what could go wrong, say so, and end")
-    add("--version", action="version", version=f"%(prog)s {__version__}")
-    return p
-
-
-def size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r}: write it as 1280x720")
-    sides = int(width), int(height)
-    if not all(SMALLEST <= side <= LARGEST for side in sides):
-        raise argparse.ArgumentTypeError(f"{text!r}: each side from {SMALLEST} to {LARGEST} pixels")
-    return sides
-
-
-def background(text: str) -> str:
-    if text.startswith("#") and not re.fullmatch("#[0-9a-fA-F]{6}", text):
-        raise argparse.ArgumentTypeError(f"{text!r}: write colours as red, green, blue: #00b140")
-    return text
-
-
-def share(text: str) -> float:
-    return number(text, float, 0, 1)
-
-
-def rate(text: str) -> float:
-    return number(text, float, 1, 240)
-
-
-def seconds(text: str) -> float:
-    return number(text, float, 0, 86400)
-
-
-def threads(text: str) -> int:
-    return number(text, int, 1, 64)
-
-
-def number(text: str, kind, least, most):
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"{text!r}: a number from {least} to {most}")
-    return value
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -191,15 +40,12 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
-def keeps_transparency(output: str | None) -> bool:
-    if not output:
-        return False
-    path = Path(output)
-    return path.suffix.lower() in ("", ".png") or path.is_dir() or output.endswith(("/", os.sep))
-
-
 asked_to_stop = []  # the signals that came
+
+
 busy = []  # not empty while files are written and finished, which a signal must not disturb
+
+
 ENOUGH = 4  # signals, after which it may
 
 
@@ -219,21 +65,22 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
     import cv2
 
-    from backdrop import BackdropError, open_background
-    from idle import OnDemand
-    from segment import WeightsError
-    from sink import SinkError
-    from source import SourceError, open_source
-    from viewer import Viewer
+    from background_blur.capture import open_file, open_source
+    from background_blur.capture.on_demand import OnDemand
+    from background_blur.controls import Viewer
+    from background_blur.errors import BackgroundError, SinkError, SourceError, WeightsError
+    from background_blur.rendering.backgrounds import open_background
 
     cv2.setNumThreads(args.threads)
     if args.list_cameras or args.check:
-        import check
+        from background_blur import diagnostics
 
-        return check.list_cameras() if args.list_cameras else check.check(args)
+        if args.list_cameras:
+            return diagnostics.list_cameras()
+        return diagnostics.check(args, lambda: open_line(args))
     try:
         with ExitStack() as stack:
-            backgrounds = {text: open_background(text) for text in args.background}
+            backgrounds = {text: open_background(text, open_file) for text in args.background}
             reopen = partial(open_source, args.source, args.size, args.fps, wait=args.wait)
             source = stack.enter_context(reopen())
             sinks = open_sinks(args, source, stack)
@@ -249,17 +96,18 @@ def run(args: argparse.Namespace) -> int:
                 viewer = Viewer(sinks.window, line, source, wait, backgrounds, sinks.camera)
             stack.callback(busy.append, "closing")  # the first of what is done at the end
             stream(source, line, sinks, viewer)
-    except (BackdropError, SourceError, SinkError, WeightsError) as error:
+    except (BackgroundError, SourceError, SinkError, WeightsError) as error:
         print("main.py:", *str(error).splitlines(), file=sys.stderr)  # a path may hold newlines
         return 1
     return 0
 
 
-def open_line(args: argparse.Namespace, source, background):
-    """The line for the source's frames; raises WeightsError."""
-    from beat import Beat
-    from line import Line, Settings
-    from segment import open_segmenter
+def open_line(args: argparse.Namespace, source=None, background=None):
+    """The line for the source's frames, or for single ones; raises WeightsError."""
+    from background_blur.matting.engines import open_segmenter
+    from background_blur.matting.quality import QualityController
+    from background_blur.settings import Settings
+    from blur import BackgroundBlur
 
     settings = Settings(
         view=args.view,
@@ -268,10 +116,19 @@ def open_line(args: argparse.Namespace, source, background):
         people=args.people,
         background=background,
     )
-    segmenter = open_segmenter(args.engine, args.weights, args.threads)
+    segmenter = open_segmenter(args.engine, args.weights, args.threads, build_network)
+    if source is None:
+        return BackgroundBlur(segmenter, settings)
     look = segmenter.thorough if source.independent else segmenter
-    beat = Beat(source.fps) if source.live else None
-    return Line(look, settings, source.independent, beat)
+    beat = QualityController(source.fps) if source.live else None
+    return BackgroundBlur(look, settings, source.independent, beat)
+
+
+def build_network():
+    """The Keras network, without weights."""
+    import model
+
+    return model.build("person")
 
 
 @dataclass
@@ -285,9 +142,11 @@ class Sinks:
 
 def open_sinks(args: argparse.Namespace, source, stack: ExitStack) -> Sinks:
     """Opens them; `stack` closes them."""
-    from sink import SinkError, open_output, same_file
-    from virtual import VirtualCamera
-    from window import Window
+    from background_blur.errors import SinkError
+    from background_blur.sinks import open_output
+    from background_blur.sinks.files import same_file
+    from background_blur.sinks.virtual_camera import VirtualCamera
+    from background_blur.sinks.window import Window
 
     sinks = Sinks()
     if args.output:
@@ -397,18 +256,6 @@ def saved(line, source) -> str:
         f"dropped {source.dropped}, masks carried {carrier.carried}, resting {carrier.rested}; "
         f"frames at step {steps}"
     )
-
-
-def open_missing() -> None:
-    """Opens to nowhere what it was started without of stdin, stdout and stderr, as services are.
-
-    Else libraries would print into the file that is opened next: the output, perhaps.
-    """
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(number)
-    sys.stdout = sys.stdout or os.fdopen(1, "w")
-    sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 if __name__ == "__main__":

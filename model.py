@@ -15,7 +15,7 @@ import h5py
 import keras
 from keras import layers, ops
 
-from segment import WeightsError
+from background_blur.errors import WeightsError
 
 VOC_CLASSES = 21
 VOC_PERSON = 15

@@ -1,13 +1,9 @@
 """What all tests share: the repository on the path, and pictures made at test time."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+pytest_plugins = ["support.display", "support.virtual_camera"]
 
 
 @pytest.fixture(scope="session")

@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 import pytest
 
-from captures import detail
-from display import display, wait_until  # noqa: F401
-from keys import KEYS
-from line import VIEWS, Settings
-from main import TITLE, parser
-from people import PEOPLE
-from source import open_source
+from background_blur.capture import open_source
+from background_blur.cli import parser
+from background_blur.keys import KEYS
+from background_blur.settings import PEOPLE, VIEWS, Settings
+from main import TITLE
+from support import ROOT
+from support.captures import detail
+from support.display import wait_until
 
-ROOT = Path(__file__).parent.parent
 MAIN = str(ROOT / "main.py")
 
 
@@ -43,7 +43,7 @@ def headless() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
     """One second of the demo as a file, 320x180, 25 frames a second."""
-    from sink import VideoFile
+    from background_blur.sinks.video import VideoFile
 
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     source = open_source("demo", (320, 180), 25)
@@ -339,12 +339,12 @@ def test_a_signal_ends_it_and_leaves_a_playable_file(tmp_path, number, code):
 # --- In a real window
 
 
-def wait_for_window(display):  # noqa: F811
+def wait_for_window(display):
     wait_until(lambda: display.is_shown(TITLE) and display.screenshot().any(), "no window")
 
 
 @pytest.mark.parametrize("key", ["q", "Escape"])
-def test_a_key_stops_it(display, key):  # noqa: F811
+def test_a_key_stops_it(display, key):
     process = start("--source", "demo", env=display.environment)
     wait_for_window(display)
     display.press(TITLE, key)
@@ -353,7 +353,7 @@ def test_a_key_stops_it(display, key):  # noqa: F811
     assert errors == ""
 
 
-def test_the_windows_x_stops_it(display):  # noqa: F811
+def test_the_windows_x_stops_it(display):
     process = start("--source", "demo", env=display.environment)
     wait_for_window(display)
     display.click_close(TITLE)
@@ -362,7 +362,7 @@ def test_the_windows_x_stops_it(display):  # noqa: F811
     assert errors == ""
 
 
-def test_ctrl_c_stops_it(display):  # noqa: F811
+def test_ctrl_c_stops_it(display):
     process = start("--source", "demo", env=display.environment)
     wait_for_window(display)
     process.send_signal(signal.SIGINT)
@@ -371,7 +371,7 @@ def test_ctrl_c_stops_it(display):  # noqa: F811
     assert errors == ""
 
 
-def test_the_window_shows_the_person_sharp_and_the_background_blurred(display):  # noqa: F811
+def test_the_window_shows_the_person_sharp_and_the_background_blurred(display):
     shots = []
     for strength in ("0.5", "0"):
         process = start(
@@ -388,7 +388,7 @@ def test_the_window_shows_the_person_sharp_and_the_background_blurred(display): 
     assert detail(blurred[face]) > 0.6 * detail(plain[face])
 
 
-def test_a_picture_stays_in_the_window_until_a_key(display, tmp_path, portrait):  # noqa: F811
+def test_a_picture_stays_in_the_window_until_a_key(display, tmp_path, portrait):
     photo = tmp_path / "photo.png"
     cv2.imwrite(str(photo), portrait)
     process = start("--source", photo, env=display.environment)

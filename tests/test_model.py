@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from segment import WeightsError
+from background_blur.errors import WeightsError
 
 pytestmark = pytest.mark.slow
 

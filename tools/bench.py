@@ -43,9 +43,13 @@ import cv2
 import numpy as np
 
 import main as program
-from line import Line, Settings
-from quiet import hushed
-from segment import WeightsError, nearest_grid, open_segmenter
+from background_blur import cli
+from background_blur.errors import WeightsError
+from background_blur.matting.engines import open_segmenter
+from background_blur.matting.segmenter import nearest_input_size
+from background_blur.settings import Settings
+from background_blur.system import suppress_stderr
+from blur import BackgroundBlur
 
 SIZES = "640x360,1280x720,1920x1080,3840x2160"
 WARM_UP = 5  # frames
@@ -64,7 +68,7 @@ class Contender:
     run: Callable  # uint8 [H,W,3] BGR -> a finished frame
     prepare: Callable = lambda image: image  # makes what `run` takes, not measured
     every: int = 1  # runs on each so-many-th frame
-    line: Line | None = None  # where `run` is one, for its stages
+    line: BackgroundBlur | None = None  # where `run` is one, for its stages
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     stages: list[dict[str, float]] = field(default_factory=list)
@@ -96,15 +100,16 @@ def open_contender(name: str, args: argparse.Namespace) -> Contender:
         return Contender(original_recipe(args.coral, args.threads), every=every)
     if name == "mediapipe":
         return Contender(mediapipe_recipe(args.peer, args.threads))
-    segmenter = open_segmenter("keras" if name == "ours_keras" else "litert", None, args.threads)
+    engine = "keras" if name == "ours_keras" else "litert"
+    segmenter = open_segmenter(engine, None, args.threads, program.build_network)
     if name == "network":
         return Contender(segmenter.engine, prepare=network_input)
-    line = Line(segmenter, Settings())
+    line = BackgroundBlur(segmenter, Settings())
     return Contender(line, line=line)
 
 
 def network_input(image: np.ndarray) -> np.ndarray:
-    return cv2.resize(image, nearest_grid(image.shape[1::-1])).astype(np.float32)
+    return cv2.resize(image, nearest_input_size(image.shape[1::-1])).astype(np.float32)
 
 
 def original_recipe(coral: Path | None, thread_count: int) -> Callable:
@@ -138,7 +143,7 @@ def original_recipe(coral: Path | None, thread_count: int) -> Callable:
 def mediapipe_recipe(path: Path, thread_count: int) -> Callable:
     from ai_edge_litert.interpreter import Interpreter
 
-    with hushed():
+    with suppress_stderr():
         interpreter = Interpreter(str(path), num_threads=thread_count)
         interpreter.allocate_tensors()
     taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
@@ -169,7 +174,7 @@ def write_clip(path: Path, shape: tuple[int, int], count: int) -> None:
     """Writes `count` frames of the demo's moving portrait as H.264; `shape` is (width, height)."""
     import av
 
-    from source import Demo
+    from background_blur.capture.demo import Demo
 
     demo = Demo(shape, paced=False)
     with av.open(str(path), "w") as container:
@@ -227,7 +232,7 @@ def run_alone(name: str, clip: Path, args: argparse.Namespace, born: float) -> d
         return run
 
     if name.startswith("ours"):
-        Line.__call__ = noted(Line.__call__)
+        BackgroundBlur.__call__ = noted(BackgroundBlur.__call__)
         command = ["--source", str(clip), "--no-window", "--threads", str(args.threads)]
         with redirect_stdout(io.StringIO()):
             program.main([*command, "--engine", "keras" if name == "ours_keras" else "litert"])
@@ -279,7 +284,7 @@ def ratios(sizes: dict) -> dict:
         row["line_over_network"] = (ours["median_ms"] - at["decode"]["median_ms"]) / network
         row["line_and_decode_over_network"] = ours["median_ms"] / network
         outside = sum(v["median_ms"] for k, v in ours["stages"].items() if k != "segment")
-        pixels = np.prod(program.size(name))
+        pixels = np.prod(cli.size(name))
         if last and pixels != last[0]:
             doublings = np.log2(pixels / last[0])
             row["growth_per_doubling"] = (outside / last[1]) ** (1 / doublings)
@@ -374,7 +379,7 @@ def live_table(report: dict) -> str:
 
 
 def even_sizes(text: str) -> list[tuple[int, int]]:
-    sizes = [program.size(part) for part in text.split(",")]
+    sizes = [cli.size(part) for part in text.split(",")]
     if any(side % 2 for shape in sizes for side in shape):
         raise argparse.ArgumentTypeError(f"{text!r}: a video's sides are even")
     return sizes
@@ -387,7 +392,7 @@ def file(text: str) -> Path:
 
 
 def frame_count(text: str) -> int:
-    return program.number(text, int, 1, 10000)
+    return cli.number(text, int, 1, 10000)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -400,11 +405,11 @@ def parser() -> argparse.ArgumentParser:
     add("--original", action="store_true", help="the original recipe too; needs TensorFlow")
     add("--keras", action="store_true", help="our line with --engine keras too; needs TensorFlow")
     add("--coral", type=file, metavar="FILE.tflite", help="weights for the original recipe")
-    add("--live", type=program.seconds, metavar="SECONDS", help="how fresh a live picture is")
+    add("--live", type=cli.seconds, metavar="SECONDS", help="how fresh a live picture is")
     add("--load", type=int, default=0, metavar="N", help="processes to keep busy beside --live")
     add("--still", action="store_true", help="nothing but noise moves in the --live picture")
     add("--json", metavar="FILE", help="write the figures there; - prints them, not the table")
-    add("--threads", type=program.threads, default=2, metavar="N", help="a network (default 2)")
+    add("--threads", type=cli.threads, default=2, metavar="N", help="a network (default 2)")
     return p
 
 

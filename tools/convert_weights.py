@@ -15,7 +15,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 import model
-from segment import WeightsError
+from background_blur.errors import WeightsError
 
 
 def load_coral(net: keras.Model, path: str | Path) -> list[str]:

@@ -32,8 +32,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from line import Line, Settings
-from segment import WeightsError, open_segmenter
+from background_blur.errors import WeightsError
+from background_blur.matting.engines import open_segmenter
+from background_blur.settings import Settings
+from blur import BackgroundBlur
+from main import build_network
 from tools import metrics, scenes
 from tools.dataset import UNKNOWN, Photo, read_photo
 
@@ -67,7 +70,7 @@ class EvaluateError(Exception):
 
 def ours(segmenter, independent=False) -> Method:
     def begin() -> AlphaOf:
-        line = Line(segmenter, Settings(view="alpha"), independent)
+        line = BackgroundBlur(segmenter, Settings(view="alpha"), independent)
 
         def alpha_of(image):
             alpha = line(image)[..., 0]
@@ -327,7 +330,7 @@ def parse(argv) -> argparse.Namespace:
 def main(argv=None) -> int:
     args = parse(argv)
     try:
-        segmenter = open_segmenter(args.engine, args.weights)
+        segmenter = open_segmenter(args.engine, args.weights, build_network=build_network)
         methods = {
             "ours": ours(segmenter),
             PICTURES: ours(segmenter.thorough, independent=True),

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 import model
-from segment import SIZES
+from background_blur.matting.segmenter import COMPILED_SIZES
 
 
 def load_mean(net: keras.Model, paths: list[Path]) -> None:
@@ -45,7 +45,7 @@ def round_to_half(net: keras.Model) -> None:
             weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
 
 
-def compile_network(net: keras.Model, sizes=SIZES) -> bytes:
+def compile_network(net: keras.Model, sizes=COMPILED_SIZES) -> bytes:
     """The network as a LiteRT file with a signature `WxH` for each (width, height) of `sizes`.
 
     Each maps `image`, float32 [1,h,w,3] RGB 0..255, to `logits`, float32 [1,h/4,w/4,1].

@@ -12,9 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from line import Line, Settings
-from segment import open_segmenter
-from source import PORTRAIT, Demo
+from background_blur.capture.demo import PORTRAIT, Demo
+from background_blur.matting.engines import open_segmenter
+from background_blur.settings import Settings
+from blur import BackgroundBlur
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 FRAMES = 20  # of the demo; the alpha of the last is kept
@@ -23,8 +24,8 @@ FRAMES = 20  # of the demo; the alpha of the last is kept
 def alphas() -> dict[str, np.ndarray]:
     """The portrait's alpha, and that of a frame of the demo in mid-run: uint8 [h,w] each."""
     segmenter = open_segmenter()
-    picture = Line(segmenter.thorough, Settings(view="alpha"), independent=True)
-    video = Line(segmenter, Settings(view="alpha"))
+    picture = BackgroundBlur(segmenter.thorough, Settings(view="alpha"), independent=True)
+    video = BackgroundBlur(segmenter, Settings(view="alpha"))
     for frame in islice(Demo((640, 360), paced=False), FRAMES):
         last = video(frame.image)
     return {"portrait": picture(cv2.imread(str(PORTRAIT)))[..., 0], "demo": last[..., 0]}

@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 
 import main as program
-from beat import Beat
-from camera import Camera
-from line import Line, Settings
-from segment import open_segmenter
-from source import Demo
+from background_blur.capture.camera import Camera
+from background_blur.capture.demo import Demo
+from background_blur.matting.engines import open_segmenter
+from background_blur.matting.quality import QualityController
+from background_blur.settings import Settings
+from blur import BackgroundBlur
 
 FPS = 30
 PICTURES = 64  # that the camera plays forth and back
@@ -101,7 +102,7 @@ def measure(size, seconds: float, busy: int, still: bool, threads: int) -> dict:
     """Runs it, beside `busy` processes that do nothing but keep a core busy each."""
     cv2.setNumThreads(threads)
     camera = FakeCamera(size, still)
-    line = Line(open_segmenter(threads=threads), Settings(), beat=Beat(FPS))
+    line = BackgroundBlur(open_segmenter(threads=threads), Settings(), beat=QualityController(FPS))
     watcher = Watcher(seconds)
     with ExitStack() as stack:
         stack.enter_context(load(busy))

@@ -9,15 +9,16 @@ from itertools import islice
 import cv2
 import numpy as np
 
-from backdrop import Picture
-from line import Line, Settings
-from segment import open_segmenter
-from source import PORTRAIT, Demo
+from background_blur.capture.demo import PORTRAIT, Demo
+from background_blur.matting.engines import open_segmenter
+from background_blur.rendering.backgrounds import StillBackground
+from background_blur.settings import Settings
+from blur import BackgroundBlur
 
 ASSETS = PORTRAIT.parent
 SIZE, RATE = (480, 270), 10  # of the animation, frames a second
 SECONDS = 4
-GREEN = Picture(np.full((1, 1, 3), (64, 177, 0), np.uint8))  # BGR of #00b140
+GREEN = StillBackground(np.full((1, 1, 3), (64, 177, 0), np.uint8))  # BGR of #00b140
 
 
 def demo(size) -> list[np.ndarray]:
@@ -25,7 +26,7 @@ def demo(size) -> list[np.ndarray]:
 
 
 def animation(segmenter) -> list[np.ndarray]:
-    line = Line(segmenter, Settings())
+    line = BackgroundBlur(segmenter, Settings())
     originals = demo((2 * SIZE[0], 2 * SIZE[1]))
     results = [line(image) for image in originals]
     frames = []
@@ -42,7 +43,9 @@ def animation(segmenter) -> list[np.ndarray]:
 def views(segmenter) -> np.ndarray:
     image = demo((640, 480))[0]
     chosen = Settings(), Settings(view="alpha"), Settings(background=GREEN)
-    made = [Line(segmenter.thorough, settings, independent=True)(image) for settings in chosen]
+    made = [
+        BackgroundBlur(segmenter.thorough, settings, independent=True)(image) for settings in chosen
+    ]
     return np.hstack([cv2.resize(each, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
                       for each in (image, *made)])  # fmt: skip
 

@@ -33,7 +33,7 @@ import numpy as np
 from keras import layers, ops
 
 import model
-from segment import GRIDS, nearest_grid, scaled
+from background_blur.matting.segmenter import INPUT_SIZES, nearest_input_size, scaled_size
 from tools.convert_weights import load_coral
 from tools.dataset import UNKNOWN, Batches, Photo, read_photos
 from tools.fold import Gained, fold, unfold
@@ -95,8 +95,8 @@ def schedule(step: int, steps: int, peak: float) -> float:
 
 def grid_of_step(step: int) -> tuple[int, int]:
     """The input size of a step: the shapes of cameras in turn, larger in every third round."""
-    large = step // len(GRIDS) % 3 == 2
-    return scaled(GRIDS[step % len(GRIDS)], LARGER if large else 1)
+    large = step // len(INPUT_SIZES) % 3 == 2
+    return scaled_size(INPUT_SIZES[step % len(INPUT_SIZES)], LARGER if large else 1)
 
 
 def ahead(batches: Batches, first: int, steps: int):
@@ -141,7 +141,9 @@ def validate(learner: Learner, photos: list[Photo]) -> dict[str, float]:
     figures = {}
     for photo in photos:
         height, width = photo.mask.shape
-        small = cv2.resize(photo.image, nearest_grid((width, height)), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            photo.image, nearest_input_size((width, height)), interpolation=cv2.INTER_AREA
+        )
         mask = cv2.resize(learner.logits(small[..., ::-1]), (width, height)) > 0
         person, known = photo.mask == 255, photo.mask != UNKNOWN
         if person.any():
@@ -203,7 +205,7 @@ def train(args) -> None:
     batches = Batches(read_photos(args.data / "train"), args.batch, args.seed)
     held_out = read_photos(args.data / "val")
     if not args.start:
-        calm_decoder(folded, batches.batch(0, GRIDS[0])[0])
+        calm_decoder(folded, batches.batch(0, INPUT_SIZES[0])[0])
     optimizer = TwoRateAdamW(args.rate, weight_decay=1e-4)
     optimizer.build(folded.trainable_variables)
     learner = Learner(folded, optimizer)

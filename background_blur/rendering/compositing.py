@@ -3,13 +3,29 @@
 import cv2
 import numpy as np
 
-from shrink import halve
+from background_blur.imaging import halve
+
+
+def to_bgra(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The person on nothing, black where nothing of them is.
+
+    Args:
+        frame: uint8 [H,W,3] BGR.
+        alpha: uint8 [h,w], 255 = person, enlarged to the frame.
+
+    Returns:
+        uint8 [H,W,4] BGRA.
+    """
+    alpha = cv2.resize(alpha, frame.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    person = cv2.bitwise_and(frame, frame, mask=alpha)
+    return cv2.merge([*cv2.split(person), alpha])
+
 
 SIGMA_OF_STRENGTH = 0.08  # of the frame's height, at strength 1
 ROWS = 64  # of the strips the composite is made in: they stay in the processor's cache
 
 
-def blur_backdrop(small: np.ndarray, alpha: np.ndarray, strength: float) -> np.ndarray:
+def blur_background(small: np.ndarray, alpha: np.ndarray, strength: float) -> np.ndarray:
     """The background alone, Gaussian-blurred, with nothing of the person in it.
 
     A plain blur would smear the person into a halo around them. This one weighs each pixel with

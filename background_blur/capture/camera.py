@@ -1,0 +1,187 @@
+"""Frames in, live: webcams and streams, read by a thread of their own; the newest frame wins."""
+
+import contextlib
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from background_blur.capture.base import CAMERA_SIZE, LIMIT, RATE, WAIT, rate_limiter
+from background_blur.capture.live import Live, Silence
+from background_blur.errors import SourceError
+from background_blur.frames import Frame, Size
+from background_blur.imaging import make_placeholder, to_bgr
+
+LOST = 1.0  # seconds without a frame after which the last one must not stand there as if live
+SETTLE = 5.0  # seconds a camera may take for its first frame after it was opened again
+PLACEHOLDER_INTERVAL = 0.1  # seconds from card to card
+BLACK = 10, 2.0  # grey levels that no pixel of a black frame is above, and seconds of them to tell
+DEVICES = Path("/dev")
+
+
+class Camera(Live):
+    """A webcam, by its number.
+
+    One that stops sending frames in mid-run is opened again and again. Until it is back, its last
+    frame comes blurred beyond recognition, so that nothing stands there as if it were live.
+
+    Args:
+        number: 0 is the first.
+        size: (width, height) to ask the driver for; it may give another.
+        fps: the rate to ask for, and to thin out to where the camera is faster.
+        open: makes the capture of a number, for a camera without hardware.
+        limit: seconds until the first frame must have come.
+        wait: seconds without a frame after which the camera is given up.
+    """
+
+    def __init__(
+        self, number: int, size=None, fps=None, open=cv2.VideoCapture, limit=LIMIT, wait=WAIT
+    ):
+        self.fps = fps or RATE
+        self._number, self._wait_for_return = number, wait
+        self._began = self._last = None  # the first frame's moment, the last frame handed out
+        self._waited, self._looked = 0.0, math.inf  # seconds without a frame; when last counted
+        frames = self._frames(open, size or CAMERA_SIZE, fps)
+        self._start(frames, limit, LOST, f"camera {number}")
+        if size and size != self.size:
+            given, asked = ("{}x{}".format(*s) for s in (self.size, size))
+            self.warning = f"camera {number} gives {given}, not the {asked} asked for"
+
+    def _take(self) -> Frame | None:
+        try:
+            frame = super()._take()
+        except Silence as silence:
+            return self._card(silence)
+        if frame and self._last:
+            frame = replace(frame, time=max(frame.time, self._last.time))
+        self._last, self._silence = frame, LOST + 1 / self.fps
+        self._waited, self._looked = 0.0, time.monotonic()
+        return frame
+
+    def _card(self, silence: Silence) -> Frame:
+        """What stands in for a frame while there is none; raises `silence` after too long."""
+        now = time.monotonic()
+        # At most two seconds at a time: hours that the computer slept are no waiting.
+        self._waited += min(max(0.0, now - self._looked), 2.0)
+        self._looked = now
+        if self._waited > self._wait_for_return:
+            raise silence
+        self.trouble = f"{self._name} sends no frames; waiting for it to come back"
+        self._last = Frame(
+            make_placeholder(self._last.image), max(now - self._began, self._last.time)
+        )
+        self._silence = PLACEHOLDER_INTERVAL
+        return replace(self._last, image=self._last.image.copy())
+
+    def _frames(self, open, size: Size, fps: float | None) -> Iterator[Frame | None]:
+        # The thread that opens the device also releases it: drivers hang, and crash when freed
+        # under a reader.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        due, dark_since = rate_limiter(fps), None
+        with contextlib.closing(self._images(open, size)) as images:
+            for image in images:
+                if image is None:
+                    yield None
+                    continue
+                now = time.monotonic()
+                self._began = now if self._began is None else self._began
+                since = now - self._began
+                dark = image[::8, ::8].max() <= BLACK[0]
+                dark_since = (dark_since or now) if dark else None
+                self.trouble = self._black() if dark and now - dark_since >= BLACK[1] else None
+                yield Frame(image, since) if due(since) else None
+
+    def _black(self) -> str:
+        hint = "uncover its lens, or close the program that uses it"
+        return f"{self._name} gives only black frames; {hint}"
+
+    def _images(self, open, size: Size) -> Iterator[np.ndarray | None]:
+        """What the camera gives, None where it gives nothing; opens it again when it is gone."""
+        pause = 0.0
+        while True:
+            try:
+                capture = self._opened(open, size)
+            except Exception:
+                if self._began is None:
+                    raise
+            else:
+                with contextlib.closing(self._read_out(capture)) as images:
+                    for image in images:
+                        pause = pause if image is None else 0.0
+                        yield image
+            pause = min(2 * pause + 0.1, 2.0)
+            self._stop.wait(pause)
+            yield None
+
+    def _read_out(self, capture) -> Iterator[np.ndarray | None]:
+        """A capture's pictures until no more come; releases it."""
+        until = math.inf if self._began is None else time.monotonic() + SETTLE
+        try:
+            while time.monotonic() < until:
+                image = read_capture(capture)
+                if image is None:
+                    time.sleep(0.01)
+                else:
+                    until = time.monotonic() + LOST
+                yield image
+        finally:
+            capture.release()
+
+    def _opened(self, open, size: Size):
+        try:
+            capture = open(self._number)
+        except (cv2.error, OverflowError) as error:
+            raise SourceError(camera_problem(self._number)) from error
+        try:
+            if not capture.isOpened():
+                raise SourceError(camera_problem(self._number))
+            self._set_up(capture, size)
+        except BaseException:
+            capture.release()
+            raise
+        return capture
+
+    def _set_up(self, capture, size: Size) -> None:
+        if size[1] >= 720:  # most webcams manage 30 such frames a second only compressed
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+        capture.set(cv2.CAP_PROP_FPS, self.fps)
+        kept = capture.get(cv2.CAP_PROP_FPS)
+        if 1 <= kept < self.fps:
+            self.fps = kept
+
+    def _no_first_frame(self, limit: float) -> str:
+        return camera_problem(self._number)
+
+
+def camera_problem(number: int) -> str:
+    """Why a camera did not open or gives no picture, as far as one can tell, and what to do."""
+    if sys.platform.startswith("linux"):
+        device = DEVICES / f"video{number}"
+        others = [path.name[5:] for path in DEVICES.glob("video[0-9]*")]
+        if not device.exists() and others:
+            there = ", ".join(sorted(others, key=int))
+            return f"camera {number} is not there; try another number with --source: {there}"
+        if not device.exists():
+            return "no camera found; plug one in, or try --source demo"
+        if not os.access(device, os.R_OK | os.W_OK):
+            mend = 'run "sudo usermod -aG video $USER", log out and in again'
+            return f"no permission to use camera {number} ({device}); {mend}"
+    hint = "another program is using it, perhaps: close that, or plug the camera in again"
+    return f"camera {number} gives no picture; {hint}"
+
+
+def read_capture(capture) -> np.ndarray | None:
+    """The camera's next picture, uint8 [H,W,3] BGR; None where it gives none."""
+    try:
+        taken, image = capture.read()
+        return to_bgr(image) if taken else None
+    except Exception:  # of whatever kind: the driver's own
+        return None

@@ -1,0 +1,82 @@
+"""A moving portrait, for trying it without a camera."""
+
+import math
+import time
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from background_blur.capture.base import CAMERA_SIZE, RATE, Source
+from background_blur.capture.pictures import read_picture
+from background_blur.frames import Frame, Size
+from background_blur.resources import RESOURCES
+
+PORTRAIT = RESOURCES / "assets" / "portrait.jpg"
+
+
+# --- Demo
+
+
+class Demo(Source):
+    """A portrait photograph that sways, zooms and turns gently, without end.
+
+    Frame `i` is the same picture in every run.
+
+    Args:
+        size: (width, height).
+        fps: frames a second.
+        paced: live: frames come at `fps`, and those due while the taker was busy are dropped.
+            Else they come as fast as they are taken.
+    """
+
+    VIEW = (484, 488)  # pixels of the photograph, the widest and highest view of it
+    CENTRE = (243, 3)  # of the view, and its top
+
+    def __init__(self, size: Size = CAMERA_SIZE, fps: float = RATE, paced: bool = True):
+        self.size, self.fps, self.live = size, fps, paced
+        self._closed = False
+        portrait = read_picture(PORTRAIT)
+        wide = min(self.VIEW[0], self.VIEW[1] * size[0] / size[1])
+        scale = size[0] / wide
+        self._centre = self.CENTRE[0] * scale, self.CENTRE[1] * scale + size[1] / 2
+        # Enlarged once, well, so that a frame needs no more than a cheap warp.
+        self._portrait = cv2.resize(
+            portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        start, index = time.monotonic(), 0
+        while not self._closed:
+            if self.live:
+                due = max(index, math.floor((time.monotonic() - start) * self.fps))
+                self.dropped += due - index
+                index = due
+                time.sleep(max(0.0, start + index / self.fps - time.monotonic()))
+            taken = time.monotonic() if self.live else None
+            yield Frame(self.picture(index), index / self.fps, taken=taken)
+            index += 1
+
+    def picture(self, index: int) -> np.ndarray:
+        """uint8 [H,W,3] BGR of frame `index`, 0 or more."""
+        phase = 2 * math.pi * index / self.fps
+        zoom = 0.97 + 0.03 * math.cos(phase / 11)
+        angle = math.radians(1.2) * math.sin(phase / 7)
+        width, height = self.size
+        x = self._centre[0] + 0.012 * width * math.sin(phase / 5)
+        y = self._centre[1] + 0.006 * height * math.sin(phase / 3)
+        a, b = zoom * math.cos(angle), zoom * math.sin(angle)
+        # From a pixel of the frame to one of the photograph.
+        there = np.array(
+            [
+                [a, -b, x - a * width / 2 + b * height / 2],
+                [b, a, y - b * width / 2 - a * height / 2],
+            ]
+        )
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(
+            self._portrait, there, self.size, flags=how, borderMode=cv2.BORDER_REFLECT_101
+        )
+
+    def close(self) -> None:
+        self._closed = True

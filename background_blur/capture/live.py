@@ -1,0 +1,106 @@
+"""Sources that run at the world's pace: read by a thread of their own, the newest frame wins."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from background_blur.capture.base import LIMIT, Source
+from background_blur.capture.video import Decoder
+from background_blur.errors import SourceError
+from background_blur.frames import Frame
+
+
+class Silence(SourceError):
+    """No frame came in time."""
+
+
+class Live(Source):
+    """A source read by a thread of its own, which keeps nothing but the newest frame."""
+
+    live = True
+
+    def _start(self, frames: Iterator[Frame | None], limit: float, silence: float, name: str):
+        """Begins to read and waits for the first frame.
+
+        Args:
+            frames: a generator, run and closed in the thread; yields None where no frame has come
+                for a while, so that the thread can be stopped.
+            limit, silence: seconds the first, every later frame may take.
+            name: of the source, for messages.
+        """
+        self._name, self._silence = name, silence
+        self._newest, self._over, self._error = None, False, None
+        self._news, self._stop = threading.Condition(), threading.Event()
+        self._thread = threading.Thread(target=self._read, args=(frames,), daemon=True)
+        self._thread.start()
+        try:
+            with self._news:
+                arrived = self._wait(limit)
+                if arrived and self._newest is None:
+                    raise self._error or SourceError(f"{name}: ended before its first frame")
+                if not arrived:
+                    raise SourceError(self._no_first_frame(limit))
+                height, width = self._newest.image.shape[:2]
+                self.size = width, height
+        except BaseException:
+            self.close()
+            raise
+
+    def _no_first_frame(self, limit: float) -> str:
+        return f"{self._name}: no picture within {limit:g} s; check the address and the network"
+
+    def _wait(self, seconds: float) -> bool:
+        """Waits, holding `_news`, for a frame or the end; False where neither came in time."""
+        return self._news.wait_for(lambda: self._newest is not None or self._over, seconds)
+
+    def _read(self, frames: Iterator[Frame | None]) -> None:
+        error = None
+        try:
+            with contextlib.closing(frames):
+                for frame in frames:
+                    if self._stop.is_set():
+                        break
+                    if frame is not None:
+                        self._keep(frame)
+        except Exception as caught:  # raised again where the frames are taken
+            error = caught
+        with self._news:
+            self._error, self._over = error, True
+            self._news.notify()
+
+    def _keep(self, frame: Frame) -> None:
+        with self._news:
+            self.dropped += self._newest is not None
+            self._newest = replace(frame, taken=time.monotonic())
+            self._news.notify()
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.dropped = 0
+        while (frame := self._take()) is not None:
+            yield frame
+
+    def _take(self) -> Frame | None:
+        with self._news:
+            if self._stop.is_set():
+                return None
+            if not self._wait(self._silence):
+                raise Silence(f"{self._name} stopped sending frames; check its cable or connection")
+            frame, self._newest = self._newest, None
+            if frame is None and self._error and not self._stop.is_set():
+                raise self._error
+            return frame
+
+    def close(self) -> None:
+        """Waits two seconds at most: a driver that never returns keeps its (daemon) thread."""
+        self._stop.set()
+        self._thread.join(2)
+
+
+class Stream(Live):
+    """A URL without an end."""
+
+    def __init__(self, decoder: Decoder, limit=LIMIT):
+        self.fps = decoder.fps
+        self._start(decoder.frames(), limit, limit, decoder.name)

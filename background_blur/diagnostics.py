@@ -1,0 +1,135 @@
+"""Looks at what is here, `--list-cameras`, and at what users trip over, `--check`."""
+
+import sys
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+
+import cv2
+
+from background_blur.capture import open_source
+from background_blur.capture.base import CAMERA_SIZE
+from background_blur.capture.camera import BLACK, DEVICES, camera_problem
+from background_blur.errors import SinkError, SourceError, WeightsError
+from background_blur.sinks.virtual_camera import VirtualCamera
+from background_blur.sinks.window import check_display
+from background_blur.system import suppress_stderr
+
+NAMES = Path("/sys/class/video4linux")
+MODES = (640, 480), (1280, 720), (1920, 1080), (3840, 2160)  # that cameras are asked for
+PROBED = 6  # the numbers tried where the system lists none
+FRAMES = 20  # looked at, of the camera and for the speed
+FLUENT = 24  # frames a second
+
+
+def list_cameras(open=cv2.VideoCapture) -> int:
+    """Prints a line a camera: number, name, the sizes it keeps and their rates; 1 if none."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    found = False
+    for number in camera_numbers():
+        if modes := camera_modes(number, open):
+            found = True
+            print(f"{number}  {camera_name(number)}: {', '.join(modes)}")
+    if not found:
+        print(f"main.py: {camera_problem(0)}", file=sys.stderr)
+    return 0 if found else 1
+
+
+def camera_numbers() -> list[int]:
+    if sys.platform.startswith("linux"):
+        return sorted(int(path.name[5:]) for path in DEVICES.glob("video[0-9]*"))
+    return list(range(PROBED))
+
+
+def camera_name(number: int) -> str:
+    try:
+        return (NAMES / f"video{number}" / "name").read_text().strip()
+    except OSError:
+        return f"camera {number}"
+
+
+def camera_modes(number: int, open) -> list[str]:
+    """What it keeps of what it is asked for, as "1280x720 at 30"; nothing if none is there."""
+    with suppress_stderr():
+        capture = open(number)
+        try:
+            if not capture.isOpened():
+                return []
+            return list(dict.fromkeys(camera_mode(capture, size) for size in MODES))
+        finally:
+            capture.release()
+
+
+def camera_mode(capture, size) -> str:
+    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+    width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+    return f"{width:.0f}x{height:.0f} at {capture.get(cv2.CAP_PROP_FPS):.0f}"
+
+
+class Trouble(Exception):
+    """What a check found wrong, and what to do, in one line."""
+
+
+def check(args, open_pipeline) -> int:
+    """Prints a line a check, with the program's arguments; 1 if something needs mending.
+
+    `open_pipeline` makes the `BackgroundBlur` that they ask for.
+
+    "none" is what is missing but can be done without: the display, and a virtual camera that was
+    not asked for.
+    """
+    checks = {
+        "source": (source, "mend"),
+        "display": (display, "none"),
+        "virtual camera": (virtual_camera, "none" if args.virtual_camera is None else "mend"),
+        "weights and speed": (partial(speed, open_pipeline=open_pipeline), "mend"),
+    }
+    code = 0
+    for name, (look, otherwise) in checks.items():
+        try:
+            print(f"ok    {name}: {look(args)}", flush=True)
+        except (Trouble, SourceError, SinkError, WeightsError) as error:
+            print(f"{otherwise}  {name}: {error}", flush=True)
+            code = 1 if otherwise == "mend" else code
+    return code
+
+
+def source(args) -> str:
+    with open_source(args.source, args.size, args.fps) as opened:
+        dark = all(frame.image[::8, ::8].max() <= BLACK[0] for frame in islice(opened, FRAMES))
+        if dark:
+            raise Trouble("gives only black frames; uncover its lens, or close what uses it")
+        if opened.warning:
+            raise Trouble(f"{opened.warning}; the picture is fitted")
+        return "{}x{}, {:g} frames/s".format(*opened.size, opened.fps)
+
+
+def display(args) -> str:
+    check_display()
+    return "there"
+
+
+def virtual_camera(args) -> str:
+    with VirtualCamera(args.virtual_camera, args.size or CAMERA_SIZE, args.fps or 30) as camera:
+        return f"{camera.device} takes {camera.size[0]}x{camera.size[1]}"
+
+
+def speed(args, open_pipeline) -> str:
+    """Runs the demo through the line."""
+    line = open_pipeline()
+    size = args.size or CAMERA_SIZE
+    with open_source("demo", size) as demo:
+        demo.live = False
+        first, *images = [frame.image for frame in islice(demo, FRAMES + 1)]
+    line(first)  # the first takes longer
+    began = perf_counter()
+    for image in images:
+        line(image)
+    rate = len(images) / (perf_counter() - began)
+    text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} with --threads {args.threads}"
+    if rate < FLUENT:
+        raise Trouble(f"only {text}; end other programs, or give a smaller --size")
+    return text

@@ -1,0 +1,85 @@
+"""Resizing and flattening pictures."""
+
+import cv2
+import numpy as np
+
+from background_blur.frames import Size
+
+
+def crop_to_fill(image: np.ndarray, size: Size | None) -> np.ndarray:
+    """Scales so that the picture covers `size`, and crops at the centre, as webcams do."""
+    height, width = image.shape[:2]
+    if size is None or size == (width, height):
+        return np.ascontiguousarray(image)
+    wide = min(width, max(1, round(height * size[0] / size[1])))
+    high = min(height, max(1, round(width * size[1] / size[0])))
+    left, top = (width - wide) // 2, (height - high) // 2
+    image = image[top : top + high, left : left + wide]
+    shrinks = wide > size[0]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def flatten_alpha(image: np.ndarray, ground: np.ndarray | int = 255) -> np.ndarray:
+    """Lays a uint8 [H,W,4] BGRA over a ground, white or a uint8 [H,W,3] -> uint8 [H,W,3]."""
+    image = image.astype(np.uint16)
+    alpha = image[..., 3:]
+    return ((image[..., :3] * alpha + (255 - alpha) * ground + 127) // 255).astype(np.uint8)
+
+
+def make_placeholder(image: np.ndarray) -> np.ndarray:
+    """The picture reduced to a dozen soft spots, as large as before."""
+    size = image.shape[1], image.shape[0]
+    spots = cv2.resize(image, (4, 3), interpolation=cv2.INTER_AREA)
+    return cv2.resize(spots, size, interpolation=cv2.INTER_LINEAR)
+
+
+def to_bgr(image: np.ndarray | None) -> np.ndarray | None:
+    """uint8 [H,W], [H,W,1], [H,W,3] or [H,W,4] -> [H,W,3]; None of all else."""
+    if image is None or image.dtype != np.uint8 or image.size == 0:
+        return None
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    if channels == 3:
+        return np.ascontiguousarray(image)
+    codes = {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}
+    return cv2.cvtColor(image, codes[channels]) if channels in codes else None
+
+
+WORK_SIDE = 400  # pixels; the shorter side of the pictures that alpha and backdrop are made at
+
+
+def halve(picture: np.ndarray) -> np.ndarray:
+    """uint8 [h,w] or [h,w,3] -> [h/2,w/2] of the same kind, each pixel the mean of four."""
+    size = max(1, picture.shape[1] // 2), max(1, picture.shape[0] // 2)
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def downscale(frame: np.ndarray) -> np.ndarray:
+    """The frame, shrunk by a whole number so that its shorter side is about 400 pixels."""
+    height, width = frame.shape[:2]
+    factor = max(1, round(min(height, width) / WORK_SIDE))
+    size = max(1, width // factor), max(1, height // factor)
+    while factor >= 2:
+        frame, factor = halve(frame), factor / 2
+    return cv2.resize(frame, size) if frame.shape[1::-1] != size else frame
+
+
+def over_checkerboard(image: np.ndarray) -> np.ndarray:
+    """Lays a uint8 [H,W,4] over grey squares, as a window shows what is transparent."""
+    height, width = image.shape[:2]
+    side = max(1, min(height, width) // 24)
+    light = np.add.outer(np.arange(height) // side, np.arange(width) // side) % 2
+    return flatten_alpha(image, (150 + 60 * light[..., None]).astype(np.uint16))
+
+
+def letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scales a picture into (width, height), keeping its shape; what is left over is black."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    scale = min(size[0] / width, size[1] / height)
+    inner = max(1, round(scale * width)), max(1, round(scale * height))
+    image = cv2.resize(image, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    canvas[top : top + inner[1], left : left + inner[0]] = image
+    return canvas

@@ -1,0 +1,69 @@
+"""Which of the people in the picture stay sharp."""
+
+import numpy as np
+
+SPECK = 0.006  # share of the mask; smaller parts of person are mistakes
+BYSTANDER = 0.25  # share of the largest part; smaller parts are not in front of the camera
+MEMORY = 0.2  # weight of a frame in the memory of where the main person is
+ASIDE = 0.5  # what a pixel at the left or right border counts, one in the middle being 1
+SEEN = 0.1  # share of that memory that who is still the same covers
+CLEARLY = 1.5  # times as large as the main person
+A_WHILE = 30  # frames that another must be so, or the main person be gone, to lose the place
+
+
+class PeopleSelector:
+    """Chooses in one source's masks, in order; `forget` between unrelated pictures."""
+
+    def __init__(self):
+        self.forget()
+
+    def forget(self) -> None:
+        self.place = None  # float [h,w], where the main person was of late
+        self.doubts = 0  # frames in a row that spoke for another
+
+    def kept(self, who: str, labels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Chooses among the parts of a mask.
+
+        Args:
+            who: "all", everybody; "front", all but those much smaller than the largest, who pass
+                behind and did not ask to be shown; "main", one: the largest and most central at
+                first, who keeps the place until gone, or clearly smaller than another, for a while.
+            labels: int [h,w], the part that each pixel is of, 0 for none.
+            sizes: pixels of each part, 0 of part 0.
+
+        Returns:
+            bool, as long as sizes; never a part that is a mere speck.
+        """
+        kept = sizes >= max(1, SPECK * labels.size)
+        if who == "main":
+            return kept & (np.arange(len(sizes)) == self.main(labels, kept))
+        self.forget()
+        return kept & (sizes >= BYSTANDER * sizes.max()) if who == "front" else kept
+
+    def main(self, labels: np.ndarray, candidates: np.ndarray) -> int:
+        """The part that is the main person, or 0 while that one is not to be seen."""
+        if self.place is None or self.place.shape != labels.shape:
+            self.forget()
+            self.place = np.zeros(labels.shape)
+        sizes = candidates * sums(labels, centred(labels.shape))
+        largest = int(sizes.argmax())
+        near = candidates * sums(labels, self.place)
+        same = int(near.argmax()) if near.max() > SEEN * self.place.sum() else 0
+        doubtful = not same or sizes[largest] > CLEARLY * sizes[same]
+        self.doubts = self.doubts + 1 if doubtful else 0
+        if not self.place.any() or self.doubts > A_WHILE:
+            same, self.place[:], self.doubts = largest, 0, 0
+        if same:
+            self.place += MEMORY * ((labels == same) - self.place)
+        return same
+
+
+def sums(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The sum of the weights of each part's pixels."""
+    return np.bincount(labels.ravel(), weights.ravel())
+
+
+def centred(shape) -> np.ndarray:
+    """Weights of pixels, float [h,w]: 1 in the middle, less towards the left and right border."""
+    aside = np.abs(np.linspace(-1, 1, shape[1]))
+    return np.tile(1 - (1 - ASIDE) * aside, (shape[0], 1))

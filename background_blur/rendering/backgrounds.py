@@ -1,0 +1,108 @@
+"""What stands behind the person instead of the blur: a colour, a picture or a looped video."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from background_blur.errors import BackgroundError, SourceError
+from background_blur.frames import Frame, Size
+from background_blur.imaging import crop_to_fill
+from background_blur.settings import TRANSPARENT, Background
+
+BACKGROUNDS = "give blur, a picture, a video, a colour such as #00b140, or transparent"
+MAX_FPS = 30.0  # of a video's frames, all that are decoded where it has more
+
+
+class Media(Protocol):
+    """A picture or a video, open: what `capture.open_file` returns."""
+
+    fps: float
+    independent: bool
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+OpenFile = Callable[..., Media]  # (path, fps=...), raises SourceError; `capture.open_file`
+
+
+class StillBackground:
+    """One picture; of a single pixel, a colour."""
+
+    def __init__(self, image: np.ndarray):
+        """Takes a uint8 [h,w,3] BGR of any size."""
+        self.image = image
+        self.covering: np.ndarray | None = None  # the picture at the size last asked for
+
+    def __call__(self, size: Size, time: float) -> np.ndarray:
+        """The background of a frame.
+
+        Args:
+            size: (width, height) of the frame, which the picture covers, undistorted.
+            time: seconds since the first frame.
+
+        Returns:
+            uint8 [H,W,3] BGR, not to be changed.
+        """
+        if self.covering is None or self.covering.shape[1::-1] != size:
+            self.covering = crop_to_fill(self.image, size)
+        return self.covering
+
+
+class VideoBackground(StillBackground):
+    """A video, looped at its own pace. Where it cannot be read again its last picture stays."""
+
+    def __init__(self, rewind: Callable[[], Media]):
+        """Takes what opens the video from its start, or raises SourceError."""
+        self.rewind = rewind
+        self.began = 0.0  # when this round began, in seconds of the frames'
+        self.coming = self.restart()
+        super().__init__(self.coming.image)
+
+    def __call__(self, size: Size, time: float) -> np.ndarray:
+        while time >= self.began + self.coming.time:
+            self.image, self.covering = self.coming.image, None
+            self.coming = next(self.frames, None) or self.again(self.coming, time)
+        return super().__call__(size, time)
+
+    def restart(self) -> Frame:
+        video = self.rewind()
+        self.frames, self.step = iter(video), 1 / video.fps
+        return next(self.frames)
+
+    def again(self, last: Frame, time: float) -> Frame:
+        """Begins the next round after its last frame, or now where that is long past."""
+        length = last.time + self.step
+        end = self.began + length
+        self.began = end if time - end < length else time
+        try:
+            return self.restart()
+        except SourceError:
+            return Frame(last.image, math.inf)
+
+
+def open_background(text: str, open_file: OpenFile) -> Background | str | None:
+    """Opens the background that the user named: None for the blur, TRANSPARENT for nothing.
+
+    Raises:
+        BackgroundError: no such file, or none that can be read.
+    """
+    if text in ("blur", TRANSPARENT):
+        return None if text == "blur" else TRANSPARENT
+    if text.startswith("#"):
+        return StillBackground(np.frombuffer(bytes.fromhex(text[1:]), np.uint8)[None, None, ::-1])
+
+    def rewind() -> Media:
+        return open_file(text, fps=MAX_FPS)
+
+    try:
+        media = rewind()
+        return (
+            StillBackground(next(iter(media)).image)
+            if media.independent
+            else VideoBackground(rewind)
+        )
+    except SourceError as error:
+        hint = BACKGROUNDS if error.hint else ""
+        raise BackgroundError(f"--background {error.problem}", hint) from error

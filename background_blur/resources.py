@@ -1,0 +1,6 @@
+"""Where the weights and the portrait are: beside the package, or in it once installed."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+RESOURCES = _PACKAGE if (_PACKAGE / "weights").is_dir() else _PACKAGE.parent

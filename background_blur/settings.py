@@ -1,0 +1,27 @@
+"""What the user chose."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from background_blur.frames import Size
+
+PEOPLE = ("front", "main", "all")  # who stays sharp
+VIEWS = ("result", "alpha", "split")
+TRANSPARENT = "transparent"
+
+# A frame's (width, height) and its time in seconds -> what stands behind, uint8 [H,W,3] BGR.
+Background = Callable[[Size, float], np.ndarray]
+
+
+@dataclass
+class Settings:
+    """What the user chose; read anew for every frame."""
+
+    view: str = "result"  # one of VIEWS
+    strength: float = 0.5  # of the blur, 0..1
+    mirror: bool = False
+    hide: bool = False  # blur everything
+    people: str = "front"  # one of PEOPLE
+    background: Background | str | None = None  # None: the frame's own, blurred; or TRANSPARENT

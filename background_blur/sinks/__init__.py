@@ -1,0 +1,46 @@
+"""Frames out."""
+
+import os
+from pathlib import Path
+
+from background_blur.errors import SinkError
+from background_blur.sinks.base import Sink
+from background_blur.sinks.files import IMAGE_SUFFIXES, ImageFile, ImageFolder, same_file
+from background_blur.sinks.video import ENCODERS, VideoFile
+
+
+def open_output(path: Path | str, source, force: bool = False) -> Sink:
+    """The file sink that fits a path and a source.
+
+    A folder (one that exists, a path that ends in a separator, one without suffix) becomes an
+    ImageFolder, a picture's suffix an ImageFile, a video's a VideoFile.
+
+    Args:
+        path: where to.
+        source: has `independent`, `count` (frames, or None), `fps`, `sound` (Path or None), and
+            `path` (Path or None).
+        force: overwrite what exists.
+
+    Raises:
+        SinkError: exists, or is the source itself, or cannot hold what comes, or cannot be written.
+    """
+    ends_as_folder = str(path).endswith(("/", os.sep))
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if same_file(path, getattr(source, "path", None)) or same_file(path, source.sound):
+        raise SinkError(f"{path}: is the source itself; give another --output")
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise SinkError(f"{path}: neither a file nor a folder; give one, such as out.mp4")
+    if os.path.isdir(path) or ends_as_folder or not suffix:
+        return ImageFolder(path, force, getattr(source, "path", None))
+    if suffix not in (*ENCODERS, *IMAGE_SUFFIXES):
+        known = " ".join((*ENCODERS, *IMAGE_SUFFIXES))
+        raise SinkError(f"{path}: cannot write {suffix} files; give a folder or one of {known}")
+    if suffix in IMAGE_SUFFIXES and source.count != 1:
+        hint = "give a folder or a video, such as out.mp4"
+        raise SinkError(f"{path}: one picture holds no more than one frame; {hint}")
+    if os.path.exists(path) and not force:
+        raise SinkError(f"{path}: exists; add --force to overwrite")
+    if suffix in IMAGE_SUFFIXES:
+        return ImageFile(path, force)
+    return VideoFile(path, source.fps or 30, source.sound, force=force)

@@ -1,0 +1,192 @@
+"""Picture files and folders, and what all files share."""
+
+import errno
+import os
+import secrets
+from contextlib import contextmanager, suppress
+from itertools import chain, count
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from background_blur.errors import SinkError
+from background_blur.sinks.base import Sink
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class AtomicFile(Sink):
+    """A file that appears under its name only when it is complete.
+
+    Until then it grows in a `NAME.xxxxxx.part.EXT` beside it.
+    """
+
+    def __init__(self, path: Path, force: bool = False):
+        """`force`: overwrite what exists. Raises SinkError if nothing can be written there."""
+        self.path, self.force = path, force
+        self.part = reserve(path)
+        self.written = 0  # frames
+
+    @contextmanager
+    def or_none(self):
+        """What fails in here leaves nothing behind."""
+        try:
+            with sink_errors(self.path):
+                yield
+        except SinkError:
+            self.discard()
+            raise
+
+    def finish(self) -> None:
+        """Completes the part."""
+
+    def abandon(self) -> None:
+        """Lets go of the part."""
+
+    def close(self) -> None:
+        if not self.written:
+            self.discard()
+        if self.part is None:
+            return
+        try:
+            with sink_errors(self.path):
+                self.finish()
+                target = self.path if self.force else free_path(self.path)
+                os.replace(self.part, target)
+        except BaseException:
+            self.discard()
+            raise
+        self.part = None
+        if target != self.path:
+            raise SinkError(f"{self.path}: exists since this run began; it was saved as {target}")
+
+    def discard(self) -> None:
+        if self.part is None:
+            return
+        with suppress(Exception):
+            self.abandon()
+        with suppress(OSError):
+            self.part.unlink(missing_ok=True)
+        self.part = None
+
+
+class ImageFile(AtomicFile):
+    """A picture: the last frame that came."""
+
+    def write(self, frame) -> None:
+        with self.or_none():
+            self.part.write_bytes(encode_image(frame.image, self.path.suffix))
+        self.written += 1
+
+
+class ImageFolder(Sink):
+    """A folder of pictures, one a frame, under the frame's own relative path if it has one.
+
+    Frames with a fourth channel, alpha, become PNGs.
+
+    Each is whole as soon as `write` is done with it, and stays.
+    """
+
+    def __init__(self, path: Path, force: bool = False, source: Path | None = None):
+        """Creates the folder.
+
+        Args:
+            path: of the folder.
+            force: overwrite pictures that lie there, but nothing of the source.
+            source: the file or folder that the frames come from.
+
+        Raises:
+            SinkError: there is no such folder to be had, or it cannot be written to.
+        """
+        self.path, self.force, self.source = path, force, source
+        self.made = not path.is_dir()
+        self.paths = set()  # of the pictures written
+        with sink_errors(path):
+            if self.made:
+                path.mkdir()
+            reserve(path / "picture").unlink()
+
+    def write(self, frame) -> None:
+        name = frame.path
+        if name and frame.image.shape[2] == 4:
+            name = name.with_suffix(".png")
+        path = self.path_for(name)
+        if path.exists() and not self.force:
+            raise SinkError(f"{path}: exists; add --force to overwrite")
+        if path.exists() and self.source and is_within(path, self.source):
+            raise SinkError(f"{path}: is of the source itself; give another --output")
+        with sink_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with ImageFile(path, self.force) as file:
+                file.write(frame)
+        self.paths.add(path)
+
+    def path_for(self, name: Path | None) -> Path:
+        """Where the next picture goes; never where this run has written one."""
+        if name is None:
+            return self.path / f"frame_{len(self.paths) + 1:06d}.png"
+        path = self.path / name
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            path = path.with_suffix(".png")
+        while path in self.paths:  # a.gif beside a.png
+            path = path.with_name(f"{path.stem}_{path.suffix}")
+        return path
+
+    def close(self) -> None:
+        if self.made and not self.paths:
+            with suppress(OSError):  # somebody else put something in
+                self.path.rmdir()
+
+    discard = close
+
+
+def same_file(path: Path, other: Path | None) -> bool:
+    if other is None or not (os.path.exists(path) and os.path.exists(other)):
+        return False
+    return os.path.samefile(path, other)
+
+
+def is_within(path: Path, source: Path) -> bool:
+    """Whether a file is `source`, or lies in that folder."""
+    path, source = path.resolve(), source.resolve()
+    return path == source or source in path.parents
+
+
+def reserve(path: Path) -> Path:
+    """Creates the empty part that is to become `path`; raises SinkError if that is not possible."""
+    part = path.with_name(f"{path.stem[:50]}.{secrets.token_hex(3)}.part{path.suffix}")
+    if not path.parent.is_dir():
+        raise SinkError(f"{path}: there is no folder {path.parent}; create it first")
+    with sink_errors(path):
+        with suppress(FileNotFoundError):
+            path.lstat()  # too long a name shows here, not only when the part is renamed
+        part.open("xb").close()
+    return part
+
+
+def free_path(path: Path) -> Path:
+    """The path, or the first of NAME_1.EXT, NAME_2.EXT, ... where nothing lies yet."""
+    others = (path.with_name(f"{path.stem}_{n}{path.suffix}") for n in count(1))
+    return next(it for it in chain([path], others) if not os.path.exists(it))
+
+
+@contextmanager
+def sink_errors(path: Path):
+    """Turns what the system, FFmpeg and OpenCV raise into a SinkError about that path."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, (OSError, cv2.error)) and type(error).__module__ != "av.error":
+            raise
+        reason = getattr(error, "strerror", None) or getattr(error, "err", None) or error
+        raise SinkError(f"{path}: cannot be written: {reason}; give another --output") from error
+
+
+def encode_image(image: np.ndarray, suffix: str) -> bytes:
+    """uint8 [H,W,3] BGR -> the file of a picture. Raises cv2.error: too large for its kind."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix.lower() in (".jpg", ".jpeg") else []
+    encoded, data = cv2.imencode(suffix.lower(), image, options)
+    if not encoded:
+        raise OSError(errno.EFBIG, f"too large for {suffix}")
+    return data.tobytes()

@@ -1,0 +1,181 @@
+"""frames out: a virtual camera, which the programs that hold calls take for a webcam."""
+
+import os
+import re
+import shlex
+import struct
+import sys
+from pathlib import Path
+from time import monotonic, sleep
+
+from background_blur.errors import SinkError
+from background_blur.imaging import letterbox
+from background_blur.sinks.base import PacedSink
+
+NAME = "Background blur"  # under which calls list it, on Linux
+LOAD = f'sudo modprobe v4l2loopback exclusive_caps=1 card_label="{NAME}"'
+OBS = {"darwin": "brew install --cask obs", "win32": "winget install OBSProject.OBSStudio"}
+LOADED = Path("/sys/module/v4l2loopback")
+NODES = Path("/sys/devices/virtual/video4linux")  # a folder for each virtual camera of Linux
+KERNELS = Path("/lib/modules")
+# Of Linux's videodev2.h and v4l2loopback: to subscribe to the event that tells whether somebody
+# reads the device, and to take it, which comes at once.
+SUBSCRIBE, TAKE, READ_EVENT, AT_ONCE = 0x4020565A, 0x80885659, 0x10E00001, 1
+EVENT_BYTES = 136
+
+
+class VirtualCamera(PacedSink):
+    """Sends frames to a virtual camera, fitted to its size, which never changes."""
+
+    def __init__(self, device: str | None, size, fps: float, paced: bool = False):
+        """Opens it.
+
+        Args:
+            device: its name, on Linux a path or the number in it; None or "" for the first free.
+            size: (width, height) to send; odd sides lose a pixel, as its format holds even ones.
+            fps: frames a second, as far as the camera promises them to who reads it.
+            paced: frames come faster than they are to be seen, so `write` waits for their times.
+
+        Raises:
+            SinkError: pyvirtualcam or the driver is missing, the device is missing or busy, or has
+                another size that it cannot change now.
+        """
+        if sys.platform.startswith("linux") and (device or "").isdecimal():
+            device = f"/dev/video{device}"
+        self.size = tuple(max(2, side // 2 * 2) for side in size)
+        self.fps, self.paced = fps, paced
+        self.camera = self.last = None
+        pyvirtualcam = load()
+        try:
+            self.camera = pyvirtualcam.Camera(
+                *self.size, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=device or None
+            )
+        except Exception as error:  # each backend raises what it likes
+            raise SinkError(trouble(device, self.size, str(error))) from error
+        self.device = self.camera.device
+        kept = kept_size(self.device)
+        if kept and kept != self.size:
+            self.close()
+            raise SinkError(wrong_size(self.device, kept))
+
+    def write(self, frame) -> None:
+        if self.paced:
+            sleep(max(0.0, self.seconds_until(frame.time)))
+        self.last = letterbox(frame.image, self.size)
+        self.send()
+
+    def repeat(self) -> None:
+        """Sends the last frame again once the next is due: who reads a camera expects frames."""
+        if monotonic() - self.sent >= 1 / self.fps:
+            self.send()
+
+    def send(self) -> None:
+        try:
+            self.camera.send(self.last)
+        except Exception as error:
+            again = f"run: {LOAD}; then" if sys.platform.startswith("linux") else "start OBS, then"
+            hint = f"where it is gone, {again} start again"
+            raise SinkError(f"{self.device}: takes no more frames ({error}); {hint}") from error
+        self.sent = monotonic()
+
+    def is_read(self) -> bool | None:
+        """Whether a program takes frames; None where the system does not tell."""
+        return is_read(self.device)
+
+    def close(self) -> None:
+        if self.camera:
+            self.camera.close()
+        self.camera = None
+
+    discard = close
+
+
+def is_read(device: str) -> bool | None:
+    """Whether a program reads a virtual camera; None where the system does not tell.
+
+    On Linux v4l2loopback tells it, from 0.13 on. Each time the device is opened anew: who has
+    subscribed before is told of changes only, and might miss one.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    import fcntl
+
+    try:
+        handle = os.open(device, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        fcntl.ioctl(handle, SUBSCRIBE, struct.pack("=8I", READ_EVENT, 0, AT_ONCE, *[0] * 5))
+        event = fcntl.ioctl(handle, TAKE, bytes(EVENT_BYTES))
+    except OSError:  # an older driver, or none of this kind
+        return None
+    finally:
+        os.close(handle)
+    return struct.unpack_from("=I", event, 8)[0] > 0
+
+
+def load():
+    """Imports pyvirtualcam."""
+    try:
+        import pyvirtualcam
+    except ImportError as error:
+        command = f"{shlex.quote(sys.executable)} -m pip install pyvirtualcam"
+        raise SinkError(f"--virtual-camera needs pyvirtualcam; run: {command}") from error
+    return pyvirtualcam
+
+
+def trouble(device: str | None, size, reason: str) -> str:
+    """Why a virtual camera did not open, in one line, and the command that mends it."""
+    if sys.platform.startswith("linux"):
+        return linux_trouble(device, size, reason)
+    if "start" in reason or "not supported" in reason:
+        return "the virtual camera is busy; stop it in OBS, and end what else sends to it"
+    install = OBS.get(sys.platform, "install OBS Studio")
+    then = "start OBS, click Start Virtual Camera once, and close OBS"
+    return f"no virtual camera {device or 'here'}; run: {install}; then {then}"
+
+
+def linux_trouble(device: str | None, size, reason: str) -> str:
+    name = device or "virtual camera"
+    if not LOADED.exists():
+        return f"no driver for virtual cameras; run: {install_command()}{LOAD}"
+    if "permission" in reason.lower():
+        return f"no permission for {name}; run: sudo usermod -aG video $USER; log out and in again"
+    there = sorted(f"/dev/{node.name}" for node in NODES.glob("video*"))
+    if device and device not in there:
+        reload = f"sudo modprobe -r v4l2loopback; {LOAD}"
+        if number := re.fullmatch(r"/dev/video(\d+)", device):
+            reload += f" video_nr={number[1]}"
+        choice = f"give one of {', '.join(there)}, or " if there else ""
+        return f"{device}: no such virtual camera; {choice}run: {reload}"
+    if "Invalid argument" in reason:
+        return f"{name} takes no frames of {size[0]}x{size[1]}; give another --size"
+    who = f"sudo fuser -v {device or ' '.join(there)}".rstrip()
+    return f"{name} is busy; end the program that sends to it, which this names: {who}"
+
+
+def install_command() -> str:
+    """What comes first where the driver is not even installed for the running kernel."""
+    try:
+        installed = "v4l2loopback" in (KERNELS / os.uname().release / "modules.dep").read_text()
+    except OSError:
+        installed = False
+    return "" if installed else "sudo apt install v4l2loopback-dkms && "
+
+
+def kept_size(device: str) -> tuple[int, int] | None:
+    """The size that Linux's driver has for the device now; None where it does not say.
+
+    While a program reads the device its size stays, whatever is asked.
+    """
+    try:
+        text = (NODES / Path(device).name / "format").read_text()
+    except OSError:
+        return None
+    size = re.search(r"(\d+)x(\d+)", text)
+    return (int(size[1]), int(size[2])) if size else None
+
+
+def wrong_size(device: str, kept) -> str:
+    end = "end the call that reads it"
+    return f"{device} is held at {kept[0]}x{kept[1]}; {end}, or give --size {kept[0]}x{kept[1]}"

@@ -1,0 +1,299 @@
+"""At rest while nobody reads the virtual camera: what is off meanwhile, and what leaves after."""
+
+import contextlib
+import importlib.util
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import main
+from background_blur.capture import on_demand as idle
+from background_blur.capture.base import Source
+from background_blur.capture.on_demand import LOOKS, PATIENCE, OnDemand
+from background_blur.errors import SourceError
+from background_blur.frames import Frame
+from background_blur.sinks import virtual_camera as virtual
+from background_blur.sinks.virtual_camera import VirtualCamera
+from support.captures import detail
+from support.display import wait_until
+
+MAIN = Path(main.__file__)
+
+
+class FakeSource(Source):
+    """Live; ten sharp frames a second of the clock, without end."""
+
+    live, fps, size = True, 10.0, (64, 48)
+
+    def __init__(self, clock):
+        self.clock, self.closed = clock, False
+
+    def __iter__(self):
+        start, rng = self.clock.now, np.random.default_rng(0)
+        while not self.closed:
+            self.clock.now += 0.1
+            image = rng.integers(0, 256, (48, 64, 3), np.uint8)
+            yield Frame(image, self.clock.now - start, taken=self.clock.now)
+
+    def close(self):
+        self.closed = True
+
+
+class FakeCamera:
+    """A virtual camera that somebody reads while `reader` says so of the time."""
+
+    device = "/dev/video42"
+
+    def __init__(self, clock, reader):
+        self.clock, self.reader, self.repeated = clock, reader, []
+
+    def is_read(self):
+        return self.reader(self.clock.now)
+
+    def repeat(self):
+        self.repeated.append(self.clock.now)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+
+    def sleep(seconds):
+        clock.now += seconds
+
+    monkeypatch.setattr(idle, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(idle, "sleep", sleep)
+    return clock
+
+
+def on_demand(clock, reader, reopen=None):
+    opened = []
+
+    def again():
+        opened.append(FakeSource(clock))
+        return opened[-1]
+
+    first = FakeSource(clock)
+    return OnDemand(first, reopen or again, FakeCamera(clock, reader), 10), first, opened
+
+
+def test_it_rests_and_wakes_covered_up(clock):
+    back = 130.0
+    source, first, opened = on_demand(clock, lambda now: now >= back)
+    frames, moments = [], []
+    for frame in source:
+        frames.append(frame)
+        moments.append((clock.now, source.resting))
+        if clock.now > back + 1:
+            break
+    went = next(now for now, resting in moments if resting)
+    assert went - 100 == pytest.approx(PATIENCE, abs=LOOKS + 0.2)
+    woke = next(now for now, _ in moments if now >= back)
+    assert woke - back < 0.5
+    assert first.closed and len(opened) == 1
+    cards = [frame for frame, (_, resting) in zip(frames, moments, strict=True) if resting]
+    assert len(cards) == 2
+    assert max(detail(card.image) for card in cards) < 0.001 * detail(frames[0].image)
+    times = [frame.time for frame in frames]
+    assert times == sorted(times) and times[-1] == pytest.approx(clock.now - 100, abs=0.3)
+    assert 0.5 < len(source.camera.repeated) / (back - went) / LOOKS <= 1
+    assert source.rested == pytest.approx(woke - went, abs=0.3)
+
+
+def test_the_seconds_of_a_rest_are_counted_while_it_lasts(clock):
+    source, _, _ = on_demand(clock, lambda now: now >= 130)
+    frames = iter(source)
+    while not source.resting:
+        assert source.rested == 0
+        next(frames)
+    clock.now += 7
+    assert source.rested == 7
+
+
+def test_it_says_so_once_and_is_else_like_its_source(clock):
+    source, first, _ = on_demand(clock, lambda now: now >= 130)
+    frames = iter(source)
+    while not source.resting:
+        assert source.trouble is None
+        next(frames)
+    assert source.trouble == "nobody watches /dev/video42; resting until somebody does"
+    next(frames), next(frames)
+    assert source.trouble is None
+    assert (source.size, source.live, source.count) == (first.size, True, None)
+    source.source.trouble = "black"
+    assert source.trouble == "black"
+    source.close()
+    assert source.source.closed
+
+
+@pytest.mark.parametrize("told", [True, None])
+def test_it_never_rests_while_read_or_where_nobody_can_tell(clock, told):
+    source, first, _ = on_demand(clock, lambda now: told)
+    for _, _ in zip(range(1000), source, strict=False):
+        assert not source.resting
+    assert not first.closed
+
+
+def test_a_reader_who_looks_away_for_a_moment_is_waited_for(clock):
+    source, first, _ = on_demand(clock, lambda now: now % PATIENCE < PATIENCE / 2)
+    for _ in zip(range(1000), source, strict=False):
+        assert not first.closed
+
+
+@pytest.mark.parametrize("free_after", [5, 60])
+def test_a_camera_taken_meanwhile_is_tried_again_for_a_while(clock, free_after):
+    def reopen():
+        if clock.now < 130 + free_after:
+            raise SourceError("camera 0 gives no picture")
+        return FakeSource(clock)
+
+    source, _, _ = on_demand(clock, lambda now: now >= 130, reopen)
+    frames = iter(source)
+    expectation = contextlib.nullcontext() if free_after < 10 else pytest.raises(SourceError)
+    with expectation:
+        while clock.now < 200:
+            next(frames)
+    assert clock.now < 145 or free_after < 10
+    assert len([now for now in source.camera.repeated if now > 130]) > 10
+
+
+# --- What Linux tells
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
+def test_the_driver_is_asked_in_its_own_words(monkeypatch, tmp_path):
+    device, asked = tmp_path / "video42", []
+    device.touch()
+
+    def ioctl(readers):
+        def ioctl(handle, request, data):
+            asked.append((request, len(data)))
+            return struct.pack("=I4xI60x", 0x10E00001, readers).ljust(136, b"\0")
+
+        return ioctl
+
+    for readers in (0, 1, 3):
+        monkeypatch.setattr("fcntl.ioctl", ioctl(readers))
+        assert virtual.is_read(str(device)) == (readers > 0)
+    # _IOW('V', 90, 32 bytes), then _IOR('V', 89, 136 bytes)
+    assert asked[:2] == [(1 << 30 | 32 << 16 | 0x565A, 32), (2 << 30 | 136 << 16 | 0x5659, 136)]
+
+
+def test_what_is_no_virtual_camera_tells_nothing(tmp_path, monkeypatch):
+    assert virtual.is_read(str(tmp_path / "none")) is None
+    (tmp_path / "file").touch()
+    assert virtual.is_read(str(tmp_path / "file")) is None
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert virtual.is_read("OBS Virtual Camera") is None
+
+
+# --- The whole program
+
+
+@pytest.fixture
+def program(monkeypatch, capsys):
+    """Runs `main.py` in here, into a camera that keeps what it is sent, until that has enough."""
+    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    sent = []
+
+    def run(*arguments, enough, is_read):
+        class Camera:
+            device = "/dev/video42"
+
+            def __init__(self, *_, **__):
+                pass
+
+            def send(self, image):
+                sent.append(image.copy())
+                if len(sent) >= enough:
+                    raise KeyboardInterrupt
+
+            def close(self):
+                pass
+
+        fake = SimpleNamespace(Camera=Camera, PixelFormat=SimpleNamespace(BGR="BGR"))
+        monkeypatch.setitem(sys.modules, "pyvirtualcam", fake)
+        monkeypatch.setattr(VirtualCamera, "is_read", is_read)
+        size = ["--size", "320x180", "--virtual-camera", "--no-window"]
+        assert main.main(["--source", "demo", *size, *arguments]) == 130
+        return sent, *capsys.readouterr()
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_the_program_rests_without_a_run_of_the_network(program, monkeypatch):
+    for name, seconds in (("PATIENCE", 0.2), ("LOOKS", 0.05), ("GLANCES", 0.01)):
+        monkeypatch.setattr(idle, name, seconds)
+    looks, seen = iter([False] * 30), []
+
+    def is_read(camera):
+        seen.append(camera.last)
+        return next(looks, True)
+
+    sent, _, errors = program(enough=25, is_read=is_read)
+    said = "main.py: nobody watches /dev/video42; resting until somebody does\n"
+    assert errors.count(said) == 1 and "Traceback" not in errors
+    corner = np.s_[:90, 230:]  # fine detail in the demo, were it not for the blur
+    resting = [image for image in seen if image is not None and detail(image) < 1]
+    assert len(resting) >= 20 and all(image is resting[0] for image in resting)
+    assert detail(sent[-1]) > 100 and detail(sent[-1][corner]) < 100
+    cards = [detail(image) < 1 for image in sent]
+    assert not cards[-1] and sum(cards) >= 2  # the last, and the one that woke
+
+
+def test_a_rest_does_not_count_in_the_rate(program, monkeypatch):
+    monkeypatch.setattr(OnDemand, "rested", -1e6)  # as if a million seconds had passed at work
+    _, output, _ = program(enough=5, is_read=lambda camera: True)
+    assert ", 0.0 frames/s; " in output
+
+
+def test_with_an_output_open_it_does_not_rest(program, tmp_path):
+    def is_read(camera):
+        raise AssertionError("nobody is to ask")
+
+    out = tmp_path / "out.mp4"
+    _, _, errors = program("--output", str(out), enough=40, is_read=is_read)
+    assert errors == "" and out.exists()
+
+
+# --- A real virtual camera
+
+
+def real_device() -> str | None:
+    nodes = sorted(virtual.NODES.glob("video*"))
+    return f"/dev/{nodes[0].name}" if nodes and importlib.util.find_spec("pyvirtualcam") else None
+
+
+READER = """
+import sys, cv2
+camera = cv2.VideoCapture(sys.argv[1], cv2.CAP_V4L2)
+shots = [camera.read()[1] for _ in range(60)]
+print(shots[-1].shape, cv2.Laplacian(shots[-1], cv2.CV_64F).var() > 20)
+"""
+
+
+@pytest.mark.skipif(not real_device(), reason="no v4l2loopback device, or no pyvirtualcam, here")
+def test_sender_and_reader_are_separate_programs_on_a_real_device():
+    device = real_device()
+    command = [sys.executable, MAIN, "--source", "demo", "--size", "640x360", "--no-window"]
+    sender = subprocess.Popen([*command, "--virtual-camera", device], stdout=subprocess.PIPE)
+    try:
+        assert sender.stdout.readline() == f"sending 640x360 to {device}\n".encode()
+        told = virtual.is_read(device)
+        assert not told
+        reader = subprocess.Popen([sys.executable, "-c", READER, device], stdout=subprocess.PIPE)
+        if told is not None:
+            wait_until(lambda: virtual.is_read(device), "the reader to be noticed")
+        assert reader.communicate(timeout=60)[0].decode().split(")")[0] == "(360, 640, 3"
+    finally:
+        sender.terminate()
+        sender.communicate(timeout=30)
+    assert sender.returncode == 143

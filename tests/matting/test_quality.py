@@ -1,0 +1,110 @@
+"""The controller: steps down when the budget is missed, and up again where there is room."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from background_blur.matting.quality import (
+    LEVELS,
+    MOST_PATIENCE,
+    PATIENCE,
+    WINDOW,
+    QualityController,
+)
+from background_blur.matting.segmenter import NORMAL, SMALL
+
+COSTS = [1.0, 0.6, 0.5, 0.4]  # of a step's frames, by the full one's
+
+
+def play(beat: QualityController, used, seconds: float, start: float = 0.0) -> list[int]:
+    """The step at each frame; `used` gives the seconds of one by (time, step)."""
+    now, steps = start, []
+    while now < start + seconds:
+        took = used(now, beat.number)
+        beat.count(now, now + took)
+        now += max(took, beat.budget)
+        steps.append(beat.number)
+    return steps
+
+
+def machine(speed: float):
+    """Where a full frame takes so many budgets of 30 frames/s."""
+    return lambda now, step: speed * COSTS[step] / 30
+
+
+def test_steps_get_cheaper_and_begin_in_full():
+    assert (LEVELS[0].every, LEVELS[0].scale) == (1, NORMAL)
+    costs = [step.scale**2 / step.every for step in LEVELS]
+    assert costs == sorted(costs, reverse=True) and len(set(costs)) == len(costs)
+    assert LEVELS[-1].scale == SMALL
+
+
+def test_in_time_it_stays_at_full_quality():
+    assert set(play(QualityController(30), machine(0.95), 60)) == {0}
+
+
+def test_a_missed_budget_steps_down_within_a_second_each():
+    steps = play(QualityController(30), machine(4), 4 * WINDOW + 1)
+    assert steps[-1] == len(LEVELS) - 1
+    assert set(play(QualityController(30), machine(4), 30, start=0.0)[-30:]) == {len(LEVELS) - 1}
+
+
+def test_it_steps_no_further_than_it_must():
+    assert set(play(QualityController(30), machine(1.5), 20)[60:]) == {1}
+
+
+def test_it_comes_back_when_there_is_room_but_not_at_once():
+    beat = QualityController(30)
+    play(beat, machine(4), 5)
+    steps = play(beat, machine(0.5), 30, start=5)
+    up = np.flatnonzero(np.diff(steps) < 0) / 30
+    assert steps[-1] == 0 and len(up) == len(LEVELS) - 1
+    assert min(np.diff([0, *up])) >= PATIENCE - 0.1
+    assert up[-1] < 15
+
+
+def test_where_a_step_up_is_too_much_it_tries_ever_more_seldom():
+    beat = QualityController(30)
+    used = lambda now, step: 1.3 / 30 if step == 0 else 0.6 / 30  # noqa: E731
+    steps = play(beat, used, 600)
+    tries = np.flatnonzero(np.diff(steps) < 0) / 30
+    assert 5 < len(tries) < 600 / MOST_PATIENCE + 8
+    assert beat.frames[0] < 0.05 * len(steps)
+
+
+def test_one_hiccup_costs_no_step():
+    used = lambda now, step: 0.5 if 3 < now < 3.1 else 0.6 / 30  # noqa: E731
+    assert set(play(QualityController(30), used, 10)) == {0}
+
+
+def test_it_counts_frames_by_step():
+    beat = QualityController(30)
+    steps = play(beat, machine(2), 10)
+    assert sum(beat.frames.values()) == len(steps)
+    assert beat.frames[0] > 0 and set(beat.frames) <= set(range(len(LEVELS)))
+
+
+times = st.lists(st.floats(0, 0.2), min_size=1, max_size=200)
+
+
+@settings(deadline=None, max_examples=50)
+@given(times, st.sampled_from([15.0, 30.0, 60.0]))
+def test_whatever_frames_take_it_moves_by_single_steps_and_the_same_way_again(took, fps):
+    def run():
+        beat, now, numbers = QualityController(fps), 0.0, [0]
+        for seconds in took:
+            beat.count(now, now + seconds)
+            now += max(seconds, 1 / fps)
+            numbers.append(beat.number)
+        return numbers
+
+    numbers = run()
+    assert run() == numbers
+    assert set(numbers) <= set(range(len(LEVELS)))
+    assert np.abs(np.diff(numbers)).max() <= 1
+    changes = np.flatnonzero(np.diff(numbers))
+    spans = np.cumsum([0, *[max(s, 1 / fps) for s in took]])
+    ups = [i for i in changes if numbers[i + 1] < numbers[i]]
+    for up in ups:
+        before = [i for i in changes if i < up]
+        assert before and spans[up + 1] - spans[before[-1]] >= PATIENCE - WINDOW

@@ -1,0 +1,167 @@
+"""From mask to alpha: at every size, against plain versions, over time."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from background_blur.imaging import downscale
+from background_blur.matting.refinement import (
+    MaskRefiner,
+    connected_components,
+    fast_guided_filter,
+    smoothstep,
+)
+
+
+def disc(size: tuple[int, int], x: float, y: float, radius: float) -> np.ndarray:
+    """float32 [h,w], 1 inside a circle; position and radius as shares of the width."""
+    columns, rows = np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
+    distance = np.hypot(columns - x * size[0], rows - y * size[0])
+    return np.clip(radius * size[0] - distance + 0.5, 0, 1).astype(np.float32)
+
+
+def whole(mask: np.ndarray) -> np.ndarray:
+    return MaskRefiner().whole(mask, "front")
+
+
+def scene(x: float, noise: float = 0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A bright disc before a dark wall: (picture [360,640,3], coarse mask [44,80], truth)."""
+    truth = disc((640, 360), x, 0.28, 0.15)
+    picture = 60 + 120 * truth + noise * np.random.default_rng(seed).normal(size=truth.shape)
+    picture = np.clip(picture, 0, 255).astype(np.uint8)
+    coarse = cv2.resize(truth, (80, 44), interpolation=cv2.INTER_AREA)
+    return cv2.merge([picture] * 3), coarse, truth
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 500), st.integers(1, 500), st.sampled_from([0.0, 1.0]))
+def test_a_constant_mask_stays_constant_at_every_size(width, height, value):
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    alpha = MaskRefiner()(picture, np.full((44, 80), value, np.float32))
+    assert alpha.shape == (height, width)
+    assert (alpha == 255 * value).all()
+
+
+@pytest.mark.parametrize("size", [(16, 16), (1280, 720), (1919, 1079), (3840, 2160), (17, 2161)])
+def test_work_size_has_a_shorter_side_of_about_400(size):
+    small = downscale(np.zeros((size[1], size[0], 3), np.uint8))
+    assert min(small.shape[:2]) <= 600
+    assert min(small.shape[:2]) >= min(266, *size)
+    assert small.shape[1] / small.shape[0] == pytest.approx(size[0] / size[1], rel=0.02)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 5, 7])
+def test_shrinking_averages_as_a_plain_mean_over_blocks_does(factor):
+    """Of a picture no finer than a camera's; a subsampled one would be far off."""
+    rng = np.random.default_rng(1)
+    size = 400 * factor
+    frame = cv2.GaussianBlur(rng.integers(0, 256, (size, size, 3), np.uint8), (0, 0), factor)
+    small = downscale(frame)
+    plain = frame.reshape(400, factor, 400, factor, 3).mean((1, 3))
+    assert small.shape == plain.shape
+    assert np.abs(small - plain).mean() < 2
+
+
+def test_guided_filter_equals_a_plain_one():
+    """Without a smaller copy it is He & Sun's filter, window by window."""
+    rng = np.random.default_rng(1)
+    grey = cv2.blur(rng.integers(0, 256, (40, 50), np.uint8), (5, 5))
+    mask = cv2.blur(rng.random((40, 50), np.float32), (9, 9))
+    radius, epsilon = 3, 20.0
+    g = np.pad(grey.astype(float), radius, mode="reflect")
+    m = np.pad(mask * 255.0, radius, mode="reflect")
+    a, b = np.zeros((40, 50)), np.zeros((40, 50))
+    for y in range(40):
+        for x in range(50):
+            box = np.s_[y : y + 2 * radius + 1, x : x + 2 * radius + 1]
+            slope = np.mean(g[box] * m[box]) - g[box].mean() * m[box].mean()
+            a[y, x] = slope / (g[box].var() + epsilon)
+            b[y, x] = m[box].mean() - a[y, x] * g[box].mean()
+    mean = lambda plane: cv2.blur(plane, (2 * radius + 1,) * 2)  # noqa: E731
+    plain = np.clip(mean(a) * grey + mean(b), 0, 255)
+    ours = fast_guided_filter(grey, grey, mask, radius=radius, epsilon=epsilon)
+    assert np.abs(ours - plain).max() < 1
+
+
+def test_the_edge_follows_the_picture_not_the_coarse_mask():
+    picture, coarse, truth = scene(0.5)
+    alpha = MaskRefiner()(picture, coarse) / 255
+    plain = cv2.resize(coarse, (640, 360))
+    assert np.abs(alpha - truth).mean() < 0.5 * np.abs(plain - truth).mean()
+
+
+def test_specks_go_and_pinholes_close():
+    mask = disc((80, 44), 0.5, 0.28, 0.2)
+    clean = mask.copy()
+    mask[2, 2] = 1  # a speck
+    mask[22, 40] = 0  # a pinhole
+    out = whole(mask)
+    assert out[2, 2] == 0
+    assert out[22, 40] == 1
+    assert np.abs(out - clean).mean() < 0.001
+
+
+def test_a_large_hole_stays_open():
+    mask = disc((80, 44), 0.5, 0.28, 0.2) - disc((80, 44), 0.5, 0.28, 0.1)
+    assert whole(mask)[22, 40] < 0.5
+
+
+def test_a_bystander_is_blurred_two_people_are_kept():
+    main = disc((80, 44), 0.3, 0.28, 0.2)
+    behind, beside = disc((80, 44), 0.85, 0.28, 0.07), disc((80, 44), 0.8, 0.28, 0.15)
+    assert np.array_equal(whole(np.maximum(main, behind)), main)
+    both = np.maximum(main, beside)
+    assert np.array_equal(whole(both), both)
+
+
+def test_parts_counts_pixels():
+    binary = np.zeros((9, 9), np.uint8)
+    binary[0, :3] = binary[4:8, 4:8] = 1
+    labels, sizes = connected_components(binary)
+    assert sorted(sizes) == [0, 3, 16]
+    assert (sizes[labels[binary == 0]] == 0).all()
+
+
+def test_smoothstep_ends_flat():
+    x = np.linspace(-1, 2, 301)
+    y = smoothstep(x, 0, 1)
+    assert y[x <= 0].max() == 0
+    assert y[x >= 1].min() == 1
+    assert (np.diff(y) >= 0).all()
+
+
+def test_a_wavering_mask_over_a_still_noisy_picture_hardly_flickers():
+    refiner, rng, alphas = MaskRefiner(), np.random.default_rng(5), []
+    raw = []
+    for i in range(30):
+        picture, coarse, _ = scene(0.5, noise=3, seed=i)
+        coarse = np.clip(coarse + 0.25 * rng.normal(size=coarse.shape), 0, 1).astype(np.float32)
+        alphas.append(refiner(picture, coarse).astype(float))
+        raw.append(MaskRefiner()(picture, coarse).astype(float))
+    flicker = np.mean(np.abs(np.diff(alphas[10:], axis=0)))
+    assert flicker < 0.5 * np.mean(np.abs(np.diff(raw[10:], axis=0)))
+
+
+@pytest.mark.parametrize("noise", [0, 4])
+def test_a_fast_shape_leaves_no_trail(noise):
+    """The alpha is less than half a frame behind a disc that crosses the picture in a second."""
+    refiner, step = MaskRefiner(), 1 / 30
+    for i in range(15):
+        picture, coarse, truth = scene(0.2 + i * step, noise, seed=i)
+        alpha = refiner(picture, coarse) / 255
+    columns = np.arange(640)
+    centre = (alpha * columns).sum() / alpha.sum()
+    expected = (truth * columns).sum() / truth.sum()
+    assert abs(centre - expected) < 0.5 * step * 640
+    behind = alpha[:, : int((0.2 + 14 * step - 0.15 - step) * 640)]
+    assert behind.mean() < 0.01
+
+
+def test_reset_forgets():
+    refiner = MaskRefiner()
+    picture, coarse, _ = scene(0.5)
+    refiner(picture, np.ones_like(coarse))
+    refiner.reset()
+    assert np.array_equal(refiner(picture, coarse), MaskRefiner()(picture, coarse))

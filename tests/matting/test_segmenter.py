@@ -1,0 +1,269 @@
+"""frame -> mask, with the repository's own weights and with wrong ones."""
+
+import hashlib
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from background_blur.errors import WeightsError
+from background_blur.matting.engines import WEIGHTS, open_segmenter
+from background_blur.matting.segmenter import (
+    INPUT_SIZES,
+    SCALES,
+    PersonSegmenter,
+    nearest_input_size,
+)
+from main import build_network
+from support import ROOT
+
+PEER = ROOT.parent / "shared" / "peers" / "selfie_segmentation.tflite"
+
+quick = settings(max_examples=50, deadline=None)
+sides = st.integers(16, 4000)
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return open_segmenter()
+
+
+def squash(size, grid) -> float:
+    """How much more one axis is stretched than the other when `size` becomes `grid`; 1 is not."""
+    ratio = size[0] / size[1] * grid[1] / grid[0]
+    return max(ratio, 1 / ratio)
+
+
+@quick
+@given(sides, sides)
+def test_no_grid_is_nearer_in_shape(width, height):
+    chosen = nearest_input_size((width, height))
+    assert chosen in INPUT_SIZES
+    assert all(
+        squash((width, height), chosen) < squash((width, height), g) + 1e-9 for g in INPUT_SIZES
+    )
+
+
+@quick
+@given(sides, sides)
+def test_upright_frames_get_the_upright_grid(width, height):
+    assert nearest_input_size((height, width)) == nearest_input_size((width, height))[::-1]
+
+
+@quick
+@given(st.floats(9 / 16, 16 / 9))
+def test_frames_of_cameras_are_hardly_squashed(aspect):
+    size = (1000 * aspect, 1000)
+    assert squash(size, nearest_input_size(size)) < 1.2
+
+
+@quick
+@given(st.sampled_from(INPUT_SIZES), st.integers(1, 12))
+def test_a_grid_is_nearest_to_itself_at_any_scale(grid, scale):
+    assert nearest_input_size((scale * grid[0], scale * grid[1])) == grid
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(16, 16), (17, 31), (641, 359), (99, 2001), (1281, 719), (720, 1280), (3839, 2159)]
+    + [(3840, 2160), (1, 1)],
+)
+def test_a_frame_of_any_size_gets_a_mask(segmenter, size):
+    frame = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    mask = segmenter(frame)
+    width, height = nearest_input_size(size)
+    assert mask.shape == (height // 4, width // 4) and mask.dtype == np.float32
+    assert mask.min() >= 0 and mask.max() <= 1  # and no NaN: these would be false
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_person_of_a_portrait_is_found_at_every_scale(segmenter, portrait, scale):
+    check_portrait(segmenter(portrait, scale))
+
+
+def test_the_person_of_a_portrait_is_found_by_four_looks(segmenter, portrait):
+    mask = segmenter.thorough(portrait)
+    check_portrait(mask)
+    mirrored = segmenter.thorough(cv2.flip(portrait, 1))[:, ::-1]
+    assert np.abs(mask - mirrored).max() < 1e-3
+
+
+def check_portrait(mask):
+    mask = cv2.resize(mask, (512, 512))
+    assert mask[80:200, 180:260].mean() > 0.95  # face
+    assert mask[290:390, 150:270].mean() > 0.95  # chest
+    assert mask[:60, :100].mean() < 0.05  # flag
+    assert mask[:100, 420:].mean() < 0.05  # shuttle
+
+
+def test_red_and_blue_are_not_swapped(segmenter, portrait):
+    class Seen(Exception):
+        pass
+
+    def engine(image):
+        np.testing.assert_allclose(image[0, 0], [30, 20, 10], atol=1)
+        raise Seen
+
+    frame = np.full((240, 240, 3), (10, 20, 30), np.uint8)
+    with pytest.raises(Seen):
+        PersonSegmenter(engine)(frame)
+
+
+@quick
+@given(st.floats(allow_nan=False, width=32))
+@example(1e38)
+@example(-1e38)
+def test_logits_of_any_size_become_probabilities(logit):
+    mask = PersonSegmenter(lambda image: np.full((60, 60), logit, np.float32))(
+        np.zeros((8, 8, 3), np.uint8)
+    )
+    assert np.all((mask >= 0) & (mask <= 1))
+    assert np.all((mask > 0.5) == (logit > 0)) or abs(logit) < 1e-6
+
+
+def test_the_sums_are_those_of_the_weights():
+    lines = (WEIGHTS / "SHA256SUMS").read_text().splitlines()
+    sums = {name: digest for digest, name in map(str.split, lines)}
+    assert {"person.tflite", "person.weights.h5"} <= sums.keys()
+    for name, digest in sums.items():
+        assert hashlib.sha256((WEIGHTS / name).read_bytes()).hexdigest() == digest
+
+
+def refusal(path: Path, engine: str = "litert") -> str:
+    with pytest.raises(WeightsError) as caught:
+        open_segmenter(engine, path, build_network=build_network)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("mark", [" ", "*"])  # as sha256sum writes them, and sha256sum -b
+@pytest.mark.parametrize("name", ["person.tflite", "person.weights.h5"])
+def test_a_changed_byte_is_noticed(tmp_path, name, mark):
+    sums = (WEIGHTS / "SHA256SUMS").read_text().replace("  ", f" {mark}")
+    (tmp_path / "SHA256SUMS").write_text(sums)
+    data = bytearray((WEIGHTS / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / name).write_bytes(data)
+    assert "damaged" in refusal(tmp_path / name, "keras" if name.endswith("h5") else "litert")
+
+
+@pytest.mark.parametrize("sums", [b"", b"\n\nnonsense\n", b"0123  another.tflite\n", b"\xff\xfe\0"])
+def test_sums_that_do_not_name_the_file_do_not_matter(tmp_path, sums):
+    shutil.copy(WEIGHTS / "person.tflite", tmp_path / "mine.tflite")
+    (tmp_path / "SHA256SUMS").write_bytes(sums)
+    open_segmenter(weights=tmp_path / "mine.tflite")
+
+
+def test_weights_that_are_not_there(tmp_path):
+    assert "no such weights file" in refusal(tmp_path / "absent.tflite")
+    assert "not a file" in refusal(tmp_path)
+    assert "not a file" in refusal(Path("/dev/null"))
+    assert "no such weights file" in refusal(tmp_path / "absent.weights.h5", "keras")
+
+
+def test_another_networks_weights_are_refused():
+    if not PEER.exists():
+        pytest.skip(f"{PEER} is not there")
+    assert "tools/export.py" in refusal(PEER)
+
+
+OPEN_EACH = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from background_blur.errors import WeightsError
+from background_blur.matting import engines
+
+answers = {}
+for path in map(Path, sys.argv[1:]):
+    try:
+        mask = engines.open_segmenter(weights=path)(np.zeros((90, 160, 3), np.uint8))
+        answers[path.name] = str(mask.shape)
+    except WeightsError as error:
+        answers[path.name] = str(error)
+print(json.dumps(answers))
+"""
+
+
+def test_damaged_weights_never_crash_the_interpreter(tmp_path):
+    """In a process of its own: LiteRT maps the file, and a crash would take the tests with it."""
+    whole = (WEIGHTS / "person.tflite").read_bytes()
+    files = {f"cut_{at}": whole[:at] for at in (0, 7, 5000, len(whole) // 2, len(whole) - 1000)}
+    files |= {"text": b"not weights\n" * 50, "zeros": bytes(5000)}
+    files["keras"] = (WEIGHTS / "person.weights.h5").read_bytes()
+    rng = np.random.default_rng(4)
+    for i in range(6):  # the structure is at both ends, the numbers lie between
+        data = np.frombuffer(whole, np.uint8).copy()
+        start = 0 if i % 2 else len(data) - 200_000
+        data[rng.integers(start, start + 3000, 20)] ^= 255
+        files[f"changed_{i}"] = data.tobytes()
+    for name, data in files.items():
+        (tmp_path / f"{name}.tflite").write_bytes(data)
+    answers = run_python(OPEN_EACH, *tmp_path.iterdir())
+    assert len(answers) == len(files)
+    for name, answer in answers.items():
+        refused = name in answer and "tools/export.py" in answer and "\n" not in answer
+        assert refused or (answer == "(44, 80)" and name.startswith("changed"))
+
+
+ONE_MASK = """
+import json, sys
+import numpy as np
+from background_blur.matting.engines import open_segmenter
+
+open_segmenter()(np.zeros((90, 160, 3), np.uint8))
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+"""
+
+
+def test_the_default_path_does_not_import_tensorflow():
+    modules = run_python(ONE_MASK)
+    assert "ai_edge_litert" in modules
+    assert not {"tensorflow", "keras", "h5py"} & set(modules)
+
+
+def run_python(code: str, *args):
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, args)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_both_engines_give_the_same_mask_on_every_grid(segmenter, portrait):
+    original = open_segmenter("keras", build_network=build_network)
+    for (width, height), scale in itertools.product(INPUT_SIZES, SCALES):
+        zoom = 512 / max(width, height)
+        frame = portrait[: round(height * zoom), : round(width * zoom)]
+        compiled = segmenter(frame, scale)
+        grid = nearest_input_size((width, height), scale)
+        assert compiled.shape == (grid[1] // 4, grid[0] // 4)
+        assert compiled.max() > 0.95 and compiled.min() < 0.05
+        assert np.abs(compiled - original(frame, scale)).max() <= 0.01
+
+
+@pytest.mark.slow
+def test_weights_that_keras_cannot_take(tmp_path):
+    import model
+
+    whole = (WEIGHTS / "person.weights.h5").read_bytes()
+    (tmp_path / "cut.weights.h5").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.weights.h5").write_text("not weights\n")
+    model.build("voc").save_weights(tmp_path / "voc.weights.h5")
+    shutil.copy(WEIGHTS / "person.tflite", tmp_path)
+    for path in tmp_path.iterdir():
+        assert "tools/train.py" in refusal(path, "keras")

@@ -1,0 +1,128 @@
+"""Backdrops and the composite, by property and against plain versions."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from background_blur.rendering.compositing import SIGMA_OF_STRENGTH, blur_background, compose
+
+sides = st.integers(1, 70)
+
+
+def noise(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+@given(sides, sides, st.integers(0, 99))
+def test_alpha_255_leaves_the_frame_untouched(height, width, seed):
+    frame, backdrop = noise(seed, height, width, 3), noise(seed + 1, height, width, 3)
+    out = compose(frame, backdrop, np.full((height, width), 255, np.uint8))
+    assert np.array_equal(out, frame)
+
+
+@given(sides, sides, st.integers(0, 99))
+def test_alpha_0_gives_the_backdrop(height, width, seed):
+    frame, backdrop = noise(seed, height, width, 3), noise(seed + 1, height, width, 3)
+    out = compose(frame, backdrop, np.zeros((height, width), np.uint8))
+    assert np.array_equal(out, backdrop)
+
+
+@given(sides, sides, st.integers(0, 99))
+def test_composite_equals_the_plain_formula_within_rounding(height, width, seed):
+    frame, backdrop = noise(seed, height, width, 3), noise(seed + 1, height, width, 3)
+    alpha = noise(seed + 2, height, width)
+    share = alpha[..., None] / 255
+    plain = share * frame + (1 - share) * backdrop
+    assert np.abs(compose(frame, backdrop, alpha) - plain).max() <= 1
+
+
+@given(sides, st.lists(st.sampled_from((0, 90, 255)), min_size=1, max_size=6), st.integers(0, 99))
+def test_composite_of_solid_and_soft_columns_equals_the_plain_formula(height, columns, seed):
+    alpha = np.repeat(np.uint8([columns] * height), 9, 1)
+    frame, backdrop = noise(seed, *alpha.shape, 3), noise(seed + 1, *alpha.shape, 3)
+    plain = np.where(alpha[..., None] == 255, frame, backdrop).astype(float)
+    soft = alpha == 90
+    plain[soft] = (frame[soft] * 90.0 + backdrop[soft] * 165.0) / 255
+    out = compose(frame, backdrop, alpha)
+    assert np.abs(out - plain).max() <= 1
+    assert np.array_equal(out[~soft], plain[~soft])
+
+
+def test_composite_enlarges_a_small_backdrop_and_a_small_alpha():
+    frame = noise(0, 101, 203, 3)
+    out = compose(frame, np.full((9, 13, 3), 7, np.uint8), np.zeros((30, 61), np.uint8))
+    assert out.shape == frame.shape
+    assert (out == 7).all()
+
+
+def test_composite_writes_to_out_and_leaves_its_inputs_alone():
+    frame, backdrop, alpha = noise(0, 90, 80, 3), noise(1, 90, 80, 3), noise(2, 90, 80)
+    before = frame.copy(), backdrop.copy(), alpha.copy()
+    out = np.empty_like(frame)
+    assert compose(frame, backdrop, alpha, out) is out
+    for old, new in zip(before, (frame, backdrop, alpha), strict=True):
+        assert np.array_equal(old, new)
+
+
+@settings(max_examples=50, deadline=None)
+@given(sides, sides, st.floats(0, 1), st.integers(0, 255), st.integers(0, 99))
+def test_a_constant_picture_stays_constant(height, width, strength, value, seed):
+    picture = np.full((height, width, 3), value, np.uint8)
+    backdrop = blur_background(picture, noise(seed, height, width), strength)
+    assert np.abs(backdrop.astype(int) - value).max() <= 1
+
+
+def test_strength_0_does_not_blur():
+    picture = noise(0, 60, 80, 3)
+    assert np.array_equal(blur_background(picture, np.zeros((60, 80), np.uint8), 0), picture)
+
+
+@pytest.mark.parametrize("height", [180, 360, 720])
+@pytest.mark.parametrize("strength", [0.25, 0.5, 1.0])
+def test_the_blur_is_a_gaussian_of_the_promised_width_at_every_size(height, strength):
+    """A step edge, blurred, crosses 16 % and 84 % one sigma from its middle."""
+    width = 2 * height
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[:, width // 2 :] = 255
+    backdrop = blur_background(picture, np.zeros((height, width), np.uint8), strength)
+    ramp = compose(picture, backdrop, np.zeros((height, width), np.uint8))[height // 2, :, 0] / 255
+    sigma = strength * SIGMA_OF_STRENGTH * height
+    measured = (np.searchsorted(ramp, 0.841) - np.searchsorted(ramp, 0.159)) / 2
+    assert measured == pytest.approx(sigma, rel=0.12, abs=1)
+
+
+def test_no_halo_a_saturated_person_leaves_no_colour_in_the_backdrop():
+    """A pure red person over a grey wall: the wall stays grey up to the outline."""
+    picture = np.full((360, 640, 3), 128, np.uint8)
+    alpha = np.zeros((360, 640), np.uint8)
+    alpha[100:, 220:420] = 255
+    picture[alpha == 255] = (0, 0, 255)
+    backdrop = compose(picture, blur_background(picture, alpha, 0.5), np.zeros_like(alpha))
+    visible = backdrop[alpha == 0].astype(int)
+    assert np.abs(visible - 128).max() <= 3
+
+
+@pytest.mark.parametrize("person, wall", [(30, 200), (200, 30)])
+@pytest.mark.parametrize("outside", [0, 3])
+def test_no_rim_from_wall_to_person_the_grey_only_rises_or_only_falls(person, wall, outside):
+    """An outline as soft as a camera's, with an alpha that ends right at it, or outside it."""
+    shape = np.zeros((360, 640), np.uint8)
+    shape[100:, 220:420] = 255
+    share = cv2.GaussianBlur(shape, (0, 0), 2)[..., None] / 255
+    picture = np.uint8(np.round(share * person + (1 - share) * wall)) * np.ones(3, np.uint8)
+    alpha = cv2.dilate(shape, np.ones((2 * outside + 1, 2 * outside + 1), np.uint8))
+    alpha = cv2.GaussianBlur(alpha, (0, 0), 2)
+    out = compose(picture, blur_background(picture, alpha, 0.5), alpha)
+    across = out[250, :320, 0].astype(int)  # from the wall into the person
+    steps = np.diff(across) * np.sign(person - wall)
+    assert abs(across[0] - wall) <= 3 and across[-1] == person
+    assert -steps[steps < 0].sum() <= 6
+
+
+def test_where_the_person_hides_everything_the_backdrop_is_still_a_picture():
+    picture = noise(3, 90, 160, 3)
+    backdrop = blur_background(picture, np.full((90, 160), 255, np.uint8), 0.5)
+    assert 100 < backdrop.mean() < 155
+    assert backdrop.std() < picture.std() / 3

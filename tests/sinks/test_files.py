@@ -1,0 +1,572 @@
+"""Frames out to files: one contract for all of them, then each one's own duties."""
+
+import os
+import resource
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from background_blur.errors import SinkError
+from background_blur.frames import Frame
+from background_blur.imaging import letterbox
+from background_blur.sinks import open_output
+from background_blur.sinks.files import ImageFile, ImageFolder
+from background_blur.sinks.video import VideoFile
+
+COLOURS = [(200, 30, 40), (40, 180, 60), (30, 50, 210), (128, 128, 128), (20, 200, 200)]
+COLOURS += [(235, 235, 235), (16, 16, 16), (255, 255, 255), (0, 0, 0), (90, 60, 140)]
+
+
+def bars(size=(320, 180)) -> np.ndarray:
+    """uint8 [H,W,3] BGR: upright bars in COLOURS."""
+    row = np.array(COLOURS, np.uint8)[np.arange(size[0]) * len(COLOURS) // size[0]]
+    return np.repeat(row[None], size[1], axis=0)
+
+
+def frames(count=5, fps=25, size=(64, 48), names=None):
+    """Grey pictures, each lighter than the last."""
+    for i in range(count):
+        image = np.full((size[1], size[0], 3), 20 + i * 200 // count, np.uint8)
+        yield Frame(image, float(i / Fraction(fps)), Path(names[i]) if names else None)
+
+
+def source(count=5, fps=25, independent=False, sound=None, path=None):
+    return SimpleNamespace(count=count, fps=fps, independent=independent, sound=sound, path=path)
+
+
+def decode(path: Path):
+    """(the video stream, its frames) by PyAV."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return stream, list(container.decode(stream))
+
+
+def count_pictures(path: Path) -> int:
+    """How many whole pictures lie at that path: a video, a picture or a folder."""
+    if path.is_dir():
+        return sum(cv2.imread(str(file)) is not None for file in path.iterdir())
+    if path.suffix in (".png", ".jpg"):
+        return int(cv2.imread(str(path)) is not None)
+    return len(decode(path)[1])
+
+
+# --- The contract: (name of the output, sort of source, how many pictures there are of 3 frames,
+# how many stay after an error)
+
+SINKS = {
+    "video": ("out.mp4", source(), 3, 0),
+    "webm": ("out.webm", source(), 3, 0),
+    "picture": ("out.jpg", source(count=1), 1, 0),
+    "folder": ("out", source(), 3, 3),
+}
+
+
+@pytest.fixture(params=SINKS)
+def kind(request):
+    return SINKS[request.param]
+
+
+def test_what_was_written_is_there_after_a_normal_end(kind, tmp_path):
+    name, of, pictures, _ = kind
+    with open_output(tmp_path / name, of) as sink:
+        for frame in frames(3):
+            sink.write(frame)
+    sink.close()
+    sink.discard()
+    assert count_pictures(tmp_path / name) == pictures
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_nothing_is_under_the_name_before_it_is_complete(tmp_path):
+    for name, of, *_ in (SINKS["video"], SINKS["picture"]):
+        with open_output(tmp_path / name, of) as sink:
+            for frame in frames(3):
+                sink.write(frame)
+            assert not (tmp_path / name).exists()
+
+
+def test_ctrl_c_leaves_a_complete_output(kind, tmp_path):
+    name, of, pictures, _ = kind
+    with pytest.raises(KeyboardInterrupt), open_output(tmp_path / name, of) as sink:
+        for frame in frames(3):
+            sink.write(frame)
+        raise KeyboardInterrupt
+    assert count_pictures(tmp_path / name) == pictures
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_an_error_leaves_nothing_half_written(kind, tmp_path):
+    name, of, _, kept = kind
+    with pytest.raises(ZeroDivisionError), open_output(tmp_path / name, of) as sink:
+        for frame in frames(3):
+            sink.write(frame)
+        raise ZeroDivisionError
+    sink.discard()
+    sink.close()
+    assert os.listdir(tmp_path) == ([name] if kept else [])
+    assert not kept or count_pictures(tmp_path / name) == kept
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])
+def test_without_a_frame_nothing_stays(kind, tmp_path, error):
+    name, of, *_ = kind
+    try:
+        with open_output(tmp_path / name, of):
+            if error:
+                raise error
+    except (KeyboardInterrupt, ValueError):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_error_leaves_what_was_there_before(tmp_path):
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"precious")
+    with pytest.raises(ZeroDivisionError), open_output(path, source(), force=True) as sink:
+        sink.write(next(frames()))
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"precious"
+    assert os.listdir(tmp_path) == ["out.mp4"]
+
+
+def test_frames_are_neither_kept_nor_changed(kind, tmp_path):
+    name, of, *_ = kind
+    image = np.full((48, 64, 3), 100, np.uint8)
+    with open_output(tmp_path / name, of) as sink:
+        sink.write(Frame(image, 0.0))
+        assert (image == 100).all()
+        image[:] = 250
+    written = tmp_path / name / "frame_000001.png" if name == "out" else tmp_path / name
+    capture = cv2.VideoCapture(str(written))
+    shown, picture = capture.read()
+    assert shown and abs(float(picture.mean()) - 100) < 4
+
+
+# --- Which sink, and what is refused before the first frame
+
+
+@pytest.mark.parametrize(
+    "name, of, sort",
+    [
+        ("out.mp4", source(), VideoFile),
+        ("OUT.MKV", source(), VideoFile),
+        ("out.mov", source(count=7, independent=True), VideoFile),
+        ("out.webm", source(count=None), VideoFile),
+        ("out.PNG", source(count=1, independent=True), ImageFile),
+        ("out", source(), ImageFolder),
+        ("out.d/", source(), ImageFolder),
+        ("there.d", source(count=1), ImageFolder),
+    ],
+)
+def test_the_path_and_the_source_choose(tmp_path, name, of, sort):
+    (tmp_path / "there.d").mkdir()
+    with open_output(f"{tmp_path}/{name}", of) as sink:
+        assert type(sink) is sort
+
+
+@pytest.mark.parametrize(
+    "name, of, words",
+    [
+        ("out.avi", source(), "cannot write .avi files"),
+        ("out.xyz", source(), ".mp4"),
+        ("out.png", source(), "no more than one frame"),
+        ("out.png", source(count=None), "give a folder or a video"),
+        ("missing/out.mp4", source(), "create it first"),
+        ("missing/out.png", source(count=1), "create it first"),
+        ("missing/out", source(), "No such file or directory"),
+        ("there.mp4", source(), "exists; add --force"),
+        ("there.png", source(count=1), "exists; add --force"),
+        ("there", source(), "File exists"),
+        ("there.mp4/out.mp4", source(), "create it first"),
+        ("x" * 300 + ".mp4", source(), "File name too long"),
+    ],
+)
+def test_refusals_are_one_line_and_leave_nothing(tmp_path, name, of, words):
+    for there in ("there", "there.mp4", "there.png"):
+        (tmp_path / there).write_bytes(b"precious")
+    with pytest.raises(SinkError) as caught:
+        open_output(tmp_path / name, of)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert str(tmp_path / name) in str(caught.value)
+    assert sorted(os.listdir(tmp_path)) == ["there", "there.mp4", "there.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such things on this system")
+@pytest.mark.parametrize("name", ["pipe.mp4", "pipe"])
+def test_what_is_no_file_is_never_replaced(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    for path in (tmp_path / name, Path(os.devnull)):
+        with pytest.raises(SinkError, match="neither a file nor a folder"):
+            open_output(path, source(), force=True)
+    assert (tmp_path / name).is_fifo()
+
+
+@pytest.mark.parametrize("how", ["path", "sound"])
+def test_the_source_itself_is_never_overwritten(tmp_path, how):
+    path = tmp_path / "in.mp4"
+    path.write_bytes(b"precious")
+    os.symlink(path, tmp_path / "link.mp4")
+    for output in (path, tmp_path / "link.mp4"):
+        with pytest.raises(SinkError, match="is the source itself"):
+            open_output(output, source(**{how: path}), force=True)
+    with pytest.raises(SinkError, match="is the source itself"):
+        open_output(tmp_path, source(path=tmp_path), force=True)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("name, count", [("out.mp4", 5), ("out.png", 1), ("out", 5)])
+def test_a_folder_without_permission(tmp_path, name, count):
+    tmp_path.chmod(0o500)
+    with pytest.raises(SinkError, match="Permission denied"):
+        open_output(tmp_path / name, source(count=count))
+
+
+def test_force_overwrites(tmp_path):
+    for name, count in (("out.mp4", 5), ("out.jpg", 1)):
+        (tmp_path / name).write_bytes(b"old")
+        with open_output(tmp_path / name, source(count=count), force=True) as sink:
+            sink.write(next(frames()))
+        assert count_pictures(tmp_path / name) == 1
+
+
+# --- Videos
+
+
+@pytest.mark.parametrize(
+    "suffix, fps",
+    [
+        *((".mp4", fps) for fps in (30, 25, Fraction(30000, 1001), Fraction(24000, 1001), 12.5)),
+        *((suffix, Fraction(30000, 1001)) for suffix in (".mov", ".mkv", ".webm")),
+    ],
+)
+def test_an_even_video_keeps_its_count_size_and_rate(tmp_path, suffix, fps):
+    path = tmp_path / f"out{suffix}"
+    with VideoFile(path, float(fps)) as sink:
+        for frame in frames(31, fps):
+            sink.write(frame)
+    stream, pictures = decode(path)
+    assert len(pictures) == 31
+    assert (stream.width, stream.height) == (64, 48)
+    assert stream.average_rate == Fraction(fps)
+    with av.open(str(path)) as container:
+        assert container.duration / 1e6 == pytest.approx(31 / float(fps), abs=0.002)
+    capture = cv2.VideoCapture(str(path))
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(float(fps))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 31
+
+
+@settings(max_examples=8, deadline=None)
+@given(steps=st.lists(st.floats(0.002, 3.0), min_size=0, max_size=12), start=st.floats(0, 1000))
+def test_uneven_times_survive(tmp_path_factory, steps, start):
+    path = tmp_path_factory.mktemp("uneven") / "out.mp4"
+    times = start + np.cumsum([0.0, *steps])
+    image = np.zeros((48, 64, 3), np.uint8)
+    with VideoFile(path, 30) as sink:
+        for time in times:
+            sink.write(Frame(image, float(time)))
+    stream, pictures = decode(path)
+    assert [picture.time for picture in pictures] == pytest.approx(times - start, abs=2e-5)
+    length = float(times[-1] - start) + 1 / 30
+    assert float(stream.duration * stream.time_base) == pytest.approx(length, abs=1e-4)
+
+
+def test_a_clock_that_stands_still_loses_no_frame(tmp_path):
+    with VideoFile(tmp_path / "out.mp4", 30) as sink:
+        for time in (0.0, 0.5, 0.5, 0.5, 0.4, 1.0):
+            sink.write(Frame(np.zeros((48, 64, 3), np.uint8), time))
+    times = [picture.time for picture in decode(tmp_path / "out.mp4")[1]]
+    assert times == pytest.approx([0, 0.5, 0.5, 0.5, 0.5, 1.0], abs=1e-4)
+    assert times == sorted(set(times))
+
+
+@pytest.mark.parametrize("size", [(320, 180), (1280, 720), (321, 181), (16, 16), (1, 1), (17, 720)])
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_size_and_colours_come_back(tmp_path, size, suffix):
+    path = tmp_path / f"out{suffix}"
+    image = bars(size)
+    with VideoFile(path, 30) as sink:
+        sink.write(Frame(image, 0.0))
+    stream, pictures = decode(path)
+    assert (stream.width, stream.height) == size
+    hd = size[1] >= 720
+    assert pictures[0].colorspace == (1 if hd else 5) or pictures[0].colorspace == (1 if hd else 6)
+    assert pictures[0].color_range == 1
+    if size[0] < 320:
+        return  # the bars are as narrow as the colour's pixels
+    middles = [(2 * i + 1) * size[0] // 20 for i in range(10)]
+    shown, by_opencv = cv2.VideoCapture(str(path)).read()
+    assert shown
+    for picture in (pictures[0].to_ndarray(format="bgr24"), by_opencv):
+        difference = np.abs(picture[size[1] // 2, middles].astype(int) - np.array(COLOURS))
+        assert difference.max() <= 6
+
+
+def test_frames_of_other_sizes_are_fitted_without_distortion(tmp_path):
+    with VideoFile(tmp_path / "out.mp4", 30) as sink:
+        sink.write(Frame(np.full((90, 160, 3), 200, np.uint8), 0.0))
+        sink.write(Frame(np.full((320, 180, 3), 200, np.uint8), 1.0))
+        sink.write(Frame(np.full((3, 400, 3), 200, np.uint8), 2.0))
+    stream, pictures = decode(tmp_path / "out.mp4")
+    assert (stream.width, stream.height) == (160, 90)
+    light = [picture.to_ndarray(format="gray") > 100 for picture in pictures]
+    assert light[0].all()
+    assert light[1].any(axis=1).all() and abs(light[1].any(axis=0).sum() - 50.6) < 4
+    assert light[2].any(axis=0).all() and light[2].any(axis=1).sum() <= 4
+
+
+def test_the_size_can_be_given(tmp_path):
+    with VideoFile(tmp_path / "out.mp4", 30, size=(80, 60)) as sink:
+        sink.write(next(frames()))
+    assert (lambda s: (s.width, s.height))(decode(tmp_path / "out.mp4")[0]) == (80, 60)
+
+
+sides = st.integers(1, 60)
+
+
+@settings(deadline=None)
+@given(sides, sides, sides, sides)
+def test_fit_fills_one_side_and_keeps_the_middle(width, height, wide, high):
+    image = np.full((height, width, 3), 255, np.uint8)
+    fitted = letterbox(image, (wide, high))
+    assert fitted.shape == (high, wide, 3)
+    rows, columns = (fitted[..., 0] > 0).any(axis=1), (fitted[..., 0] > 0).any(axis=0)
+    assert rows.all() or columns.all()
+    for filled in (rows, columns):
+        assert abs(int(np.argmax(filled)) - int(np.argmax(filled[::-1]))) <= 1
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        with (
+            pytest.raises(SinkError, match="cannot be written: File too large"),
+            VideoFile(tmp_path / "out.mp4", 30) as sink,
+        ):
+            for i in range(60):
+                noise = rng.integers(0, 256, (180, 320, 3), np.uint8)
+                sink.write(Frame(noise, i / 30))
+        assert os.listdir(tmp_path) == []
+        with (
+            pytest.raises(SinkError, match="cannot be written: File too large"),
+            ImageFile(tmp_path / "out.png") as sink,
+        ):
+            sink.write(Frame(rng.integers(0, 256, (480, 640, 3), np.uint8), 0.0))
+        assert os.listdir(tmp_path) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_target_that_became_a_folder_meanwhile(tmp_path):
+    sink = open_output(tmp_path / "out.mp4", source(), force=True)
+    sink.write(next(frames()))
+    (tmp_path / "out.mp4").mkdir()
+    with pytest.raises(SinkError, match="Is a directory"):
+        sink.close()
+    assert os.listdir(tmp_path) == ["out.mp4"]
+
+
+def test_names_with_odd_characters(tmp_path):
+    for name in ("-v.mp4", "a:b.mp4", "ünï 中 %03d.mp4", "a b'c.webm", "x" * 240 + ".mp4"):
+        with VideoFile(tmp_path / name, 30) as sink:
+            sink.write(next(frames()))
+        assert count_pictures(tmp_path / name) == 1
+
+
+# --- Sound
+
+
+def video_with_sound(path: Path, seconds=2.0, codec="aac", late=0.0, early=0.0) -> Path:
+    """A video of `seconds` at 25 frames/s, beginning `late` seconds in, a tone from `early` on."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"bf": "0"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = container.add_stream(codec, rate=48000)
+        audio.layout = "mono"
+        for i in range(round(25 * seconds)):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 100, np.uint8), "bgr24")
+            picture.pts, picture.time_base = i + round(25 * late), Fraction(1, 25)
+            container.mux(video.encode(picture))
+        size = 960
+        wave = np.sin(np.arange(size) / 20).astype(np.float32)[None]
+        kind = "s16" if codec == "pcm_s16le" else "flt" if codec == "libopus" else "fltp"
+        wave = (wave * 9000).astype(np.int16) if kind == "s16" else wave
+        for i in range(round(48000 * (seconds + late - early) / size)):
+            sound = av.AudioFrame.from_ndarray(wave, kind, "mono")
+            sound.sample_rate = 48000
+            sound.pts, sound.time_base = i * size + round(48000 * early), Fraction(1, 48000)
+            container.mux(audio.encode(sound))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+    return path
+
+
+def sound_packets(path: Path) -> list[tuple[float, bytes]]:
+    """(seconds, data) of each packet of sound."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.size]
+        return [(float(packet.pts * packet.time_base), bytes(packet)) for packet in packets]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_the_sound_comes_along_untouched(tmp_path, suffix):
+    origin = video_with_sound(tmp_path / "in.mp4")
+    with VideoFile(tmp_path / f"out{suffix}", 25, sound=origin) as sink:
+        assert sink.warning is None
+        for frame in frames(50, 25):
+            sink.write(frame)
+    was, now = sound_packets(origin), sound_packets(tmp_path / f"out{suffix}")
+    assert [data for _, data in now] == [data for _, data in was][: len(now)]
+    assert len(was) - len(now) <= 3
+    stream, pictures = decode(tmp_path / f"out{suffix}")
+    assert len(pictures) == 50 and stream.average_rate == 25
+    # The sound begins a little before the picture; Matroska moves both so that none is below 0.
+    times = [time - pictures[0].time for time, _ in now]
+    assert times == pytest.approx([time for time, _ in was[: len(now)]], abs=0.002)
+
+
+def test_the_sound_is_cut_where_the_video_ends_and_lies_between_the_pictures(tmp_path):
+    origin = video_with_sound(tmp_path / "in.mp4", seconds=4)
+    with VideoFile(tmp_path / "out.mp4", 25, sound=origin) as sink:
+        for frame in frames(50, 25):
+            sink.write(frame)
+    last = sound_packets(tmp_path / "out.mp4")[-1][0]
+    assert 1.9 < last < 2.0
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        order = [(p.pos, p.stream.type) for p in container.demux() if p.size]
+    sorts = [sort for _, sort in sorted(order)]
+    runs = "".join(sort[0] for sort in sorts).split("v")
+    assert max(map(len, runs)) < 60, "the sound lies in one lump"
+
+
+@pytest.mark.parametrize("late, early", [(0.0, 0.48), (0.4, 0.0)])
+def test_sound_and_picture_stay_together_when_one_begins_later(tmp_path, late, early):
+    origin = video_with_sound(tmp_path / "in.mkv", late=late, early=early)
+    with VideoFile(tmp_path / "out.mkv", 25, sound=origin) as sink:
+        for frame in frames(50, 25):  # their times begin at 0, as a source's do
+            sink.write(frame)
+
+    def gap(path):
+        return sound_packets(path)[0][0] - decode(path)[1][0].time
+
+    assert gap(tmp_path / "out.mkv") == pytest.approx(gap(origin), abs=0.003)
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda path: video_with_sound(path), "its aac sound does not fit into .webm files"),
+        (lambda path: path.write_bytes(b"no video"), "its sound cannot be read"),
+        (lambda path: None, "its sound cannot be read"),
+    ],
+)
+def test_sound_that_cannot_come_along_is_a_warning(tmp_path, make, words):
+    make(tmp_path / "in.mp4")
+    with VideoFile(tmp_path / "out.webm", 25, sound=tmp_path / "in.mp4") as sink:
+        assert words in sink.warning and "\n" not in sink.warning
+        for frame in frames(5):
+            sink.write(frame)
+    assert count_pictures(tmp_path / "out.webm") == 5
+    assert sorted(set(os.listdir(tmp_path)) - {"in.mp4"}) == ["out.webm"]
+
+
+def test_opus_fits_into_webm(tmp_path):
+    origin = video_with_sound(tmp_path / "in.mkv", codec="libopus")
+    with VideoFile(tmp_path / "out.webm", 25, sound=origin) as sink:
+        assert sink.warning is None
+        for frame in frames(50, 25):
+            sink.write(frame)
+    assert len(sound_packets(tmp_path / "out.webm")) > 80
+
+
+def test_a_silent_source_gives_no_warning(tmp_path):
+    with VideoFile(tmp_path / "in.mp4", 25) as sink:
+        sink.write(next(frames()))
+    with VideoFile(tmp_path / "out.mp4", 25, sound=tmp_path / "in.mp4") as sink:
+        assert sink.warning is None
+        sink.write(next(frames()))
+
+
+def test_damaged_sound_ends_early_and_the_video_goes_on(tmp_path):
+    origin = video_with_sound(tmp_path / "in.mkv", seconds=4)
+    data = origin.read_bytes()
+    origin.write_bytes(data[: len(data) // 2])
+    with VideoFile(tmp_path / "out.mp4", 25, sound=origin) as sink:
+        for frame in frames(100, 25):
+            sink.write(frame)
+    assert len(decode(tmp_path / "out.mp4")[1]) == 100
+    assert 10 < len(sound_packets(tmp_path / "out.mp4")) < 150
+
+
+# --- Pictures
+
+
+@pytest.mark.parametrize(
+    "suffix", [".png", ".PNG", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"]
+)
+def test_pictures_of_every_kind_under_any_name(tmp_path, suffix):
+    path = tmp_path / f"ünï 中{suffix}"
+    with ImageFile(path) as sink:
+        sink.write(Frame(bars(), 0.0))
+    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR).astype(int)
+    middles = [(2 * i + 1) * 16 for i in range(10)]
+    lossless = suffix.lower() in (".png", ".bmp", ".tif", ".tiff")
+    assert picture.shape == (180, 320, 3)
+    assert np.abs(picture[90, middles] - np.array(COLOURS)).max() <= (0 if lossless else 6)
+
+
+def test_the_last_frame_is_the_picture(tmp_path):
+    with ImageFile(tmp_path / "out.png") as sink:
+        for frame in frames(3):
+            sink.write(frame)
+    assert (cv2.imread(str(tmp_path / "out.png")) == frame.image).all()
+
+
+def test_a_picture_too_large_for_its_kind(tmp_path):
+    with pytest.raises(SinkError) as caught, ImageFile(tmp_path / "out.webp") as sink:
+        sink.write(Frame(np.zeros((8, 20000, 3), np.uint8), 0.0))
+    assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_keeps_names_suffixes_and_sub_folders(tmp_path):
+    names = ["a.jpg", "sub/deep/a.PNG", "b.gif", "b.png", "c"]
+    with ImageFolder(tmp_path / "out") as sink:
+        for frame in frames(5, names=names):
+            sink.write(frame)
+    found = sorted(
+        p.relative_to(tmp_path / "out").as_posix() for p in tmp_path.rglob("*") if p.is_file()
+    )
+    assert found == ["a.jpg", "b.png", "b_.png", "c.png", "sub/deep/a.PNG"]
+    assert (cv2.imread(str(tmp_path / "out/b.png")) == 20 + 2 * 40).all()
+    assert (cv2.imread(str(tmp_path / "out/b_.png")) == 20 + 3 * 40).all()
+
+
+def test_frames_without_a_path_are_numbered(tmp_path):
+    with open_output(tmp_path / "out", source()) as sink:
+        for frame in frames(3):
+            sink.write(frame)
+    assert sorted(os.listdir(tmp_path / "out")) == [f"frame_00000{i}.png" for i in (1, 2, 3)]
+
+
+def test_a_folders_pictures_are_overwritten_only_by_force(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"precious")
+    (tmp_path / "other.txt").write_bytes(b"precious")
+    with (
+        pytest.raises(SinkError, match="a.png: exists; add --force"),
+        open_output(tmp_path, source(independent=True)) as sink,
+    ):
+        sink.write(next(frames(1, names=["a.png"])))
+    assert (tmp_path / "a.png").read_bytes() == b"precious"
+    with open_output(tmp_path, source(independent=True), force=True) as sink:
+        sink.write(next(frames(1, names=["a.png"])))
+    assert cv2.imread(str(tmp_path / "a.png")) is not None
+    assert sorted(os.listdir(tmp_path)) == ["a.png", "other.txt"]

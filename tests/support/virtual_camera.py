@@ -1,0 +1,59 @@
+"""A pyvirtualcam that keeps what it is sent."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from background_blur.sinks import virtual_camera
+
+# Behaves as pyvirtualcam does; FAKE_ERROR is why it fails, FAKE_SENT a file for what it is sent.
+FAKE = """
+import os
+from enum import Enum
+
+class PixelFormat(Enum):
+    BGR = "24BG"
+
+class Camera:
+    def __init__(self, width, height, fps, *, fmt, device=None):
+        if "FAKE_ERROR" in os.environ:
+            raise RuntimeError(os.environ["FAKE_ERROR"])
+        assert fmt is PixelFormat.BGR
+        self.shape, self.fps, self.device = (height, width, 3), fps, device or "/dev/video42"
+        self.sent = open(os.environ["FAKE_SENT"], "wb")
+
+    def send(self, frame):
+        if frame.shape != self.shape or frame.dtype != "uint8":
+            raise ValueError(f"unexpected frame shape: {frame.shape} != {self.shape}")
+        if "FAKE_FULL" in os.environ:
+            raise RuntimeError("the device is gone")
+        self.sent.write(frame.tobytes())
+        self.sent.flush()
+
+    def close(self):
+        self.sent.close()
+        open(os.environ["FAKE_SENT"] + ".closed", "w").close()
+"""
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch) -> Path:
+    """Puts the fake first on the path, here and for children; the file of what it was sent."""
+    folder = tmp_path / "fake"
+    folder.mkdir()
+    (folder / "pyvirtualcam.py").write_text(FAKE)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "pyvirtualcam", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("FAKE_SENT", str(folder / "sent"))
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(virtual_camera, "NODES", folder / "nodes")
+    yield folder / "sent"
+    sys.modules.pop("pyvirtualcam", None)
+
+
+def frames(sent: Path, size) -> np.ndarray:
+    return np.fromfile(sent, np.uint8).reshape(-1, size[1], size[0], 3)

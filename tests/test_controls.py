@@ -1,0 +1,349 @@
+"""What the keys do, and that what is written over the picture stays in the window."""
+
+import itertools
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from background_blur.capture import open_source
+from background_blur.cli import parser
+from background_blur.controls import Viewer
+from background_blur.frames import Frame
+from background_blur.keys import ALIASES, KEYS
+from background_blur.matting.engines import open_segmenter
+from background_blur.settings import PEOPLE, VIEWS, Settings
+from background_blur.sinks.overlay import FrameStats, draw
+from background_blur.sinks.window import KEYS as NAMES
+from blur import BackgroundBlur
+from main import TITLE
+from support import ROOT
+from support.captures import detail
+from support.display import wait_until
+
+
+class FakeWindow:
+    """Keeps what it is shown; its user presses these keys, None being none, then q."""
+
+    closed = False
+
+    def __init__(self, *keys: str | None):
+        self.keys, self.shown, self.waited_for = list(keys), [], []
+
+    def write(self, frame) -> None:
+        self.shown.append(frame.image.copy())
+
+    def key(self) -> str | None:
+        return self.keys.pop(0) if self.keys else "q"
+
+    def seconds_until(self, time: float) -> float:
+        self.waited_for.append(time)
+        return 0.0
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+
+
+def left_half(small: np.ndarray) -> np.ndarray:
+    mask = np.repeat([[1.0, 0.0]], [20, 20], axis=1).repeat(30, axis=0).astype(np.float32)
+    mask[0, 0] -= small[0, 0, 0] / 1e6  # the very same for another picture is not believed
+    return mask
+
+
+def view(picture, *keys, independent=False, segmenter=left_half, settings=None):
+    """Shows the picture until the keys are used up: (what the window showed, line, viewer)."""
+    window = FakeWindow(*keys)
+    line = BackgroundBlur(segmenter, settings or Settings(), independent)
+    source = SimpleNamespace(live=not independent, independent=independent, dropped=0, trouble=None)
+    viewer = Viewer(window, line, source, wait=True)
+    frame = Frame(picture, 0.0, taken=None)
+    while viewer.show(frame, line.finish(frame)):
+        pass
+    return window.shown, line, viewer
+
+
+@pytest.mark.parametrize("chosen", VIEWS)
+def test_no_key_brings_the_sharp_room_into_a_call(chosen):
+    line, views = BackgroundBlur(left_half, Settings(view=chosen)), []
+    viewer = Viewer(FakeWindow(), line, None, wait=False, camera=SimpleNamespace())
+    for _ in range(4):
+        viewer.press("v", None)
+        views.append(line.settings.view)
+    assert set(views) == {"result", "alpha"}
+
+
+def test_every_key_in_the_table_does_something_and_no_other_does(picture):
+    for name in NAMES.values():
+        _, _, viewer = view(picture, None)
+        done = Frame(picture, 0.0)
+        viewer.save = lambda done: None
+        assert viewer.press(name, done) == (name in KEYS or name in ALIASES), name
+
+
+def test_the_help_the_window_and_the_readme_show_the_same_keys():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("## Keys\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(.+?)` \| (.+?) \|$", section, re.MULTILINE))
+    assert rows == KEYS
+    for key, what in KEYS.items():
+        assert re.search(rf"^ +{re.escape(key)} +{re.escape(what)}$", parser().epilog, re.MULTILINE)
+
+
+def test_strength_goes_up_and_down_and_stays_within_its_range(picture):
+    for keys, strength in ((["+"], 0.6), (["-", "-"], 0.3), (["+"] * 9, 1), (["-"] * 9, 0)):
+        _, line, _ = view(picture, *keys)
+        assert line.settings.strength == strength
+
+
+def test_views_go_round(picture):
+    seen = [view(picture, *["v"] * n)[1].settings.view for n in range(4)]
+    assert seen == ["result", "alpha", "split", "result"]
+
+
+def test_people_go_round(picture):
+    seen = [view(picture, *["p"] * n)[1].settings.people for n in range(4)]
+    assert seen == [*PEOPLE, "front"]
+
+
+def test_mirror_shows_in_the_next_frame(picture):
+    shown, _, _ = view(picture, "m", None)
+    assert np.array_equal(shown[1][:, :130], picture[:, ::-1][:, :130])
+
+
+def test_space_hides_everything_at_once_until_pressed_again(picture):
+    for name in ("result", "split"):
+        shown, line, _ = view(picture, "space", None, "space", settings=Settings(view=name))
+        free = np.s_[:180]  # above the words
+        assert detail(shown[1][free]) < 0.01 * detail(picture)
+        assert np.array_equal(shown[3][free, :130], picture[free, :130])
+        assert line.hidden_frames == 2
+
+
+def test_what_is_hidden_is_said_in_the_window_alone(picture):
+    def fails(small):
+        raise RuntimeError("no such tensor")
+
+    shown, line, _ = view(picture, segmenter=fails)
+    assert not np.array_equal(shown[0], line(picture))
+    assert line.hidden_because == "the network failed: no such tensor"
+
+
+def test_b_goes_round_the_backgrounds(picture):
+    backgrounds = {"blur": None, "#0000ff": lambda size, time: np.uint8([[(255, 0, 0)]])}
+    for given, blues in ((backgrounds, [0, 1, 0]), ({"blur": None}, [0, 0, 0]), (None, [0, 0, 0])):
+        window, line = FakeWindow("b", None, "b", None, None), BackgroundBlur(left_half, Settings())
+        source = SimpleNamespace(live=True, independent=False, dropped=0, trouble=None)
+        viewer = Viewer(window, line, source, True, given)
+        while viewer.show(Frame(picture, 0.0), line.finish(Frame(picture, 0.0))):
+            pass
+        blue = [(image[20, 300] == (255, 0, 0)).all() for image in window.shown]
+        assert [blue[0], blue[1], blue[3]] == blues
+
+
+def test_what_ails_the_camera_is_said_in_the_window(picture):
+    shown, line = [], BackgroundBlur(left_half, Settings())
+    for trouble in (None, "camera 0 gives only black frames"):
+        window = FakeWindow()
+        source = SimpleNamespace(live=True, independent=False, dropped=0, trouble=trouble)
+        Viewer(window, line, source, wait=True).show(Frame(picture, 0.0), Frame(picture, 0.0))
+        shown += window.shown
+    assert np.array_equal(shown[0], picture) and not np.array_equal(shown[1], picture)
+
+
+def test_help_and_figures_are_drawn_on_a_copy_and_go_away(picture):
+    plain, _, _ = view(picture)
+    for key in "hf":
+        shown, _, _ = view(picture, key, None, key, None)
+        assert not np.array_equal(shown[2], plain[0])
+        assert np.array_equal(shown[4], plain[0])
+    image = picture.copy()
+    assert draw(image, [], []) is image
+    draw(image, ["above"], ["below"])
+    assert np.array_equal(image, picture)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 16), (16, 900), (7680, 16), (320, 240)])
+def test_text_is_drawn_on_frames_of_any_size_and_ends_inside(size):
+    image = np.full((size[1], size[0], 3), 100, np.uint8)
+    out = draw(image, [f"{key}\t{what}" for key, what in KEYS.items()], ["a note"])
+    assert out.shape == image.shape
+    if min(size) >= 240:
+        bright = np.nonzero((out > 200).all(axis=2))[1]
+        assert bright.max() < size[0] - 2
+
+
+def test_figures_are_means_of_what_happened(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("background_blur.sinks.overlay.monotonic", lambda: now[0])
+    line = SimpleNamespace(seconds={}, hidden_frames=2, beat=None)
+    figures = FrameStats(line, SimpleNamespace(dropped=3))
+    assert figures.lines() == []
+    for index in range(100):
+        now[0] = index / 25
+        line.seconds = {"segment": 0.010 * index}
+        figures.count(Frame(None, 0.0, taken=now[0] - 0.04))
+    assert figures.lines() == [
+        "25.0 frames/s",
+        "segment 10.0 ms",
+        "age 40 ms",
+        "dropped 3",
+        "hidden 2",
+    ]
+    line.beat, line.carrier = SimpleNamespace(number=1), SimpleNamespace(carried=7, rested=8)
+    assert figures.lines()[-3:] == ["carried 7", "resting 8", "step 1"]
+    figures.count(Frame(None, 0.0))
+    assert not any("age" in line for line in figures.lines())
+
+
+def test_s_saves_what_is_shown_without_the_text(picture, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    view(picture, "h", "f", "s", "s")
+    saved = sorted(tmp_path.iterdir())
+    assert len(saved) == 2
+    assert re.fullmatch(r"background_\d{8}_\d{6}\.png", saved[0].name)
+    assert np.array_equal(cv2.imread(str(saved[0])), view(picture)[0][0])
+    errors = capsys.readouterr().err.splitlines()
+    assert sorted(errors) == [f"main.py: saved {path}" for path in saved]
+
+
+def test_where_nothing_can_be_saved_it_says_so_and_goes_on(picture, tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    shown, _, _ = view(picture, "s", None, None)
+    assert len(shown) == 4
+    errors = capsys.readouterr().err
+    assert "background_" in errors and errors.count("\n") == 1
+
+
+def test_a_picture_stays_until_a_key_without_meaning_and_obeys_the_others(picture):
+    window = FakeWindow(None, None, "m", None, "n")
+    line = BackgroundBlur(left_half, Settings(), independent=True)
+    source = SimpleNamespace(live=False, independent=True, dropped=0, trouble=None)
+    frame = Frame(picture, 0.0)
+    assert Viewer(window, line, source, wait=True).show(frame, line.finish(frame))
+    assert len(window.shown) == 2 and not window.keys
+    mirrored = BackgroundBlur(left_half, Settings(), independent=True)(picture[:, ::-1].copy())
+    assert np.array_equal(window.shown[1], mirrored)
+
+
+def test_files_come_at_their_pace_unless_they_are_written(picture):
+    source = SimpleNamespace(live=False, independent=False, dropped=0, trouble=None)
+    for wait in (True, False):
+        window, line = FakeWindow(), BackgroundBlur(left_half, Settings())
+        frame = Frame(picture, 4.2)
+        Viewer(window, line, source, wait).show(frame, line.finish(frame))
+        assert window.waited_for == [4.2] * wait
+
+
+# --- In a real window
+
+
+@pytest.fixture
+def show(display, tmp_path):
+    """Starts the program in a folder, by default its own, and waits for its window."""
+    processes = []
+
+    def start(*arguments, cwd=tmp_path) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, ROOT / "main.py", *map(str, arguments)],
+            cwd=cwd,
+            env=display.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        wait_until(lambda: display.is_shown(TITLE), "a window")
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_each_key_shows_just_what_the_line_makes(display, show, tmp_path, portrait):
+    """Pixel by pixel, but for the notes at the lower border."""
+    two = np.full((360, 640, 3), 160, np.uint8)  # the second more than a quarter of the first
+    two[:, :360] = cv2.resize(portrait, (360, 360), interpolation=cv2.INTER_AREA)
+    two[110:, 380:630] = cv2.resize(portrait, (250, 250), interpolation=cv2.INTER_AREA)[:, ::-1]
+    cv2.imwrite(str(tmp_path / "two.png"), two)
+    segmenter = open_segmenter().thorough
+    process = show("--source", "two.png", "--threads", "2")
+    settings = Settings()
+
+    def shows(press: str | None, top=(), **changes) -> np.ndarray:
+        if press:
+            display.press(TITLE, press)
+        for name, value in changes.items():
+            setattr(settings, name, value)
+        expected = draw(BackgroundBlur(segmenter, settings, independent=True)(two), list(top), [])[
+            :320
+        ]
+        there = np.s_[:320, : expected.shape[1]]
+        same = lambda: np.array_equal(display.screenshot()[there], expected)  # noqa: E731
+        wait_until(same, f"what {press} shows")
+        return expected
+
+    seen = [shows(None), shows("p", people="main"), shows("m", mirror=True)]
+    seen += [shows("space", hide=True), shows("space", hide=False), shows("v", view="alpha")]
+    seen += [shows("v", view="split")]  # in a window of its shape
+    seen += [shows("h", top=[f"{key}\t{what}" for key, what in KEYS.items()])]
+    different = [not np.array_equal(a, b) for a, b in itertools.combinations(seen, 2)]
+    assert different.count(False) == 1  # hidden, and shown again
+    display.press(TITLE, "q")
+    assert process.wait(timeout=30) == 0
+
+
+def test_no_text_gets_into_the_file(display, show, tmp_path):
+    out = tmp_path / "out.mp4"
+    wall = ["--background", "#c0c0c0"]  # behind the demo everything moves
+    process = show("--source", "demo", "--size", "640x360", "--output", out, *wall)
+    corner = np.s_[:200, :4]  # left of the words, right under their ground
+    bright = lambda: display.screenshot()[corner].mean()  # noqa: E731
+    plain = wait_until(lambda: bright() > 60 and bright(), "a picture")
+    for key in "hf":
+        display.press(TITLE, key)
+        wait_until(lambda: bright() < 0.5 * plain, f"the text of {key}")
+    display.press(TITLE, "q")
+    assert process.wait(timeout=30) == 0
+    with open_source(str(out)) as written:
+        means = [frame.image[corner].mean() for frame in written]
+    assert min(means) > 0.95 * max(means)
+
+
+def test_help_and_a_saved_picture_in_a_real_window(display, show, tmp_path, portrait):
+    photo, folder = tmp_path / "photo.png", tmp_path / "saved"
+    cv2.imwrite(str(photo), cv2.resize(portrait, (640, 360)))
+    folder.mkdir()
+    process = show("--source", photo, cwd=folder)
+    plain = save(display, folder)
+    corner = np.s_[:100, :4]  # left of the words
+    shown = lambda: display.screenshot()[corner].mean() / plain[corner].mean()  # noqa: E731
+    wait_until(lambda: abs(shown() - 1) < 0.05, "the plain picture")
+    display.press(TITLE, "h")
+    wait_until(lambda: shown() < 0.4, "the help")
+    with_help = save(display, folder)
+    display.press(TITLE, "q")
+    errors = process.communicate(timeout=30)[1].splitlines()
+    assert process.returncode == 0
+    assert plain.shape == (360, 640, 3)
+    assert np.array_equal(plain, with_help)
+    assert sorted(errors) == [f"main.py: saved {path}" for path in sorted(folder.iterdir())]
+
+
+def save(display, folder: Path) -> np.ndarray:
+    """Presses s and returns the new picture."""
+    whole = lambda: {p for p in folder.iterdir() if ".part" not in p.name}  # noqa: E731
+    before = whole()
+    display.press(TITLE, "s")
+    return cv2.imread(str(wait_until(lambda: whole() - before, "a saved picture").pop()))

@@ -1,0 +1,138 @@
+"""What `--list-cameras` and `--check` find."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from background_blur import diagnostics
+from background_blur.capture import camera
+from background_blur.capture.base import Source
+from background_blur.frames import Frame
+from support import ROOT
+
+
+class FakeCapture:
+    """A camera of 640x480 and 1280x720; number 2 is none, though the system lists it."""
+
+    def __init__(self, number: int):
+        self.number, self.asked = number, {}
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return self.number != 2
+
+    def set(self, what: int, value: float) -> None:
+        self.asked[what] = value
+
+    def get(self, what: int) -> float:
+        small = self.asked[cv2.CAP_PROP_FRAME_WIDTH] == 640
+        width, height, rate = (640, 480, 30) if small else (1280, 720, 25)
+        known = {cv2.CAP_PROP_FRAME_WIDTH: width, cv2.CAP_PROP_FRAME_HEIGHT: height}
+        return {**known, cv2.CAP_PROP_FPS: rate}[what]
+
+    def release(self) -> None:
+        self.number = None
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch) -> Path:
+    """A Linux with three entries for cameras, of which the third is none."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    for module in (diagnostics, camera):
+        monkeypatch.setattr(module, "DEVICES", tmp_path)
+    monkeypatch.setattr(diagnostics, "NAMES", tmp_path / "names")
+    for number in (0, 10, 2):
+        (tmp_path / f"video{number}").touch()
+    (tmp_path / "names/video0").mkdir(parents=True)
+    (tmp_path / "names/video0/name").write_text("Integrated Camera\n")
+    return tmp_path
+
+
+def test_cameras_are_listed_with_the_modes_they_keep(system, capsys):
+    assert diagnostics.list_cameras(FakeCapture) == 0
+    modes = "640x480 at 30, 1280x720 at 25"
+    assert capsys.readouterr().out == f"0  Integrated Camera: {modes}\n10  camera 10: {modes}\n"
+
+
+def test_no_camera_is_one_line(system, capsys):
+    for number in (0, 10, 2):
+        (system / f"video{number}").unlink()
+    assert diagnostics.list_cameras(FakeCapture) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == "main.py: no camera found; plug one in, or try --source demo\n"
+
+
+def look_at(images, monkeypatch, warning=None) -> str:
+    class Fake(Source):
+        size, fps = (64, 48), 30.0
+
+        def __iter__(self):
+            return (Frame(image, 0.0) for image in images)
+
+    fake = Fake()
+    fake.warning = warning
+    monkeypatch.setattr(diagnostics, "open_source", lambda *_: fake)
+    return diagnostics.source(SimpleNamespace(source="0", size=None, fps=None))
+
+
+def test_a_black_camera_and_one_of_another_size_need_mending(monkeypatch):
+    black, white = np.zeros((48, 64, 3), np.uint8), np.full((48, 64, 3), 255, np.uint8)
+    assert look_at([black] * 3 + [white] * 9, monkeypatch) == "64x48, 30 frames/s"
+    with pytest.raises(diagnostics.Trouble, match="black"):
+        look_at([black] * 50, monkeypatch)
+    with pytest.raises(diagnostics.Trouble, match="gives 64x48"):
+        look_at([white], monkeypatch, "camera 0 gives 64x48, not the 1280x720 asked for")
+
+
+def test_slow_machines_are_told_what_to_do(monkeypatch):
+    now = iter(range(0, 100, 10))
+    monkeypatch.setattr(diagnostics, "perf_counter", lambda: next(now))
+    pipeline = lambda: lambda image: image  # noqa: E731
+    args = SimpleNamespace(engine="litert", weights=None, threads=2, size=(64, 36))
+    with pytest.raises(diagnostics.Trouble, match="only 2 frames/s at 64x36 .* --size"):
+        diagnostics.speed(args, pipeline)
+    monkeypatch.setattr(diagnostics, "perf_counter", iter([0.0, 0.2]).__next__)
+    assert diagnostics.speed(args, pipeline) == "100 frames/s at 64x36 with --threads 2"
+
+
+def test_check_prints_a_line_each_and_fails_where_something_needs_mending():
+    arguments = ["--check", "--source", "demo", "--size", "160x90", "--weights", "none.tflite"]
+    headless = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    command = [sys.executable, ROOT / "main.py", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=headless)
+    assert result.returncode == 1 and result.stderr == ""
+    lines = [line.partition(": ")[0] for line in result.stdout.splitlines()]
+    assert lines[0] == "ok    source"
+    assert lines[2].endswith("  virtual camera")
+    assert lines[3] == "mend  weights and speed"
+    if sys.platform.startswith("linux"):
+        assert lines[1] == "none  display"
+
+
+@pytest.mark.parametrize("asked, code", [(None, 0), ("", 1)])
+def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code, capsys):
+    def missing(args):
+        raise diagnostics.Trouble("not there")
+
+    for name in ("display", "virtual_camera"):
+        monkeypatch.setattr(diagnostics, name, missing)
+    for name in ("source", "speed"):
+        monkeypatch.setattr(diagnostics, name, lambda args: "fine")
+    assert diagnostics.check(SimpleNamespace(virtual_camera=asked)) == code
+    words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert words == ["ok", "none", "mend" if code else "none", "ok"]
+
+
+def test_list_cameras_as_its_users_start_it():
+    if any(Path("/dev").glob("video*")):
+        pytest.skip("this machine has a camera")
+    command = [sys.executable, ROOT / "main.py", "--list-cameras"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1 and result.stdout == ""
+    assert result.stderr.startswith("main.py: ") and result.stderr.count("\n") == 1

@@ -1,0 +1,118 @@
+"""The bench: what it prints and writes, and the arithmetic behind it; no time is asserted."""
+
+import json
+import multiprocessing
+
+import cv2
+import numpy as np
+import pytest
+
+from background_blur.matting.engines import DEFAULT_WEIGHTS
+from background_blur.settings import Settings
+from blur import BackgroundBlur
+from tools import bench, live
+
+FIGURES = {"median_ms", "p95_ms", "fps", "cpu_ms", "frames"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DEFAULT_WEIGHTS["litert"].exists(), reason="no weights yet")
+def test_it_measures_a_tiny_clip_at_two_sizes(tmp_path, capsys):
+    path = tmp_path / "figures.json"
+    assert bench.main(["--sizes", "64x36,128x72", "--frames", "3", "--json", str(path)]) == 0
+    report = json.loads(path.read_text())
+    assert set(report) == {"machine", "settings", "sizes", "ratios"}
+    assert {"cpu", "cores", "os", "python", "versions", "date"} == set(report["machine"])
+    for at in report["sizes"].values():
+        assert set(at) == {"decode", "ours", "network"}
+        assert all(set(got) >= FIGURES and got["frames"] == 3 for got in at.values())
+        assert set(at["ours"]["stages"]) == {"shrink", "segment", "refine", "blur", "compose"}
+        assert at["ours"]["peak_mb"] > 20 and at["ours"]["first_frame_s"] > 0
+    assert "growth_per_doubling" in report["ratios"]["128x72"]
+    printed = capsys.readouterr().out
+    assert "128x72" in printed and "growth_per_doubling" in printed
+    assert str(tmp_path) not in printed + path.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DEFAULT_WEIGHTS["litert"].exists(), reason="no weights yet")
+def test_it_measures_how_fresh_a_live_picture_is(capsys, monkeypatch):
+    monkeypatch.setattr(live, "WARM_UP", 0.1)
+    monkeypatch.setattr(live, "PICTURES", 4)
+    monkeypatch.setattr(bench, "in_child", lambda call, *args: call(*args))
+    command = ["--live", "1", "--load", "1", "--sizes", "128x72", "--json", "-"]
+    before = cv2.getNumThreads()
+    try:
+        assert bench.main(command) == 0
+    finally:
+        cv2.setNumThreads(before)
+    got = json.loads(capsys.readouterr().out)["live"]["128x72"]
+    assert 0 < got["age_ms"]["median"] <= got["age_ms"]["p95"]
+    assert got["shown"] > 0 and got["hidden"] == 0 and got["cpu_ms"] > 0
+    assert sum(got["steps"].values()) == got["shown"]
+    assert not multiprocessing.active_children()
+
+
+def got(milliseconds: float, cpu: float = 1, **stages: float) -> dict:
+    result = {"median_ms": milliseconds, "fps": 1000 / milliseconds, "cpu_ms": cpu}
+    return result | {"stages": {name: {"median_ms": ms} for name, ms in stages.items()}}
+
+
+def test_ratios_compare_within_a_size_and_growth_between_sizes():
+    small = {"decode": got(1), "ours": got(12, 30, segment=9, blur=1), "network": got(10)}
+    large = {
+        "decode": got(2),
+        "ours": got(16, 40, segment=9, blur=3, compose=1),
+        "network": got(10),
+        "original": got(400, 500),
+        "mediapipe": got(32, 20),
+    }
+    result = bench.ratios({"640x360": small, "1280x720": large})
+    assert result["640x360"] == {"line_over_network": 1.1, "line_and_decode_over_network": 1.2}
+    assert result["1280x720"] == {
+        "fps_over_original": 25,
+        "cpu_over_original": 0.08,
+        "fps_over_mediapipe": 2,
+        "cpu_over_mediapipe": 2,
+        "line_over_network": 1.4,
+        "line_and_decode_over_network": 1.6,
+        "growth_per_doubling": 2,  # 1 ms becomes 4 ms as the pixels double twice
+    }
+
+
+def test_spread_is_median_and_95th_percentile():
+    assert bench.spread(range(101)) == {"median_ms": 50, "p95_ms": 95}
+
+
+def test_each_frame_pays_for_its_own_decoding():
+    decode = bench.Contender(None, wall=[1, 2, 3, 4], cpu=[1, 1, 1, 1])
+    rare = bench.Contender(None, every=2, wall=[10, 20], cpu=[5, 5])
+    result = bench.figures(rare, decode)
+    assert result["median_ms"] == (11 + 23) / 2
+    assert result["cpu_ms"] == 6 and result["frames"] == 2
+
+
+def test_times_are_those_of_wall_clock_and_processor():
+    result, wall, cpu = bench.timed(sum, [1, 2])
+    assert result == 3 and wall > 0 and cpu >= 0
+
+
+def test_a_line_whose_network_fails_is_not_passed_off_as_a_fast_one():
+    def broken(frame):
+        raise RuntimeError("no network")
+
+    line = BackgroundBlur(broken, Settings())
+    contender = bench.Contender(line, line=line)
+    contender.measure(np.zeros((36, 64, 3), np.uint8), True)
+    assert bench.figures(contender)["hidden_frames"] == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--sizes", "641x360"], ["--sizes", "big"], ["--frames", "0"], ["--peer", "missing.tflite"]],
+)
+def test_wrong_usage_is_refused_in_one_line(wrong, capsys):
+    with pytest.raises(SystemExit) as stop:
+        bench.main(wrong)
+    assert stop.value.code == 2
+    assert "error: argument" in capsys.readouterr().err.splitlines()[-1]

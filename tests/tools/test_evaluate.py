@@ -1,0 +1,413 @@
+"""The measuring tool: its figures against known answers and plain versions, and the command."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from background_blur.matting.engines import DEFAULT_WEIGHTS
+from tools import evaluate, metrics, scenes
+
+PEERS = Path(__file__).parent.parent.parent / "shared" / "peers"
+
+
+def rectangle(shape, top, left, bottom, right, value=255) -> np.ndarray:
+    picture = np.zeros(shape, np.uint8)
+    picture[top:bottom, left:right] = value
+    return picture
+
+
+def as_alpha(truth) -> np.ndarray:
+    return (truth == 255).astype(np.float32)
+
+
+def blobs(seed: int, values=(0, 255)) -> np.ndarray:
+    """uint8 [40,60]: random parts of each value, all there."""
+    rng = np.random.default_rng(seed)
+    waves = [cv2.GaussianBlur(rng.normal(size=(40, 60)), (0, 0), 3) for _ in values]
+    return np.array(values, np.uint8)[np.argmax(waves, 0)]
+
+
+seeds = st.integers(0, 10_000)
+quick = settings(max_examples=50, deadline=None)
+
+
+@quick
+@given(seeds)
+def test_a_perfect_alpha_has_perfect_figures(seed):
+    truth = blobs(seed, (0, 128, 255))
+    alpha = as_alpha(truth)
+    assert metrics.iou(alpha, truth) == 1
+    assert metrics.mae(alpha, truth) == 0
+    assert metrics.leak(alpha, truth) == 0
+    assert metrics.boundary_f(as_alpha(blobs(seed)), blobs(seed)) == 1
+
+
+@quick
+@given(seeds, seeds)
+def test_figures_are_shares_and_iou_is_symmetric(seed, other):
+    truth = blobs(seed, (0, 128, 255))
+    alpha = np.random.default_rng(other).random(truth.shape, np.float32)
+    for figure in (metrics.iou, metrics.boundary_f, metrics.mae, metrics.leak):
+        value = figure(alpha, truth)
+        assert np.isnan(value) or 0 <= value <= 1
+    one, two = blobs(seed), blobs(other)
+    assert metrics.iou(as_alpha(one), two) == metrics.iou(as_alpha(two), one)
+
+
+@quick
+@given(seeds, seeds)
+def test_what_is_unknown_counts_for_nothing(seed, other):
+    truth = blobs(seed, (0, 128, 255))
+    alpha = np.random.default_rng(other).random(truth.shape, np.float32)
+    changed = np.where(truth == 128, 1 - alpha, alpha)
+    for figure in (metrics.iou, metrics.mae, metrics.leak):
+        assert figure(alpha, truth) == figure(changed, truth)
+
+
+@pytest.mark.parametrize("shift", [0, 1, 7, 20])
+def test_iou_of_shifted_rectangles(shift):
+    truth = rectangle((40, 60), 5, 10, 35, 30)
+    alpha = as_alpha(rectangle((40, 60), 5, 10 + shift, 35, 30 + shift))
+    assert metrics.iou(alpha, truth) == pytest.approx((20 - shift) / (20 + shift))
+
+
+def test_mae_and_leak_by_hand():
+    truth = np.array([[0, 0, 0, 0, 255, 255, 128, 128]], np.uint8)
+    alpha = np.array([[0, 0.5, 0.6, 1, 1, 0.5, 1, 0]], np.float32)
+    assert metrics.leak(alpha, truth) == 2 / 4
+    assert metrics.mae(alpha, truth) == pytest.approx(2.6 / 6)
+
+
+@pytest.mark.parametrize(
+    "shift, expected", [(0, 1), (1, 1), (2, 1), (3, 0), (40, 0), (-2, 1), (-3, 0)]
+)
+def test_outline_may_be_off_by_the_tolerance(shift, expected):
+    """300x400 pixels: 0.4 % of the diagonal is 2; the picture's border is no outline."""
+    truth = rectangle((300, 400), 0, 200, 300, 400)
+    alpha = as_alpha(rectangle((300, 400), 0, 200 + shift, 300, 400))
+    assert metrics.boundary_f(alpha, truth) == expected
+
+
+@settings(max_examples=15, deadline=None)
+@given(seeds, seeds)
+def test_boundary_f_equals_a_plain_one(seed, other):
+    alpha, truth = as_alpha(blobs(seed)), blobs(other)
+    tolerance = 0.004 * np.hypot(40, 60)
+
+    def outline(person):
+        ringed = np.pad(person, 1, mode="edge")  # the picture's border makes no outline
+        steps = [(0, 1), (2, 1), (1, 0), (1, 2)]
+        neighbours = [ringed[y : y + 40, x : x + 60] for y, x in steps]
+        return np.argwhere(person & ~np.logical_and.reduce(neighbours))
+
+    def found(points, others):
+        gaps = np.linalg.norm(points[:, None] - others[None], axis=-1)
+        return (gaps.min(1) <= tolerance).mean()
+
+    marked, person = outline(alpha > 0.5), outline(truth == 255)
+    precision, recall = found(marked, person), found(person, marked)
+    expected = 2 * precision * recall / (precision + recall) if precision + recall else 0
+    assert metrics.boundary_f(alpha, truth) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("shift, expected", [(0, 1), (5, 0)])
+def test_a_thin_unknown_seam_is_cut_along_its_middle(shift, expected):
+    truth = rectangle((300, 400), 0, 200, 300, 400)
+    truth[:, 198:202] = 128
+    alpha = as_alpha(rectangle((300, 400), 0, 200 + shift, 300, 400))
+    assert metrics.boundary_f(alpha, truth) == expected
+
+
+@pytest.mark.parametrize("held", [0, 1])
+def test_outlines_at_a_wide_unknown_part_are_left_out(held):
+    """A bag of unknown at the person's side: keeping it and dropping it are as good."""
+    truth = rectangle((300, 400), 50, 100, 300, 200)
+    truth[150:250, 200:260] = 128
+    alpha = as_alpha(truth)
+    alpha[truth == 128] = held
+    assert metrics.boundary_f(alpha, truth) == 1
+
+
+def test_nobody_found_is_no_outline_found():
+    truth = rectangle((40, 60), 5, 10, 35, 30)
+    assert metrics.boundary_f(np.zeros((40, 60), np.float32), truth) == 0
+    assert np.isnan(metrics.boundary_f(np.zeros((40, 60), np.float32), 0 * truth))
+
+
+def test_grad_equals_a_plain_one():
+    rng = np.random.default_rng(3)
+    alpha, truth = (cv2.blur(rng.random((20, 30), np.float32), (3, 3)) for _ in range(2))
+    across = np.arange(-4, 5)
+    bell = np.exp(-(across**2) / (2 * 1.4**2))
+    kernel = np.outer(bell, -across * bell)
+    kernel /= np.sqrt((kernel**2).sum())
+
+    def steepness(plane):
+        padded, out = np.pad(plane.astype(float), 4, mode="edge"), np.zeros(plane.shape)
+        for y, x in np.ndindex(*plane.shape):
+            window = padded[y : y + 9, x : x + 9]
+            out[y, x] = np.hypot((window * kernel).sum(), (window * kernel.T).sum())
+        return out
+
+    expected = ((steepness(alpha) - steepness(truth)) ** 2).sum() / 1000
+    assert metrics.grad(alpha, truth) == pytest.approx(expected, rel=1e-4)
+    assert metrics.grad(truth, truth) == 0
+
+
+def test_matting_figures_by_hand():
+    zero, half = np.zeros((2, 2), np.float32), np.full((2, 2), 0.5, np.float32)
+    assert metrics.mad(half, zero) == 500
+    assert metrics.mse(half, zero) == 250
+    assert metrics.dtssd(half, zero, zero, zero) == pytest.approx(50)
+    assert metrics.dtssd(half, zero, half, zero) == 0
+    still = np.array([[True, True], [False, False]])
+    flash = np.array([[0, 0.1], [1, 1]], np.float32)
+    assert metrics.flicker(flash, zero, still) == pytest.approx(50)
+    assert np.isnan(metrics.flicker(flash, zero, ~still & False))
+
+
+@pytest.mark.parametrize("frames", [-1, 0, 0.35, 1, 2.5])
+@pytest.mark.parametrize("gain, offset", [(1, 0), (0.6, 40)])
+def test_lag_is_found_between_frames(frames, gain, offset):
+    times = np.arange(44)
+    true = np.array([1280 * scenes.path(t) for t in times])
+    late = gain * np.interp(times - frames, times, true) + offset
+    assert metrics.lag(late, true) == pytest.approx(frames, abs=0.051)
+
+
+def test_lag_of_what_stands_still_is_unknown():
+    assert np.isnan(metrics.lag(np.ones(9), np.arange(9)))
+    assert np.isnan(metrics.lag(np.full(9, np.nan), np.arange(9)))
+
+
+# People are red here, nothing else is: a segmenter that sees red is right.
+
+
+def see_red(image) -> np.ndarray:
+    red = image[..., 2].astype(np.float32) - image[..., 1]
+    return np.clip((red - 20) / 40, 0, 1)
+
+
+class Looks:
+    """A segmenter whose looks are all the same function."""
+
+    def __init__(self, look):
+        self.thorough = look
+
+    def __call__(self, image):
+        return self.thorough(image)
+
+
+def write(folder: Path, name: str, truth=None, seed=0) -> None:
+    rng = np.random.default_rng(seed)
+    grey = cv2.GaussianBlur(rng.normal(120, 60, (90, 120)), (0, 0), 2)
+    image = np.clip(np.dstack([grey] * 3), 0, 200).astype(np.uint8)
+    if truth is not None:
+        image[truth == 255] = 30, 30, 230
+        cv2.imwrite(str(folder / f"{name}.png"), truth)
+    cv2.imwrite(str(folder / f"{name}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 100])
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for i in range(3):
+        write(folder, f"selfie_{i}", rectangle((90, 120), 20, 40 + i, 90, 80 + i), seed=i)
+        write(folder, f"room_{i}", seed=10 + i)
+    seam = rectangle((90, 120), 28, 28, 72, 72, 128)
+    seam[30:70, 30:70] = 255
+    write(folder, "voc_0", seam)
+    write(folder, "voc_1", np.full((90, 120), 128, np.uint8))
+    return folder
+
+
+@pytest.fixture
+def small_scenes(monkeypatch):
+    monkeypatch.setattr(scenes, "SIZE", (240, 136))
+
+
+@pytest.fixture
+def run(monkeypatch, small_scenes, data, tmp_path):
+    """Runs the command with a segmenter that sees red; returns (exit code, report)."""
+    monkeypatch.setattr(evaluate, "open_segmenter", lambda *_, **__: Looks(see_red))
+
+    def run(*args):
+        out = tmp_path / "report.json"
+        code = evaluate.main(["--data", str(data), "--json", str(out), *args])
+        return code, json.loads(out.read_text()) if out.exists() else None
+
+    return run
+
+
+def test_photographs_are_scored_by_prefix_and_all_together(run, capsys):
+    code, report = run("--sections", "stills")
+    assert code == 0
+    stills = report["stills"]
+    assert list(stills) == ["room", "selfie", "voc", "all"]
+    assert {group: by["ours"]["pictures"] for group, by in stills.items()} == {
+        "room": 3, "selfie": 3, "voc": 1, "all": 7
+    }  # fmt: skip
+    assert stills["room"]["ours"] == {"pictures": 3, "marked": 0, "over_1_percent": 0}
+    selfies, voc, everything = (stills[name]["ours"] for name in ("selfie", "voc", "all"))
+    assert selfies["iou"] > 0.9 and selfies["mae"] < 0.05 and selfies["leak"] < 0.05
+    assert everything["iou"] == pytest.approx((3 * selfies["iou"] + voc["iou"]) / 4)
+    assert everything["marked"] == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "stills" and " ".join(lines[1].split()) == "n IoU F MAE leak marked >1%"
+    assert len({len(line) for line in lines[2:]}) == 1
+    assert f"{selfies['iou']:.4f}" in next(line for line in lines if line.startswith("selfie"))
+
+
+def test_a_segmenter_that_marks_everything_is_told_off(run, monkeypatch):
+    everything = lambda image: np.ones(image.shape[:2], np.float32)  # noqa: E731
+    monkeypatch.setattr(evaluate, "open_segmenter", lambda *_, **__: Looks(everything))
+    stills = run("--sections", "stills")[1]["stills"]
+    assert stills["room"]["ours unrefined"]["marked"] == 1
+    assert stills["room"]["ours unrefined"]["over_1_percent"] == 1
+    assert stills["selfie"]["ours unrefined"]["leak"] == 1
+    assert stills["selfie"]["ours unrefined"]["iou"] == pytest.approx(40 * 70 / (90 * 120))
+
+
+def test_composites_and_clips_of_a_right_segmenter_score_well(run):
+    code, report = run("--sections", "composites,clips", "--limit", "1")
+    assert code == 0 and list(report) == ["composites", "clips"]
+    assert report["composites"]["composites"]["ours"]["pictures"] == 1
+    assert report["composites"]["composites"]["ours"]["mad"] < 60
+    moving = report["clips"]["moving"]["ours unrefined"]
+    assert moving["lag"] == pytest.approx(0, abs=0.1)
+    assert 0 < moving["dtssd"] < 15
+    assert "lag" not in report["clips"]["static"]["ours"]
+    assert report["clips"]["static"]["ours"]["flicker"] < 20
+
+
+def test_limit_and_darkness(run, data, monkeypatch):
+    seen = []
+    segmenter = lambda image: (seen.append(image.mean()), see_red(image))[1]  # noqa: E731
+    monkeypatch.setattr(evaluate, "open_segmenter", lambda *_, **__: Looks(segmenter))
+    code, report = run("--sections", "dark", "--limit", "1")
+    assert code == 0 and list(report) == ["dark"]
+    assert {group: by["ours"]["pictures"] for group, by in report["dark"].items()} == {
+        "selfie": 1, "room": 1, "voc": 1, "all": 3
+    }  # fmt: skip
+    assert max(seen) < 60 and seen[0] == seen[1]  # dark, and the same picture for every method
+
+
+def test_json_to_stdout_is_json_alone(run, data, capsys):
+    assert evaluate.main(["--data", str(data), "--sections", "stills", "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    assert "stills" in json.loads(captured.out)
+    assert "IoU" in captured.err
+
+
+def test_real_clips_are_measured_for_flicker(run, tmp_path):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    size = (160, 96)
+    video = cv2.VideoWriter(str(clips / "wall.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, size)
+    for _ in range(4):
+        video.write(np.full((96, 160, 3), 90, np.uint8))
+    video.release()
+    code, report = run("--sections", "clips", "--limit", "1", "--clips", str(clips))
+    assert code == 0
+    assert report["clips"]["wall"]["ours"] == {"pictures": 1, "flicker": 0}
+    (clips / "broken.mp4").write_bytes(b"no video")
+    code, _ = run("--sections", "clips", "--limit", "1", "--clips", str(clips))
+    assert code == 1
+
+
+def test_darkening_takes_the_light_and_adds_noise():
+    dark = scenes.darken(np.full((200, 200, 3), 200, np.uint8), seed=7)
+    assert dark.dtype == np.uint8
+    assert dark.mean() == pytest.approx(0.18 * 200, abs=0.1)
+    assert dark.std() == pytest.approx(0.02 * 255, rel=0.03)
+    assert (dark == scenes.darken(np.full((200, 200, 3), 200, np.uint8), seed=7)).all()
+
+
+def test_a_composite_is_the_room_where_alpha_is_0(data, small_scenes):
+    people, rooms = scenes.people_and_rooms(evaluate.read_data(data, None))
+    image, alpha = scenes.composite(people[0], rooms[0], seed=5)
+    assert image.shape == (136, 240, 3) and alpha.min() == 0 and alpha.max() == 1
+    assert (image[alpha == 0] == scenes.fill(rooms[0].image)[alpha == 0]).all()
+    assert (see_red(image)[alpha > 0.9] > 0.5).all()
+    assert (alpha[-1] > 0).any()  # they come from below
+
+
+def test_clips_move_and_stand_still_as_said(data, small_scenes):
+    people, rooms = scenes.people_and_rooms(evaluate.read_data(data, None))
+    moving = list(scenes.moving_clip(people[0], rooms[0], seed=5))
+    centres = [metrics.centre(frame.truth) for frame in moving]
+    ways = [240 * (scenes.path(t) - scenes.path(0)) for t in range(len(moving))]
+    assert np.allclose(np.subtract(centres, centres[0]), ways, atol=0.5)
+    assert moving[0].still is None
+    moved = moving[30]
+    assert not moved.still[moved.truth > 0.01].all()
+    assert moved.still[(moved.truth == 0) & (moving[29].truth == 0)].all()
+    first, second, *_ = scenes.static_clip(people[0], rooms[0], seed=5)
+    assert second.still.all() and (first.truth == second.truth).all()
+    assert 0 < np.abs(first.image.astype(float) - second.image).mean() < 2 * scenes.NOISE
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_an_alpha_that_comes_late_has_its_lag_measured(data, small_scenes, late):
+    people, rooms = scenes.people_and_rooms(evaluate.read_data(data, None))
+    clip = list(scenes.moving_clip(people[0], rooms[0], seed=5))
+    truths = [clip[0].truth] * late + [frame.truth for frame in clip]
+    coming = iter(truths)
+    figures = evaluate.score_clip(lambda image: next(coming), clip)
+    assert figures["lag"] == pytest.approx(late, abs=0.1)
+    if late:
+        assert figures["mad"] > 0 and figures["dtssd"] > 0
+    else:
+        assert figures["mad"] == figures["dtssd"] == 0
+        assert figures["flicker"] < 1e-6
+
+
+def one_line(capsys) -> str:
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("evaluate: ")
+    return line
+
+
+def test_mistakes_end_in_one_line(run, data, tmp_path, capsys, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    assert evaluate.main(["--data", str(tmp_path / "empty")]) == 1
+    assert "no photographs" in one_line(capsys)
+    for path in data.glob("room_*"):
+        path.unlink()
+    assert run("--sections", "composites") == (1, None)
+    assert "room_" in one_line(capsys)
+    assert run("--model", str(tmp_path / "none.tflite")) == (1, None)
+    assert "none.tflite" in one_line(capsys)
+    assert run("--model", str(DEFAULT_WEIGHTS["litert"])) == (1, None)
+    assert "not a picture and a mask" in one_line(capsys)
+    monkeypatch.undo()
+    assert evaluate.main(["--data", str(data), "--weights", str(tmp_path / "no.tflite")]) == 1
+    assert "no.tflite" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "args", [["--sections", "stills,nonsense"], ["--limit", "0"], ["--clips", "nowhere"],
+             ["--model", "a/x.tflite", "b/x.tflite"], []]
+)  # fmt: skip
+def test_wrong_usage_exits_with_2(args):
+    data = ["--data", "somewhere"] if args else []
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main([*data, *args])
+    assert stop.value.code == 2
+
+
+@pytest.mark.parametrize("name", ["selfie_segmentation", "selfie_segmentation_landscape"])
+def test_a_peer_finds_the_person(portrait, name):
+    path = PEERS / f"{name}.tflite"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not there")
+    alpha = evaluate.peer(path)()(portrait)
+    assert alpha.shape == portrait.shape[:2] and alpha.dtype == np.float32
+    assert alpha[100:400, 180:260].mean() > 0.9  # face and chest
+    assert alpha[:100, :60].mean() < 0.1  # the wall

@@ -1,0 +1,448 @@
+"""The tools that make the weights: photographs into batches, training, conversion, export."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support import ROOT
+from tools import dataset
+from tools.dataset import MIX, UNKNOWN, Batches, Photo, read_photos
+
+SHARED = ROOT.parent / "shared"
+CORAL = SHARED / "weights" / "deeplabv3_mnv2_pascal_quant.tflite"
+quick = settings(max_examples=30, deadline=None)
+PREFIXES = ("selfie", "voc", "ccp", "coco", "room", "none")
+
+
+def draw_photo(name: str, size: tuple[int, int], seed: int = 0) -> Photo:
+    """Noise with an oval "person", a rim of unknown around it; nobody for `room` and `none`."""
+    rng, (width, height) = np.random.default_rng(seed), size
+    image = rng.integers(0, 256, (height, width, 3), np.uint8)
+    mask = np.zeros((height, width), np.uint8)
+    if name.split("_")[0] not in ("room", "none"):
+        middle, radii = (width // 2, height * 6 // 10), (width // 4, height * 3 // 10)
+        cv2.ellipse(mask, middle, radii, 0, 0, 360, UNKNOWN, -1)
+        cv2.ellipse(mask, middle, (radii[0] - 2, radii[1] - 2), 0, 0, 360, 255, -1)
+        image[mask == 255] = rng.integers(0, 256, 3)
+    return Photo(name, image, mask)
+
+
+def draw_all(size=(61, 83), each=2) -> list[Photo]:
+    return [
+        draw_photo(f"{prefix}_{i}", size, seed)
+        for seed, (prefix, i) in enumerate((p, i) for p in PREFIXES for i in range(each))
+    ]
+
+
+def write_photo(folder: Path, photo: Photo) -> None:
+    cv2.imwrite(str(folder / f"{photo.name}.jpg"), photo.image)
+    if photo.mask.any():
+        cv2.imwrite(str(folder / f"{photo.name}.png"), photo.mask)
+
+
+# photographs into batches
+
+
+def test_without_keras_a_tool_says_in_one_line_what_is_missing():
+    run = "import runpy, sys; sys.modules['keras'] = None; runpy.run_module('tools.train')"
+    child = subprocess.run([sys.executable, "-c", run], cwd=ROOT, capture_output=True, text=True)
+    assert child.returncode == 1
+    assert child.stderr == "tools: Keras is missing; run: pip install -r requirements.txt\n"
+
+
+def test_photographs_are_read_with_their_masks(tmp_path):
+    for photo in draw_all():
+        write_photo(tmp_path, photo)
+    photos = read_photos(tmp_path)
+    assert [p.name for p in photos] == sorted(p.name for p in draw_all())
+    drawn = {p.name: p for p in draw_all()}
+    for photo in photos:
+        assert photo.image.shape == (83, 61, 3) and photo.prefix in PREFIXES
+        np.testing.assert_array_equal(photo.mask, drawn[photo.name].mask)
+
+
+def test_a_folder_without_photographs_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no .jpg"):
+        read_photos(tmp_path)
+
+
+def test_a_batch_depends_on_its_number_alone():
+    first, second = Batches(draw_all(), 8), Batches(draw_all(), 8)
+    first.batch(0, (64, 48))
+    images, targets = first.batch(1, (64, 48))
+    again_images, again_targets = second.batch(1, (64, 48))
+    np.testing.assert_array_equal(images, again_images)
+    np.testing.assert_array_equal(targets, again_targets)
+    assert np.abs(images - second.batch(2, (64, 48))[0]).mean() > 1
+
+
+@quick
+@given(
+    st.tuples(st.integers(40, 130), st.integers(40, 130)),
+    st.sampled_from([(32, 16), (48, 48), (48, 80)]),
+    st.integers(0, 10_000),
+)
+def test_batches_have_their_shapes_and_ranges(photo_size, size, number):
+    width, height = size
+    images, targets = Batches(draw_all(photo_size, each=1), 8).batch(number, size)
+    assert images.shape == (8, height, width, 3) and images.dtype == np.float32
+    assert images.min() >= 0 and images.max() <= 255
+    assert targets.shape == (8, height // 4, width // 4, 2) and targets.dtype == np.float32
+    assert targets[..., 0].min() >= 0 and targets[..., 0].max() <= 1
+    assert set(np.unique(targets[..., 1])) <= {0, 1, 5}
+
+
+@pytest.mark.parametrize("kind", MIX)
+def test_every_kind_shows_whom_it_should(kind):
+    batches, rng = Batches(draw_all(), 1), np.random.default_rng(5)
+    masks = [batches.example(rng, kind, (64, 64))[1] for _ in range(6)]
+    if kind == "nobody":
+        assert not np.any(masks)
+    else:
+        assert all((mask == 255).any() for mask in masks)
+
+
+@quick
+@given(st.integers(0, 2**32 - 1))
+def test_a_cell_with_anything_unknown_weighs_nothing(seed):
+    rng = np.random.default_rng(seed)
+    mask = rng.choice([0, 90, 255], (24, 40)).astype(np.uint8)
+    mask[rng.random(mask.shape) < 0.05] = UNKNOWN
+    share, weight = np.moveaxis(dataset.target(mask), -1, 0)
+    cells = mask.reshape(6, 4, 10, 4).swapaxes(1, 2).reshape(6, 10, 16)
+    np.testing.assert_array_equal(weight == 0, (cells == UNKNOWN).any(-1))
+    np.testing.assert_allclose(share, cells.mean(-1) / 255, atol=0.003)
+
+
+def test_outlines_weigh_more_than_planes():
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, 32:] = 255
+    weight = dataset.target(mask)[..., 1]
+    assert (
+        (weight[:, 7:9] == 5).all() and (weight[:, :6] == 1).all() and (weight[:, 10:] == 1).all()
+    )
+
+
+@quick
+@given(st.floats(-180, 180), st.floats(0.3, 3), st.integers(0, 99))
+def test_turning_a_mask_makes_nothing_unknown(angle, scale, seed):
+    mask = np.random.default_rng(seed).choice([0, 255], (30, 40)).astype(np.uint8)
+    matrix = cv2.getRotationMatrix2D((20, 15), angle, scale)
+    assert UNKNOWN not in dataset.warp_mask(mask, matrix, (40, 30))
+
+
+def test_a_mask_that_does_not_turn_does_not_change():
+    mask = draw_photo("selfie_0", (60, 80)).mask
+    same = dataset.warp_mask(mask, np.eye(2, 3), (60, 80))
+    np.testing.assert_array_equal(same, mask)
+
+
+def test_what_lies_outside_a_photograph_is_unknown():
+    rng, photo = np.random.default_rng(6), draw_photo("selfie_0", (60, 80))
+    _, mask = dataset.view(rng, photo, (64, 64), zoom=3, middle=np.array([30.0, 40.0]))
+    assert (mask[:10] == UNKNOWN).all() and (mask[:, -10:] == UNKNOWN).all()
+    assert (mask == 255).any()
+
+
+# the network in training; from here on Keras is needed
+
+
+@pytest.fixture(scope="module")
+def person():
+    """The person network with random norms, as a pretrained one has them."""
+    import model
+
+    net, rng = model.build("person"), np.random.default_rng(7)
+    for layer in net.layers:
+        if layer.name.endswith("_BN"):
+            gamma, beta, mean, variance = (w.shape for w in layer.weights)
+            values = [rng.uniform(1, 3, gamma), rng.normal(0, 0.5, beta)]
+            values += [rng.normal(0, 0.1, mean), rng.uniform(0.1, 1, variance)]
+            layer.set_weights(values)
+    return net
+
+
+@pytest.fixture(scope="module")
+def spare():
+    """A person network to load things into; building one takes seconds."""
+    import model
+
+    return model.build("person")
+
+
+@pytest.fixture(scope="module")
+def folded(person):
+    from tools.fold import fold
+
+    return fold(person)
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(8)
+    return rng.uniform(0, 255, (2, 32, 64, 3)).astype(np.float32)
+
+
+def assert_same_function(net, other, images):
+    expected = np.asarray(net(images))
+    assert expected.std() > 1e-3
+    np.testing.assert_allclose(np.asarray(other(images)), expected, atol=1e-3 * expected.std())
+
+
+@pytest.mark.slow
+def test_folding_does_not_change_the_function(person, folded, images):
+    import keras
+
+    assert not any(isinstance(x, keras.layers.BatchNormalization) for x in folded.layers)
+    assert_same_function(person, folded, images)
+
+
+@pytest.mark.slow
+def test_unfolding_restores_the_function(person, folded, spare, images):
+    from tools.fold import unfold
+
+    unfold(folded, spare)
+    assert_same_function(person, spare, images)
+
+
+@pytest.mark.slow
+def test_a_calmed_decoder_has_unit_features(person, images):
+    import keras
+
+    from tools.fold import Gained, fold
+    from tools.train import calm_decoder
+
+    folded = fold(person)
+    calm_decoder(folded, images)
+    calmed = [x for x in folded.layers if isinstance(x, Gained) and "decoder" in x.name]
+    assert calmed
+    outputs = keras.Model(folded.input, [layer.output for layer in calmed])(images)
+    for features in map(np.asarray, outputs):
+        alive = features.std((0, 1, 2)) > 0.01
+        assert alive.mean() > 0.5  # behind a ReLU a channel may be silent
+        np.testing.assert_allclose(features.mean((0, 1, 2)), 0, atol=0.02)
+        np.testing.assert_allclose(features.std((0, 1, 2))[alive], 1, atol=0.02)
+
+
+@pytest.fixture(scope="module")
+def loss():
+    from tools.train import loss
+
+    return lambda targets, logits: float(loss(targets, logits))
+
+
+def example_targets():
+    rng = np.random.default_rng(9)
+    share = (rng.random((2, 12, 20, 1)) < 0.4).astype(np.float32)
+    weight = rng.choice([0, 1, 5], share.shape).astype(np.float32)
+    return np.concatenate([share, weight], -1)
+
+
+@pytest.mark.slow
+def test_the_loss_prefers_what_is_right(loss):
+    targets = example_targets()
+    right = np.where(targets[..., :1] > 0.5, 20, -20).astype(np.float32)
+    unsure = np.zeros_like(right)
+    assert 0 <= loss(targets, right) < 0.01 < loss(targets, unsure) < loss(targets, -right)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [0, 1, 1e4, 1e30])
+def test_the_loss_is_finite(loss, size):
+    targets = example_targets()
+    logits = np.float32(size) * np.ones_like(targets[..., :1])
+    nothing_known = targets * [1, 0]
+    for these in (targets, nothing_known.astype(np.float32), np.zeros_like(targets)):
+        assert np.isfinite(loss(these, logits)) and np.isfinite(loss(these, -logits))
+
+
+@pytest.mark.slow
+def test_cells_without_weight_do_not_count(loss):
+    targets, rng = example_targets(), np.random.default_rng(10)
+    logits = rng.normal(0, 3, (2, 12, 20, 1)).astype(np.float32)
+    weightless = targets[..., 1:] == 0
+    other_logits = np.where(weightless, -5 * logits, logits)
+    other_targets = targets.copy()
+    other_targets[..., :1] = np.where(weightless, 1 - targets[..., :1], targets[..., :1])
+    assert loss(other_targets, other_logits) == pytest.approx(loss(targets, logits), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_the_learning_rate_rises_and_falls_to_nothing():
+    from tools.train import schedule
+
+    rates = [schedule(step, 1000, 3e-4) for step in range(1001)]
+    peak = int(np.argmax(rates))
+    assert 100 < peak < 200 and 0.9 * 3e-4 < rates[peak] <= 3e-4
+    assert np.all(np.diff(rates[: peak + 1]) > 0) and np.all(np.diff(rates[peak:]) < 0)
+    assert rates[0] < 0.01 * 3e-4 and rates[-1] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.fixture
+def short_training(monkeypatch):
+    """One small input size in the place of five, and no graphs: each would be compiled anew."""
+    import tensorflow as tf
+
+    from background_blur.matting import segmenter
+    from tools import train
+
+    for module in (segmenter, train):
+        monkeypatch.setattr(module, "INPUT_SIZES", ((48, 32),))
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.slow
+def test_training_resumes_as_if_never_interrupted(
+    person, spare, tmp_path, monkeypatch, capsys, short_training
+):
+    from tools import train
+
+    data, start = tmp_path / "data", tmp_path / "start.weights.h5"
+    for part in ("train", "val"):
+        (data / part).mkdir(parents=True)
+        for photo in draw_all(each=1):
+            if part == "train" or photo.prefix in ("selfie", "room"):
+                write_photo(data / part, photo)
+    person.save_weights(start)
+
+    def run(work):
+        command = ["train", "--data", data, "--start", start, "--work", work]
+        command += ["--images", 4, "--batch", 2, "--every", 1]
+        monkeypatch.setattr(sys, "argv", list(map(str, command)))
+        train.main()
+        with np.load(work / "state.npz") as state:
+            return dict(state)
+
+    def save_and_copy(path, *args):
+        save_state(path, *args)
+        if args[-2] == 1:  # after the first of two steps, where the other run shall go on
+            (tmp_path / "resumed").mkdir()
+            shutil.copy(path, tmp_path / "resumed")
+
+    save_state = train.save_state
+    monkeypatch.setattr(train, "save_state", save_and_copy)
+    through = run(tmp_path / "through")
+    monkeypatch.setattr(train, "save_state", save_state)
+    resumed = run(tmp_path / "resumed")
+
+    assert through["step"] == resumed["step"] == 2
+    assert through.keys() == resumed.keys()
+    for key, value in through.items():
+        np.testing.assert_allclose(resumed[key], value, rtol=1e-3, atol=1e-5, err_msg=key)
+        assert np.all(np.isfinite(value)), key
+    assert any(np.any(through[f"w{i}"] != through[f"e{i}"]) for i in range(10))  # it learns
+    printed = capsys.readouterr().out
+    assert "selfie" in printed and "best" in printed
+    for name in ("person.weights.h5", "last.weights.h5"):
+        spare.load_weights(tmp_path / "through" / name)
+    assert sorted(p.name for p in (tmp_path / "through").iterdir()) == [
+        "last.weights.h5",
+        "person.weights.h5",
+        "state.npz",
+    ]
+
+
+@pytest.mark.slow
+def test_a_batch_that_cannot_be_made_ends_training():
+    from tools.train import ahead
+
+    only_rooms = Batches([draw_photo("room_0", (60, 40))], 8)
+    with pytest.raises(KeyError):
+        list(ahead(only_rooms, 0, 2))
+
+
+# conversion and export
+
+
+@pytest.mark.slow
+def test_the_coral_numbers_make_the_original_network():
+    """Compared where both end in logits, at a 16th of the input, then enlarged as Coral does it."""
+    if not CORAL.exists():
+        pytest.skip(f"{CORAL} is not there")
+    import keras
+    from ai_edge_litert.interpreter import Interpreter
+
+    import model
+    from tools.convert_weights import load_coral
+
+    net = model.build("voc")
+    done = load_coral(net, CORAL)
+    assert sorted(done) == sorted(layer.name for layer in model.layers_with_weights(net))
+    assert len(done) == 109
+    to_logits = keras.Model(net.input, net.get_layer("logits_semantic").output)
+    original = Interpreter(str(CORAL), num_threads=2)
+    original.allocate_tensors()
+    corners_aligned = np.stack(
+        [np.interp(np.arange(513) / 16, np.arange(33), row) for row in np.eye(33)], 1
+    )
+    agreements = []
+    for path in sorted((SHARED / "data" / "val").glob("voc_*.jpg"))[::20]:
+        image = cv2.cvtColor(cv2.resize(cv2.imread(str(path)), (513, 513)), cv2.COLOR_BGR2RGB)
+        original.set_tensor(original.get_input_details()[0]["index"], image[None])
+        original.invoke()
+        theirs = original.get_tensor(original.get_output_details()[0]["index"])[0]
+        logits = np.asarray(to_logits(image[None].astype(np.float32)))[0]  # [33,33,21]
+        ours = np.einsum(
+            "yi,xj,ijc->yxc", corners_aligned, corners_aligned, logits, optimize=True
+        ).argmax(-1)
+        assert (theirs == model.VOC_PERSON).any()
+        agreements.append((ours == theirs).mean())
+    assert len(agreements) == 6
+    assert np.mean(agreements) >= 0.97
+    assert min(agreements) >= 0.95
+
+
+@pytest.mark.slow
+def test_a_file_that_is_no_network_is_not_converted(tmp_path, monkeypatch):
+    from tools import convert_weights
+
+    (tmp_path / "text.tflite").write_text("not a network\n")
+    argv = ["convert_weights", str(tmp_path / "text.tflite"), str(tmp_path / "out.weights.h5")]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit, match="text.tflite"):
+        convert_weights.main()
+    assert not (tmp_path / "out.weights.h5").exists()
+
+
+@pytest.mark.slow
+def test_export_writes_one_network_twice(folded, spare, images, tmp_path, monkeypatch):
+    from ai_edge_litert.interpreter import Interpreter
+
+    from background_blur.matting.engines import check_weights
+    from tools import export
+    from tools.fold import unfold
+
+    unfold(folded, spare)
+    trained = spare.get_weights()
+    runs = [tmp_path / "a.weights.h5", tmp_path / "b.weights.h5"]
+    for run, share in zip(runs, (1.125, 0.875), strict=True):  # the mean is what was trained
+        spare.set_weights([share * weight for weight in trained])
+        spare.save_weights(run)
+    spare.set_weights(trained)
+    (tmp_path / "out").mkdir()
+    compiled = tmp_path / "out" / "person.tflite"
+    compile_network = export.compile_network
+    monkeypatch.setattr(export, "compile_network", lambda net: compile_network(net, [(64, 32)]))
+    argv = ["export", *map(str, runs), str(compiled)]
+    monkeypatch.setattr(sys, "argv", argv)
+    export.main()
+
+    expected = np.asarray(spare(images[:1]))
+    spare.load_weights(tmp_path / "out" / "person.weights.h5")
+    rounded = np.asarray(spare(images[:1]))
+    runner = Interpreter(str(compiled)).get_signature_runner("64x32")
+    logits = runner(image=images[:1])["logits"]
+    np.testing.assert_allclose(rounded, expected, atol=0.1 * expected.std())
+    np.testing.assert_allclose(logits, rounded, atol=1e-3 * expected.std())
+    sums = (tmp_path / "out" / "SHA256SUMS").read_text().splitlines()
+    assert [line.split()[1] for line in sums] == ["person.tflite", "person.weights.h5"]
+    check_weights(compiled)
