@@ -10,13 +10,23 @@ from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
-from background_blur.cli import keeps_transparency, parser
-from background_blur.system import open_missing
+from background_blur.cli import keeps_transparency, number, parser
+from background_blur.system import open_missing, unbreakable_printing
 
 TITLE = "background blur"
 
 
 def main(argv: list[str] | None = None) -> int:
+    with unbreakable_printing() as (out, err):
+        code = run_to_exit_code(arguments(argv))
+        out.flush()
+        if out.error:
+            hint = "see where the output is piped to, and whether the disk is full"
+            print(f"main.py: cannot print: {reason(out.error)}; {hint}", file=err)
+    return code or (1 if out.error else 0)
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
     args = parser().parse_args(argv)
     args.background = args.background or ["blur"]
     if "transparent" in args.background:
@@ -24,20 +34,24 @@ def main(argv: list[str] | None = None) -> int:
             parser().error("--background transparent needs an --output that is a .png or a folder")
         if args.virtual_camera is not None:
             parser().error("--background transparent: no --virtual-camera shows it")
+    return args
+
+
+def run_to_exit_code(args: argparse.Namespace) -> int:
     try:
-        asked_to_stop.clear()
-        busy.clear()
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), interrupt)
+        listen_to_signals()
         return run(args)
     except KeyboardInterrupt as stop:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    except OSError as error:  # most likely stdout: full, or read by nobody any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for Python's own flush at its end
-        hint = "see where the output is piped to, and whether the disk is full"
-        print(f"main.py: {error.strerror or error}; {hint}", file=sys.stderr)
+    except OSError as error:
+        print(f"main.py: {error}", file=sys.stderr)
         return 1
+    finally:
+        busy.append(OVER)
+
+
+def reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 asked_to_stop = []  # the signals that came
@@ -46,17 +60,36 @@ asked_to_stop = []  # the signals that came
 busy = []  # not empty while files are written and finished, which a signal must not disturb
 
 
-ENOUGH = 4  # signals, after which it may
+OVER = "over"  # in `busy` once nothing is left to be stopped
+
+
+ENOUGH = 4  # signals, each of so many of which may
+
+
+def listen_to_signals() -> None:
+    asked_to_stop.clear()
+    busy.clear()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        ignored = name == "SIGHUP" and number and signal.getsignal(number) == signal.SIG_IGN
+        if number and not ignored:  # as nohup has it
+            signal.signal(number, interrupt)
 
 
 def interrupt(number: int, _frame) -> None:
     """Ends the run as Ctrl-C does: files are finished, the camera released.
 
+    The first signal does it at once, or after the frame that is being written. Others change
+    nothing, so that nothing disturbs what is done at the end; but each fourth one breaks off
+    whatever hangs. What is written stays, always.
+
     An exception raised while a library calls back into Python may get lost in there; so the signal
     is also noted, and looked for after every frame.
     """
     asked_to_stop.append(number)
-    if not busy or len(asked_to_stop) >= ENOUGH:
+    if OVER in busy:
+        return
+    if len(asked_to_stop) % ENOUGH == 0 or (len(asked_to_stop) == 1 and not busy):
         raise KeyboardInterrupt(number)
 
 
@@ -79,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
             return diagnostics.list_cameras()
         return diagnostics.check(args, lambda: open_line(args))
     try:
-        with ExitStack() as stack:
+        with ExitStack() as afterwards, ExitStack() as stack:
             backgrounds = {text: open_background(text, open_file) for text in args.background}
             reopen = partial(open_source, args.source, args.size, args.fps, wait=args.wait)
             source = stack.enter_context(reopen())
@@ -90,12 +123,16 @@ def run(args: argparse.Namespace) -> int:
             if args.source == "demo" and not (sinks.window or sinks.camera):
                 source.live = False  # as fast as it goes
             line = open_line(args, source, backgrounds[args.background[0]])
+            tally = Tally()
+            afterwards.callback(report, line, tally, source, sinks.output)
             viewer = None
             if sinks.window:
                 wait = not sinks.output
                 viewer = Viewer(sinks.window, line, source, wait, backgrounds, sinks.camera)
+            if sinks.output:
+                stack.push(sinks.output)  # completed before anything else, which might hang, ends
             stack.callback(busy.append, "closing")  # the first of what is done at the end
-            stream(source, line, sinks, viewer)
+            stream(source, line, sinks, viewer, tally)
     except (BackgroundError, SourceError, SinkError, WeightsError) as error:
         print("main.py:", *str(error).splitlines(), file=sys.stderr)  # a path may hold newlines
         return 1
@@ -183,9 +220,17 @@ def end_without_display(stack: ExitStack) -> None:
     os._exit(1)
 
 
-def stream(source, line, sinks: Sinks, viewer) -> None:
+@dataclass
+class Tally:
+    """What a run comes to."""
+
+    frames: int = 0
+    seconds: float = 0.0  # without those at rest
+
+
+def stream(source, line, sinks: Sinks, viewer, tally: Tally) -> None:
     """Runs the line until the source ends or the user stops it."""
-    start, count = monotonic(), 0
+    start = monotonic()
     try:
         for frame in progress(source, sinks.output):
             began = monotonic()
@@ -195,7 +240,7 @@ def stream(source, line, sinks: Sinks, viewer) -> None:
                 if sink:
                     sink.write(done)
             busy.clear()
-            count += 1
+            tally.frames += 1
             if asked_to_stop:
                 raise KeyboardInterrupt(asked_to_stop[0])
             if viewer and not viewer.show(frame, done):
@@ -206,7 +251,7 @@ def stream(source, line, sinks: Sinks, viewer) -> None:
                 sinks.camera.repeat()  # a picture stays until Ctrl-C
                 sleep(0.005)
     finally:
-        report(line, count, monotonic() - start - source.rested, source, sinks.output)
+        tally.seconds = monotonic() - start - source.rested
 
 
 def progress(source, output):
@@ -228,11 +273,12 @@ def watched(source):
         yield frame
 
 
-def report(line, frames: int, seconds: float, source, output) -> None:
+def report(line, tally: Tally, source, output) -> None:
     """Prints the run's figures, and on stderr what the user should know of."""
+    frames = tally.frames
     if frames:
         # Pictures may wait for their user.
-        rate = "" if source.independent else f", {frames / seconds:.1f} frames/s"
+        rate = "" if source.independent else f", {frames / tally.seconds:.1f} frames/s"
         stages = ", ".join(f"{k} {1000 * v / frames:.1f}" for k, v in line.seconds.items())
         print(f"{counted(frames)}{rate}; ms a frame: {stages}")
     if frames and line.beat:
@@ -260,4 +306,7 @@ def saved(line, source) -> str:
 
 if __name__ == "__main__":
     open_missing()
-    sys.exit(main())
+    exit_code = main()
+    for number in {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+        signal.signal(number, signal.SIG_IGN)  # all is done; Python only tidies up
+    sys.exit(exit_code)

@@ -2,14 +2,12 @@
 
 from time import monotonic
 
-from background_blur.errors import SinkError, SourceError
-
 
 class Sink:
     """Where finished frames go.
 
-    As a context it is closed at a normal end, at Ctrl-C and where the source or another sink
-    fails, what came so far being wanted, and discarded at any other exception.
+    Once a frame has been written, only the user's own wish removes it: as a context a sink is
+    closed, and what came so far kept, whatever ends the run.
     """
 
     warning: str | None = None  # one line on what was left out, known once the sink is open
@@ -34,11 +32,8 @@ class Sink:
     def __enter__(self):
         return self
 
-    def __exit__(self, kind, *_):
-        if kind is None or issubclass(kind, (KeyboardInterrupt, SourceError, SinkError)):
-            self.close()
-        else:
-            self.discard()
+    def __exit__(self, *_):
+        self.close()
 
 
 class PacedSink(Sink):

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from background_blur.errors import SinkError
+from background_blur.errors import SinkError, SourceError
 from background_blur.sinks.base import Sink
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -37,6 +37,16 @@ class AtomicFile(Sink):
         except SinkError:
             self.discard()
             raise
+
+    def __exit__(self, kind, error, _):
+        if kind is None or issubclass(kind, (KeyboardInterrupt, SourceError, SinkError)):
+            self.close()
+            return
+        self.force = False  # a run that failed replaces nothing
+        try:
+            self.close()
+        except SinkError as trouble:
+            error.add_note(str(trouble))
 
     def finish(self) -> None:
         """Completes the part."""

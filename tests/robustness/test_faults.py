@@ -116,6 +116,17 @@ FAULTS = [
         "robustness/test_faults.test_a_signal_in_the_middle_of_writing_costs_nothing",
         "robustness/test_faults.test_more_signals_while_the_file_is_finished_cost_nothing",
         "robustness/test_faults.test_signals_while_it_starts_leave_nothing_and_no_traceback",
+        "test_recordings.test_an_impatient_user_loses_nothing",
+    ),
+    (
+        "terminal closed, its pipe read by nobody, the disk of its log full",
+        "one line, where it can be seen; exit code 1, or 128 + the signal",
+        "everything; figures and warnings come once the file is complete",
+        "test_recordings.test_a_terminal_that_is_closed_costs_no_recording",
+        "test_recordings.test_a_terminal_that_is_closed_under_the_bar_costs_nothing",
+        "test_recordings.test_figures_that_cannot_be_printed_cost_no_finished_file",
+        "test_recordings.test_a_damaged_source_whose_warning_cannot_be_printed_costs_no_finished_file",
+        "test_recordings.test_ctrl_c_into_a_pipe_that_nobody_reads_any_more_costs_no_recording",
     ),
     (
         "started without stdout and stderr, as by some services",
