@@ -4,7 +4,7 @@ import argparse
 import os
 import signal
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,7 +54,7 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-asked_to_stop = []  # the signals that came
+asked_to_stop = []  # the signals that came, each with its time
 
 
 busy = []  # not empty while files are written and finished, which a signal must not disturb
@@ -63,7 +63,7 @@ busy = []  # not empty while files are written and finished, which a signal must
 OVER = "over"  # in `busy` once nothing is left to be stopped
 
 
-ENOUGH = 4  # signals, each of so many of which may
+PATIENCE = 5.0  # seconds after the first signal from which on another ends it the hard way
 
 
 def listen_to_signals() -> None:
@@ -79,17 +79,21 @@ def listen_to_signals() -> None:
 def interrupt(number: int, _frame) -> None:
     """Ends the run as Ctrl-C does: files are finished, the camera released.
 
-    The first signal does it at once, or after the frame that is being written. Others change
-    nothing, so that nothing disturbs what is done at the end; but each fourth one breaks off
-    whatever hangs. What is written stays, always.
+    The first signal does it at once, or after the frame that is being written; more of them change
+    nothing, so that they cannot disturb what is done at the end. But where that hangs, one later
+    than `PATIENCE` ends the process: what was written is left in a part then, which plays.
 
     An exception raised while a library calls back into Python may get lost in there; so the signal
     is also noted, and looked for after every frame.
     """
-    asked_to_stop.append(number)
     if OVER in busy:
         return
-    if len(asked_to_stop) % ENOUGH == 0 or (len(asked_to_stop) == 1 and not busy):
+    asked_to_stop.append((number, monotonic()))
+    if monotonic() - asked_to_stop[0][1] > PATIENCE:
+        with suppress(OSError):  # print() might be interrupted in here by itself
+            os.write(2, b"main.py: broken off; the next start names what is left of a recording\n")
+        os._exit(128 + number)
+    if len(asked_to_stop) == 1 and not busy:
         raise KeyboardInterrupt(number)
 
 
@@ -182,6 +186,8 @@ def open_sinks(args: argparse.Namespace, source, stack: ExitStack) -> Sinks:
     from background_blur.errors import SinkError
     from background_blur.sinks import open_output
     from background_blur.sinks.files import same_file
+    from background_blur.sinks.parts import folder_of, leftovers
+    from background_blur.sinks.video import ENCODERS
     from background_blur.sinks.virtual_camera import VirtualCamera
     from background_blur.sinks.window import Window
 
@@ -190,6 +196,8 @@ def open_sinks(args: argparse.Namespace, source, stack: ExitStack) -> Sinks:
         if any(same_file(Path(args.output), Path(text)) for text in args.background):
             raise SinkError(f"{args.output}: is the background itself; give another --output")
         sinks.output = stack.enter_context(open_output(args.output, source, args.force))
+        for line in leftovers(folder_of(args.output), ENCODERS):
+            print(f"main.py: {line}", file=sys.stderr)
     if args.virtual_camera is not None:
         camera = VirtualCamera(
             args.virtual_camera,
@@ -242,7 +250,7 @@ def stream(source, line, sinks: Sinks, viewer, tally: Tally) -> None:
             busy.clear()
             tally.frames += 1
             if asked_to_stop:
-                raise KeyboardInterrupt(asked_to_stop[0])
+                raise KeyboardInterrupt(asked_to_stop[0][0])
             if viewer and not viewer.show(frame, done):
                 break
             if line.beat:

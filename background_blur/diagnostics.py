@@ -12,6 +12,8 @@ from background_blur.capture import open_source
 from background_blur.capture.base import CAMERA_SIZE
 from background_blur.capture.camera import BLACK, DEVICES, camera_problem
 from background_blur.errors import SinkError, SourceError, WeightsError
+from background_blur.sinks.parts import folder_of, leftovers
+from background_blur.sinks.video import ENCODERS
 from background_blur.sinks.virtual_camera import VirtualCamera
 from background_blur.sinks.window import check_display
 from background_blur.system import suppress_stderr
@@ -79,13 +81,14 @@ def check(args, open_pipeline) -> int:
     `open_pipeline` makes the `BackgroundBlur` that they ask for.
 
     "none" is what is missing but can be done without: the display, and a virtual camera that was
-    not asked for.
+    not asked for. "note" is what is good to know.
     """
     checks = {
         "source": (source, "mend"),
         "display": (display, "none"),
         "virtual camera": (virtual_camera, "none" if args.virtual_camera is None else "mend"),
         "weights and speed": (partial(speed, open_pipeline=open_pipeline), "mend"),
+        "recordings": (recordings, "note"),
     }
     code = 0
     for name, (look, otherwise) in checks.items():
@@ -133,3 +136,10 @@ def speed(args, open_pipeline) -> str:
     if rate < FLUENT:
         raise Trouble(f"only {text}; end other programs, or give a smaller --size")
     return text
+
+
+def recordings(args) -> str:
+    folder = folder_of(args.output)
+    if lines := leftovers(folder, ENCODERS):
+        raise Trouble("; ".join(lines))
+    return "none was broken off " + ("here" if folder == Path() else f"in {folder}")

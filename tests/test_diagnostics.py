@@ -122,11 +122,11 @@ def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code, capsys
 
     for name in ("display", "virtual_camera"):
         monkeypatch.setattr(diagnostics, name, missing)
-    for name in ("source", "speed"):
+    for name in ("source", "speed", "recordings"):
         monkeypatch.setattr(diagnostics, name, lambda args: "fine")
     assert diagnostics.check(SimpleNamespace(virtual_camera=asked)) == code
     words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert words == ["ok", "none", "mend" if code else "none", "ok"]
+    assert words == ["ok", "none", "mend" if code else "none", "ok", "ok"]
 
 
 def test_list_cameras_as_its_users_start_it():

@@ -1,6 +1,7 @@
 """Recordings through the program itself: whatever breaks, what was written stays and plays."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,19 +37,27 @@ def has_grown(folder: Path, size=2000) -> bool:
     return any(path.stat().st_size > size for path in folder.glob("*.part.*"))
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> Path:
-    """Two seconds of the demo as a file."""
+def demo(path: Path, frames: int) -> Path:
+    """Some of the demo as a file, 25 frames a second."""
     from background_blur.capture import open_source
     from background_blur.sinks.video import VideoFile
 
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     source = open_source("demo", (160, 90), 25)
     source.live = False
     with VideoFile(path, 25) as file:
-        for _, frame in zip(range(50), source, strict=False):
+        for _, frame in zip(range(frames), source, strict=False):
             file.write(frame)
     return path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    return demo(tmp_path_factory.mktemp("clip") / "clip.mp4", 50)
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory) -> Path:
+    return demo(tmp_path_factory.mktemp("clip") / "long.mp4", 200)
 
 
 @pytest.fixture
@@ -170,6 +179,188 @@ def test_an_impatient_user_loses_nothing(tmp_path, signals):
         time.sleep(0.002)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert b"Traceback" not in errors
-    (kept,) = tmp_path.iterdir()
-    assert len(decoded(kept)) > 5
+    assert errors == b""
+    assert os.listdir(tmp_path) == ["out.mp4"]
+    assert len(decoded(out)) > 5
+
+
+# Runs the program; the file that it writes is never done.
+STUCK = """
+import sys, threading
+import main, parts
+
+parts.GrowingFile.close = lambda self: threading.Event().wait()
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+def test_a_run_that_hangs_at_its_end_can_be_broken_off_and_loses_nothing(tmp_path):
+    command = [sys.executable, "-c", STUCK, *DEMO, "--no-window", "--output", tmp_path / "out.mp4"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, env=headless())
+    wait_until(lambda: has_grown(tmp_path, 20_000), "recording")
+    began = time.monotonic()
+    while process.poll() is None and time.monotonic() - began < PATIENCE:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+    assert process.wait(1) == 130
+    assert time.monotonic() - began > 4
+    words = b"main.py: broken off; the next start names what is left of a recording\n"
+    assert process.stderr.read() == words
+    (part,) = tmp_path.iterdir()
+    assert part.name.endswith(".part.mp4")
+    assert len(decoded(part)) > 5
+
+
+# --- The disk is full
+
+
+def limited(room: int):
+    """No file of the child's can grow beyond so many bytes, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+
+def run(*arguments, **options) -> subprocess.CompletedProcess:
+    options = {"capture_output": True, "text": True, "timeout": PATIENCE, **options}
+    return subprocess.run([*MAIN, *map(str, arguments)], env=headless(), **options)
+
+
+def assert_kept(result, folder: Path, name: str) -> float:
+    """That one line tells rightly how much of a recording is kept; returns the seconds."""
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    told = re.search(r"File too large.*; kept the first (\d+\.\d) s in (.+)$", line)
+    assert told, line
+    assert told[2] == str(folder / name)
+    times = decoded(folder / name)
+    assert float(told[1]) == pytest.approx(times[-1] - times[0] + 1 / 25, abs=0.06)
+    return float(told[1])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".mkv", ".webm"])
+def test_a_full_disk_keeps_what_was_written_and_says_how_much(long_clip, tmp_path, suffix):
+    arguments = ["--source", long_clip, "--no-window", "--output", tmp_path / f"out{suffix}"]
+    result = run(*arguments, preexec_fn=limited(40_000))
+    seconds = assert_kept(result, tmp_path, f"out{suffix}")
+    assert 0.5 < seconds < 7
+    assert os.listdir(tmp_path) == [f"out{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_disk_that_is_full_just_when_the_file_is_completed(clip, tmp_path, suffix):
+    """There is room for the pictures, but not for the index."""
+    arguments = ["--source", clip, "--no-window", "--output"]
+    assert run(*arguments, tmp_path / f"all{suffix}").returncode == 0
+    size = (tmp_path / f"all{suffix}").stat().st_size
+    (tmp_path / "out").mkdir()
+    result = run(*arguments, tmp_path / "out" / f"out{suffix}", preexec_fn=limited(size - 1))
+    assert assert_kept(result, tmp_path / "out", f"out{suffix}") > 1
+    assert os.listdir(tmp_path / "out") == [f"out{suffix}"]
+
+
+def test_a_full_disk_replaces_no_whole_file_by_half_a_one(long_clip, tmp_path):
+    (tmp_path / "out.mp4").write_bytes(b"precious")
+    arguments = ["--source", long_clip, "--no-window", "--force", "--output", tmp_path / "out.mp4"]
+    assert_kept(run(*arguments, preexec_fn=limited(40_000)), tmp_path, "out_1.mp4")
+    assert (tmp_path / "out.mp4").read_bytes() == b"precious"
+    assert len(os.listdir(tmp_path)) == 2
+
+
+# --- The program is killed, or the computer goes off
+
+# Writes frames at 30 a second, saying each one's number once it is handed over.
+WRITER = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from sink import VideoFile
+from source import Frame
+
+chance = np.random.default_rng(0)
+with VideoFile(Path(sys.argv[1]), 30) as file:
+    for index in range(100_000):
+        file.write(Frame(chance.integers(0, 256, (90, 160, 3), np.uint8), index / 30))
+        print(index, flush=True)
+        time.sleep(0.002)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".mkv", ".webm"])
+def test_a_killed_run_loses_no_more_than_two_seconds(tmp_path, suffix):
+    command = [sys.executable, "-c", WRITER, str(tmp_path / f"out{suffix}")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    written = next(int(line) for line in child.stdout if int(line) > 200)
+    child.kill()
+    written = max([written, *map(int, child.stdout)])
+    child.wait(PATIENCE)
+    (part,) = tmp_path.iterdir()
+    times = decoded(part)
+    assert times == pytest.approx([index / 30 for index in range(len(times))], abs=0.002)
+    assert (written + 1) / 30 - 2 < len(times) / 30
+
+
+def killed(folder: Path, suffix=".mp4") -> Path:
+    """The part that a recording leaves when it is killed."""
+    process = subprocess.Popen([*MAIN, *DEMO, "--no-window", "--output", folder / f"out{suffix}"])
+    wait_until(lambda: has_grown(folder, 10_000), "recording")
+    process.kill()
+    process.wait(PATIENCE)
+    (part,) = folder.iterdir()
+    return part
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_what_a_killed_run_left_plays_and_is_told_at_the_next_start(clip, tmp_path, suffix):
+    part = killed(tmp_path, suffix)
+    assert len(decoded(part)) > 5
+    (tmp_path / "empty.123abc.part.mp4").touch()
+    result = run("--source", clip, "--no-window", "--output", tmp_path / "next.mp4")
+    assert result.returncode == 0
+    told = "left by a run that broke off"
+    assert result.stderr.splitlines() == [
+        f"main.py: {part}: {told}; it plays: rename it to keep what is there",
+        f"main.py: {tmp_path}/empty.123abc.part.mp4: {told}; no frame in it, delete it",
+    ]
+    assert part.exists()
+    part.rename(tmp_path / f"kept{suffix}")  # what it says works
+    again = run("--source", tmp_path / f"kept{suffix}", "--no-window")
+    assert again.returncode == 0 and again.stderr == ""
+
+
+def test_check_tells_what_a_killed_run_left_here_and_where_output_goes(tmp_path):
+    part = killed(tmp_path)
+    here = run("--check", "--source", "demo", "--size", "64x48", cwd=tmp_path)
+    there = run("--check", "--source", "demo", "--size", "64x48", "--output", tmp_path / "x.mp4")
+    for result, name in ((here, part.name), (there, str(part))):
+        (line,) = [line for line in result.stdout.splitlines() if "recordings: " in line]
+        assert line.startswith("note  ") and f" {name}: " in line and "rename it" in line
+    part.unlink()
+    clean = run("--check", "--source", "demo", "--size", "64x48", cwd=tmp_path)
+    assert "ok    recordings: none was broken off" in clean.stdout
+
+
+def test_a_recording_that_goes_on_is_no_leftover(clip, tmp_path):
+    process = subprocess.Popen([*MAIN, *DEMO, "--no-window", "--output", tmp_path / "out.mp4"])
+    try:
+        wait_until(lambda: has_grown(tmp_path), "recording")
+        result = run("--source", clip, "--no-window", "--output", tmp_path / "next.mp4")
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+    assert result.returncode == 0 and result.stderr == ""
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_finished_recording_is_an_ordinary_file_with_one_index(clip, tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    assert run("--source", clip, "--no-window", "--output", out).returncode == 0
+    data, at, kinds = out.read_bytes(), 0, []
+    while at < len(data):
+        kinds.append(data[at + 4 : at + 8])
+        at += int.from_bytes(data[at : at + 4])
+    assert kinds.count(b"moov") == kinds.count(b"mdat") == 1 and b"moof" not in kinds
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].frames == 50
+        container.seek(1_500_000)
+        assert next(container.decode(video=0)).time <= 1.5

@@ -16,18 +16,17 @@ class Sink:
         """Takes one `source.Frame`: image uint8 [H,W,3] BGR, which it neither keeps nor changes.
 
         Raises:
-            SinkError: it cannot be written, and was discarded.
+            SinkError: it cannot be written; says what is kept of those before it.
         """
 
     def close(self) -> None:
         """Ends it: what was written is complete and readable. Again does nothing.
 
-        Raises:
-            SinkError: it could not be completed, and was discarded.
-        """
+        Without a frame nothing is left behind.
 
-    def discard(self) -> None:
-        """Gives up: leaves nothing half-written behind, raises nothing. Again does nothing."""
+        Raises:
+            SinkError: it could not be completed; says what is kept, and where.
+        """
 
     def __enter__(self):
         return self

@@ -2,9 +2,7 @@
 
 import errno
 import os
-import secrets
 from contextlib import contextmanager, suppress
-from itertools import chain, count
 from pathlib import Path
 
 import cv2
@@ -12,6 +10,7 @@ import numpy as np
 
 from background_blur.errors import SinkError, SourceError
 from background_blur.sinks.base import Sink
+from background_blur.sinks.parts import free_path, new_part
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -28,15 +27,56 @@ class AtomicFile(Sink):
         self.part = reserve(path)
         self.written = 0  # frames
 
+    def finish(self) -> None:
+        """Completes the part."""
+
+    def salvage(self) -> str | None:
+        """Makes the best of a part that cannot be completed; says what that holds, or None."""
+
     @contextmanager
-    def or_none(self):
-        """What fails in here leaves nothing behind."""
+    def salvaged(self):
+        """What fails in here ends the file, and leaves what can be kept."""
         try:
             with sink_errors(self.path):
                 yield
-        except SinkError:
-            self.discard()
+        except SinkError as error:
+            raise SinkError(f"{error}{self.keep()}") from error
+        except BaseException:
+            self.keep()
             raise
+
+    def keep(self) -> str:
+        """Saves what there is of a part that cannot be completed, beside what exists."""
+        part, self.part = self.part, None
+        held = None
+        with suppress(OSError):
+            held = self.salvage()
+            if held is None:
+                part.unlink(missing_ok=True)
+                return ""
+            target = free_path(self.path)
+            os.replace(part, target)
+            return f"; kept {held} in {target}"
+        return f"; kept what there is in {part}" if part.exists() else ""
+
+    def close(self) -> None:
+        if self.part is None:
+            return
+        if not self.written:
+            self.keep()
+            return
+        with self.salvaged():
+            self.finish()
+        part, self.part = self.part, None
+        target = self.path if self.force else free_path(self.path)
+        try:
+            with sink_errors(self.path):
+                os.replace(part, target)
+        except SinkError as error:
+            kept = f"; kept all of it in {part}" if part.exists() else ""
+            raise SinkError(f"{error}{kept}") from error
+        if target != self.path:
+            raise SinkError(f"{self.path}: exists; what was written was saved as {target}")
 
     def __exit__(self, kind, error, _):
         if kind is None or issubclass(kind, (KeyboardInterrupt, SourceError, SinkError)):
@@ -48,44 +88,12 @@ class AtomicFile(Sink):
         except SinkError as trouble:
             error.add_note(str(trouble))
 
-    def finish(self) -> None:
-        """Completes the part."""
-
-    def abandon(self) -> None:
-        """Lets go of the part."""
-
-    def close(self) -> None:
-        if not self.written:
-            self.discard()
-        if self.part is None:
-            return
-        try:
-            with sink_errors(self.path):
-                self.finish()
-                target = self.path if self.force else free_path(self.path)
-                os.replace(self.part, target)
-        except BaseException:
-            self.discard()
-            raise
-        self.part = None
-        if target != self.path:
-            raise SinkError(f"{self.path}: exists since this run began; it was saved as {target}")
-
-    def discard(self) -> None:
-        if self.part is None:
-            return
-        with suppress(Exception):
-            self.abandon()
-        with suppress(OSError):
-            self.part.unlink(missing_ok=True)
-        self.part = None
-
 
 class ImageFile(AtomicFile):
     """A picture: the last frame that came."""
 
     def write(self, frame) -> None:
-        with self.or_none():
+        with self.salvaged():
             self.part.write_bytes(encode_image(frame.image, self.path.suffix))
         self.written += 1
 
@@ -148,8 +156,6 @@ class ImageFolder(Sink):
             with suppress(OSError):  # somebody else put something in
                 self.path.rmdir()
 
-    discard = close
-
 
 def same_file(path: Path, other: Path | None) -> bool:
     if other is None or not (os.path.exists(path) and os.path.exists(other)):
@@ -165,20 +171,10 @@ def is_within(path: Path, source: Path) -> bool:
 
 def reserve(path: Path) -> Path:
     """Creates the empty part that is to become `path`; raises SinkError if that is not possible."""
-    part = path.with_name(f"{path.stem[:50]}.{secrets.token_hex(3)}.part{path.suffix}")
     if not path.parent.is_dir():
         raise SinkError(f"{path}: there is no folder {path.parent}; create it first")
     with sink_errors(path):
-        with suppress(FileNotFoundError):
-            path.lstat()  # too long a name shows here, not only when the part is renamed
-        part.open("xb").close()
-    return part
-
-
-def free_path(path: Path) -> Path:
-    """The path, or the first of NAME_1.EXT, NAME_2.EXT, ... where nothing lies yet."""
-    others = (path.with_name(f"{path.stem}_{n}{path.suffix}") for n in count(1))
-    return next(it for it in chain([path], others) if not os.path.exists(it))
+        return new_part(path)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from background_blur.imaging import letterbox
-from background_blur.sinks.files import AtomicFile, sink_errors
+from background_blur.sinks.files import AtomicFile
+from background_blur.sinks.parts import GrowingFile, fragments
 
 X264 = "libx264", {"preset": "veryfast", "crf": "20", "bf": "0"}  # see VideoFile on "bf"
 VP9 = "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "30", "b": "0"}
@@ -19,6 +20,9 @@ class VideoFile(AtomicFile):
 
     H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm. Without B-frames: with them, files whose
     frames come at uneven times would tell too short a duration.
+
+    Its part plays at any moment, but for the last second; see `parts`. So where the disk is full,
+    say, what was written before is kept.
     """
 
     def __init__(self, path: Path, fps: float, sound=None, size=None, force: bool = False):
@@ -44,30 +48,42 @@ class VideoFile(AtomicFile):
         # Ticks of about 1/90000 s, of which an even frame lasts a whole number.
         self.tick = Fraction(1, self.rate.numerator * -(-90000 // self.rate.numerator))
         self.first_time = self.last_pts = None
-        try:
-            with sink_errors(path):
-                # A file of Python's: errors of FFmpeg's own are told only when it is closed.
-                self.file = self.part.open("wb")
-                self.container = av.open(self.file, "w")
-                self.stream = self.container.add_stream(codec, options=options)
-                self.sound, self.warning = open_sound(sound, self.container, path.suffix)
-        except BaseException:
-            self.discard()
-            raise
+        self.encoded_until = self.safe_until = None  # ticks; where what is on the disk ends
+        self.file = self.container = self.sound = None
+        with self.salvaged():
+            # A file of Python's: errors of FFmpeg's own are told only when it is closed.
+            self.file = GrowingFile(self.part)
+            self.container = av.open(self.file, "w", options=fragments(path.suffix.lower()))
+            self.stream = self.container.add_stream(codec, options=options)
+            self.sound, self.warning = open_sound(sound, self.container, path.suffix)
 
     def write(self, frame) -> None:
         image = frame.image
-        with self.or_none():
+        with self.salvaged():
             if not self.written:
                 self.size = self.size or (image.shape[1], image.shape[0])
                 self.first_time = frame.time
                 self.set_up()
             picture = self.picture(letterbox(image, self.size))
             picture.pts = self.pts(frame.time)
-            self.container.mux(self.stream.encode(picture))
-            self.written += 1
+            self.mux(self.stream.encode(picture))
             if self.sound:
                 self.sound.copy_until(self.last_pts * self.tick)
+                self.settle()
+        self.written += 1
+
+    def mux(self, packets) -> None:
+        """Takes packets of the video."""
+        for packet in packets:
+            end = packet.pts + self.even_ticks  # in other ticks, once it is muxed
+            self.container.mux(packet)
+            self.settle()
+            self.encoded_until = end
+
+    def settle(self) -> None:
+        """Notes how far the file is written, where that went on: up to the last packet."""
+        if self.file.settle():
+            self.safe_until = self.encoded_until
 
     def set_up(self) -> None:
         width, height = self.stream.width, self.stream.height = self.size
@@ -106,19 +122,26 @@ class VideoFile(AtomicFile):
         return pts
 
     def finish(self) -> None:
-        self.container.mux(self.stream.encode(None))
+        self.mux(self.stream.encode(None))
         if self.sound:
             self.sound.copy_until((self.last_pts + self.even_ticks) * self.tick)
-        self.let_go()
-
-    def abandon(self) -> None:
-        self.let_go()
-
-    def let_go(self) -> None:
-        if self.sound:
             self.sound.close()
-        with self.file:
+        self.container.close()
+        self.file.close()
+
+    def salvage(self) -> str | None:
+        if self.file is None:
+            return None
+        self.file.cut()
+        with suppress(Exception):  # what FFmpeg has left to say goes nowhere
+            if self.sound:
+                self.sound.close()
             self.container.close()
+        self.file.close()
+        if self.safe_until is None:
+            return None
+        seconds = self.safe_until * self.tick - (self.sound.lead if self.sound else 0)
+        return f"the first {float(seconds):.1f} s"
 
 
 class Sound:
