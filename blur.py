@@ -58,7 +58,8 @@ class BackgroundBlur:
         self.thumb = self.shape = None  # of the last frame; its size, and whether mirrored
         self.mask = self.mask_thumb = None  # the last mask, and the picture it first came with
         self.hidden_because = None  # why the last frame left wholly blurred, or None
-        self.hidden_frames = 0
+        self.hidden_frames = 0  # that left so for want of a mask to trust
+        self.hidden_by_user = 0  # frames that left so because the user wished it
         self.seconds = Counter()  # spent a stage
 
     def finish(self, frame):
@@ -103,7 +104,10 @@ class BackgroundBlur:
                     return self.refiner(small, mask, self.settings.people)
         except Exception as error:  # whatever goes wrong in there, nothing may get out
             self.hidden_because = f"the network failed: {error}"
-        self.hidden_frames += 1
+        if self.settings.hide:
+            self.hidden_by_user += 1
+        else:
+            self.hidden_frames += 1
         self.forget()
         return np.zeros(small.shape[:2], np.uint8)
 

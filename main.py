@@ -192,7 +192,7 @@ def open_sinks(args: argparse.Namespace, source, stack: ExitStack) -> Sinks:
     from background_blur.sinks.window import Window
 
     sinks = Sinks()
-    if args.output:
+    if args.output is not None:
         if any(same_file(Path(args.output), Path(text)) for text in args.background):
             raise SinkError(f"{args.output}: is the background itself; give another --output")
         sinks.output = stack.enter_context(open_output(args.output, source, args.force))
@@ -291,8 +291,11 @@ def report(line, tally: Tally, source, output) -> None:
         print(f"{counted(frames)}{rate}; ms a frame: {stages}")
     if frames and line.beat:
         print(saved(line, source))
+    if line.hidden_by_user:
+        print(f"{counted(line.hidden_by_user)} hidden with space")
     if line.hidden_frames:
-        print(f"main.py: {counted(line.hidden_frames)} left wholly blurred", file=sys.stderr)
+        why = "left wholly blurred: no mask to trust"
+        print(f"main.py: {counted(line.hidden_frames)} {why}", file=sys.stderr)
     for warning in (source.warning, output and output.warning):
         if warning:
             print(f"main.py: {warning}", file=sys.stderr)

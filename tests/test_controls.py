@@ -123,7 +123,7 @@ def test_space_hides_everything_at_once_until_pressed_again(picture):
         free = np.s_[:180]  # above the words
         assert detail(shown[1][free]) < 0.01 * detail(picture)
         assert np.array_equal(shown[3][free, :130], picture[free, :130])
-        assert line.hidden_frames == 2
+        assert (line.hidden_by_user, line.hidden_frames) == (2, 0)
 
 
 def test_what_is_hidden_is_said_in_the_window_alone(picture):

@@ -203,6 +203,21 @@ def test_output_in_no_folder(clip, tmp_path):
     assert_one_line(run("--source", clip, "--output", tmp_path / "no" / "out.mp4"), "out.mp4")
 
 
+@pytest.mark.parametrize("more", [[], ["--no-window"], ["--virtual-camera", "3"], ["--force"]])
+def test_an_empty_output_as_of_an_unset_variable_is_an_error(clip, more):
+    result = run("--source", clip, "--output", "", *more, env=headless())
+    assert_one_line(result, "--output", "empty name", "out.mp4")
+    assert result.stdout == ""
+
+
+@pytest.mark.slow
+def test_keras_with_weights_of_another_kind_is_one_line(tmp_path, clip):
+    weights = ROOT / "weights" / "person.tflite"
+    command = ["--source", clip, "--engine", "keras", "--weights", weights, "--no-window"]
+    result = run(*command, timeout=300)
+    assert_one_line(result, "person.tflite: not weights of the person network")
+
+
 @pytest.mark.parametrize("name", ["none.tflite", "text.tflite", "none.weights.h5"])
 def test_wrong_weights_leave_no_output(clip, tmp_path, name):
     weights, out = tmp_path / name, tmp_path / "out.mp4"
@@ -351,6 +366,19 @@ def test_a_key_stops_it(display, key):
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert errors == ""
+
+
+def test_what_space_hides_is_no_warning(display):
+    process = start("--source", "demo", "--size", "320x180", env=display.environment)
+    wait_for_window(display)
+    display.press(TITLE, "space")
+    time.sleep(1)
+    display.press(TITLE, "space")
+    display.press(TITLE, "q")
+    told, errors = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert errors == ""
+    assert re.search(r"^\d+ frames hidden with space$", told, re.MULTILINE), told
 
 
 def test_the_windows_x_stops_it(display):

@@ -24,6 +24,8 @@ def open_output(path: Path | str, source, force: bool = False) -> Sink:
     Raises:
         SinkError: exists, or is the source itself, or cannot hold what comes, or cannot be written.
     """
+    if not str(path):
+        raise SinkError("--output empty name: no file or folder; give one, such as out.mp4")
     ends_as_folder = str(path).endswith(("/", os.sep))
     path = Path(path)
     suffix = path.suffix.lower()

@@ -12,7 +12,7 @@ import av
 import pytest
 
 from support import ROOT
-from support.display import display, wait_until  # noqa: F401
+from support.display import wait_until
 
 fcntl = pytest.importorskip("fcntl", reason="terminals and signals of POSIX systems")
 termios = pytest.importorskip("termios")
@@ -187,7 +187,8 @@ def test_an_impatient_user_loses_nothing(tmp_path, signals):
 # Runs the program; the file that it writes is never done.
 STUCK = """
 import sys, threading
-import main, parts
+import main
+from background_blur.sinks import parts
 
 parts.GrowingFile.close = lambda self: threading.Event().wait()
 sys.exit(main.main(sys.argv[1:]))
@@ -273,8 +274,8 @@ WRITER = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from sink import VideoFile
-from source import Frame
+from background_blur.sinks.video import VideoFile
+from background_blur.frames import Frame
 
 chance = np.random.default_rng(0)
 with VideoFile(Path(sys.argv[1]), 30) as file:
