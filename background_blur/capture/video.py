@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from background_blur.capture.base import KINDS, LIMIT, RATE, Source, rate_limiter
 from background_blur.errors import SourceError
 from background_blur.frames import Frame
 from background_blur.imaging import crop_to_fill, flatten_alpha
+from upright import display_matrix, turn_upright
 
 MAX_PIXELS = 2**26  # of a video's frame; a larger one is damaged or a trap
 
@@ -177,12 +177,7 @@ class Decoder:
         kind = "bgra" if transparent else "bgr24"
         image = self._reformatter.reformat(raw, format=kind).to_ndarray()
         image = flatten_alpha(image) if transparent else image
-        turn = {
-            90: cv2.ROTATE_90_COUNTERCLOCKWISE,
-            180: cv2.ROTATE_180,
-            270: cv2.ROTATE_90_CLOCKWISE,
-        }.get(raw.rotation % 360)
-        image = image if turn is None else cv2.rotate(image, turn)
+        image = turn_upright(image, display_matrix(raw))
         image = crop_to_fill(image, self.size)
         self.size = image.shape[1], image.shape[0]
         return image
