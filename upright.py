@@ -10,15 +10,20 @@ def display_matrix(raw) -> np.ndarray:
     It takes an (x, y) of the frame to where that is shown, y pointing downwards: the matrix of
     ISO/IEC 14496-12, `tkhd`, without its offset. The identity where the frame asks for nothing.
     """
-    try:
-        data = raw.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # side data of a kind that PyAV has no name for
+    data = side_data(raw, "DISPLAYMATRIX")
+    if len(data) < 36:
         angle = np.radians(raw.rotation)  # anticlockwise
         return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    if data is None or data.buffer_size < 36:
-        return np.eye(2)
-    matrix = np.frombuffer(bytes(data)[:36], np.int32).reshape(3, 3)
+    matrix = np.frombuffer(data[:36], np.int32).reshape(3, 3)
     return matrix[:2, :2].T / 65536  # transposed: the file's multiplies row vectors
+
+
+def side_data(raw, kind: str) -> bytes:
+    """What a frame carries beside its picture, by its name in FFmpeg; nothing where it does not."""
+    try:
+        return bytes(raw.side_data.get(kind) or b"")
+    except ValueError:  # one of a kind that PyAV has no name for hides them all
+        return b""
 
 
 def turn_upright(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
