@@ -97,7 +97,8 @@ def run(args: argparse.Namespace) -> int:
             stack.callback(busy.append, "closing")  # the first of what is done at the end
             stream(source, line, sinks, viewer)
     except (BackgroundError, SourceError, SinkError, WeightsError) as error:
-        print("main.py:", *str(error).splitlines(), file=sys.stderr)  # a path may hold newlines
+        for line in getattr(error, "lines", [str(error)]):
+            print("main.py:", *line.splitlines(), file=sys.stderr)  # a path may hold newlines
         return 1
     return 0
 

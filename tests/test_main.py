@@ -267,6 +267,26 @@ def test_folder_to_folder_each_picture_on_its_own(tmp_path, portrait):
     assert np.array_equal(first, last)
 
 
+@pytest.mark.parametrize("damaged", [2, 5])
+def test_every_unreadable_picture_of_a_folder_is_named(tmp_path, portrait, damaged):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "good.png"), portrait[::4, ::4])
+    bad = [f"bad{index}.png" for index in range(damaged)]
+    for name in bad:
+        (folder / name).write_bytes(b"not a picture")
+    result = run("--source", folder, "--output", out, env=headless())
+    assert result.returncode == 1
+    assert [path.name for path in out.iterdir()] == ["good.png"]
+    lines = result.stderr.splitlines()
+    assert all(line.startswith("main.py: ") for line in lines)
+    assert f"{damaged} of {damaged + 1} pictures left out" in lines[0]
+    if damaged == 2:
+        assert len(lines) == 1 and all(f"{name}: damaged" in lines[0] for name in bad)
+    else:
+        assert [line for line, name in zip(lines[1:], bad, strict=True) if name not in line] == []
+
+
 @pytest.mark.parametrize("size", [(16, 16), (33, 17), (641, 359), (3840, 2160)])
 def test_pictures_of_odd_and_extreme_sizes(tmp_path, portrait, size):
     photo, out = tmp_path / "photo.png", tmp_path / "out.png"

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from background_blur.capture.base import RATE, Source, check_file
-from background_blur.errors import SourceError
+from background_blur.errors import PicturesError, SourceError
 from background_blur.frames import Frame, Size
 from background_blur.imaging import crop_to_fill, flatten_alpha
 from background_blur.system import suppress_stderr
@@ -30,13 +30,21 @@ class Pictures(Source):
     def __init__(self, path: Path, files: list[Path], size: Size | None = None, fps=RATE):
         self.path, self._asked = path, size
         self.fps, self.count = fps, len(files)
-        self._errors = []
+        self._errors, self._ended = [], False
         self._read = self._readable(files)
         first = next(self._read, None)
         if first is None:
-            raise self._errors[0]
+            raise self._errors[0] if len(files) == 1 else PicturesError(self._errors, len(files))
         self.size = first[1].shape[1], first[1].shape[0]
         self._all = itertools.chain([first], self._read)
+
+    @property
+    def warning(self) -> str | None:
+        """How many were left out so far, for a run that ends before they are all read."""
+        if self._ended or not self._errors:
+            return None
+        left_out = f"{len(self._errors)} of {self.count} pictures left out so far"
+        return f"{left_out}, the last of them {self._errors[-1]}"
 
     def _readable(self, files: list[Path]) -> Iterator[tuple[Path, np.ndarray]]:
         for file in files:
@@ -49,9 +57,9 @@ class Pictures(Source):
         for index, (file, image) in enumerate(self._all):
             inside = Path(file.name) if file == self.path else file.relative_to(self.path)
             yield Frame(image, index / self.fps, inside)
+        self._ended = True
         if self._errors:
-            left_out = f"{len(self._errors)} of {self.count} pictures left out"
-            raise SourceError(f"{left_out}: {self._errors[0]}")
+            raise PicturesError(self._errors, self.count)
 
     def close(self) -> None:
         self._all = iter(())

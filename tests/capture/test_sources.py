@@ -625,16 +625,28 @@ def test_damaged_pictures_in_a_folder_are_left_out_and_told_of_after_the_others(
     read = []
     with (
         open_source(str(tmp_path)) as folder,
-        pytest.raises(SourceError, match="2 of 5 pictures left out: .*a.png: damaged"),
+        pytest.raises(SourceError, match=r"2 of 5 .* left out: .*a.png: damaged.*d.png: damaged"),
     ):
         read.extend(frame.path.name for frame in folder)
     assert read == ["b.png", "c.png", "e.png"]
 
 
-def test_a_folder_of_damaged_pictures_is_refused(tmp_path):
-    for name in ("a.png", "b.png"):
+def test_a_folder_of_damaged_pictures_is_refused_and_names_them_all(tmp_path):
+    names = [f"{index}.png" for index in range(7)]
+    for name in names:
         (tmp_path / name).write_bytes(b"not a picture")
-    assert "a.png: damaged" in complaint(str(tmp_path))
+    line = complaint(str(tmp_path))
+    assert all(f"{name}: damaged" in line for name in names)
+
+
+def test_a_run_that_ends_early_tells_how_many_pictures_were_left_out_so_far(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"not a picture")
+    for name in ("b.png", "c.png"):
+        write_picture(tmp_path / name, picture())
+    with open_source(str(tmp_path)) as folder:
+        next(iter(folder))
+        assert "1 of 3 pictures left out so far" in folder.warning
+        assert "a.png: damaged" in folder.warning
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
