@@ -24,6 +24,8 @@ def main(argv: list[str] | None = None) -> int:
             parser().error("--background transparent needs an --output that is a .png or a folder")
         if args.virtual_camera is not None:
             parser().error("--background transparent: no --virtual-camera shows it")
+    if args.skip_existing and not args.output:
+        parser().error("--skip-existing needs an --output")
     try:
         asked_to_stop.clear()
         busy.clear()
@@ -78,6 +80,9 @@ def run(args: argparse.Namespace) -> int:
         if args.list_cameras:
             return diagnostics.list_cameras()
         return diagnostics.check(args, lambda: open_line(args))
+    if args.skip_existing and os.path.isfile(args.output):
+        print(f"{args.output}: exists; skipped")
+        return 0
     try:
         with ExitStack() as stack:
             backgrounds = {text: open_background(text, open_file) for text in args.background}
@@ -153,7 +158,10 @@ def open_sinks(args: argparse.Namespace, source, stack: ExitStack) -> Sinks:
     if args.output:
         if any(same_file(Path(args.output), Path(text)) for text in args.background):
             raise SinkError(f"{args.output}: is the background itself; give another --output")
-        sinks.output = stack.enter_context(open_output(args.output, source, args.force))
+        sinks.output = stack.enter_context(
+            open_output(args.output, source, args.force, args.skip_existing)
+        )
+        leave_out_unwanted(source, sinks.output, args.background[0])
     if args.virtual_camera is not None:
         camera = VirtualCamera(
             args.virtual_camera,
@@ -171,6 +179,15 @@ def open_sinks(args: argparse.Namespace, source, stack: ExitStack) -> Sinks:
             if not (sinks.output or sinks.camera):
                 raise
     return sinks
+
+
+def leave_out_unwanted(source, output, background: str) -> None:
+    """Spares the work on pictures that the output does not want."""
+
+    def unwanted(name: Path) -> bool:
+        return output.is_unwanted(name.with_suffix(".png") if background == "transparent" else name)
+
+    source.leave_out(unwanted)
 
 
 def end_without_display(stack: ExitStack) -> None:

@@ -1,7 +1,7 @@
 """Photos: files and folders of them."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -30,6 +30,7 @@ class Pictures(Source):
     def __init__(self, path: Path, files: list[Path], size: Size | None = None, fps=RATE):
         self.path, self._asked = path, size
         self.fps, self.count = fps, len(files)
+        self._files, self._left_out = files, set()
         self._errors, self._ended = [], False
         self._read = self._readable(files)
         first = next(self._read, None)
@@ -46,17 +47,26 @@ class Pictures(Source):
         left_out = f"{len(self._errors)} of {self.count} pictures left out so far"
         return f"{left_out}, the last of them {self._errors[-1]}"
 
+    def leave_out(self, unwanted: Callable[[Path], bool]) -> None:
+        self._left_out = {file for file in self._files if unwanted(self._inside(file))}
+        self.count = len(self._files) - len(self._left_out)
+
+    def _inside(self, file: Path) -> Path:
+        return Path(file.name) if file == self.path else file.relative_to(self.path)
+
     def _readable(self, files: list[Path]) -> Iterator[tuple[Path, np.ndarray]]:
         for file in files:
+            if file in self._left_out:
+                continue
             try:
                 yield file, crop_to_fill(read_picture(file), self._asked)
             except SourceError as error:
                 self._errors.append(error)
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, (file, image) in enumerate(self._all):
-            inside = Path(file.name) if file == self.path else file.relative_to(self.path)
-            yield Frame(image, index / self.fps, inside)
+        wanted = (it for it in self._all if it[0] not in self._left_out)
+        for index, (file, image) in enumerate(wanted):
+            yield Frame(image, index / self.fps, self._inside(file))
         self._ended = True
         if self._errors:
             raise PicturesError(self._errors, self.count)

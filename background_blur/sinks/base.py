@@ -1,5 +1,6 @@
 """What a sink is."""
 
+from pathlib import Path
 from time import monotonic
 
 from background_blur.errors import SinkError, SourceError
@@ -20,6 +21,10 @@ class Sink:
         Raises:
             SinkError: it cannot be written, and was discarded.
         """
+
+    def is_unwanted(self, name: Path) -> bool:
+        """Whether nothing is to be made of the source's picture of that path in its folder."""
+        return False
 
     def close(self) -> None:
         """Ends it: what was written is complete and readable. Again does nothing.

@@ -16,6 +16,9 @@ from background_blur.sinks.base import Sink
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
+EXISTS = "exists; add --force to overwrite it, or --skip-existing to leave it"
+
+
 class AtomicFile(Sink):
     """A file that appears under its name only when it is complete.
 
@@ -88,18 +91,20 @@ class ImageFolder(Sink):
     Each is whole as soon as `write` is done with it, and stays.
     """
 
-    def __init__(self, path: Path, force: bool = False, source: Path | None = None):
+    def __init__(self, path: Path, force=False, source: Path | None = None, skip=False):
         """Creates the folder.
 
         Args:
             path: of the folder.
             force: overwrite pictures that lie there, but nothing of the source.
             source: the file or folder that the frames come from.
+            skip: leave pictures that lie there as they are, and write the others.
 
         Raises:
             SinkError: there is no such folder to be had, or it cannot be written to.
         """
-        self.path, self.force, self.source = path, force, source
+        self.path, self.force, self.source, self.skip = path, force, source, skip
+        self.skipped = 0  # pictures
         self.made = not path.is_dir()
         self.paths = set()  # of the pictures written
         with sink_errors(path):
@@ -111,9 +116,11 @@ class ImageFolder(Sink):
         name = frame.path
         if name and frame.image.shape[2] == 4:
             name = name.with_suffix(".png")
+        if self.skips(name):
+            return
         path = self.path_for(name)
         if path.exists() and not self.force:
-            raise SinkError(f"{path}: exists; add --force to overwrite")
+            raise SinkError(f"{path}: {EXISTS}")
         if path.exists() and self.source and is_within(path, self.source):
             raise SinkError(f"{path}: is of the source itself; give another --output")
         with sink_errors(path):
@@ -121,6 +128,27 @@ class ImageFolder(Sink):
             with ImageFile(path, self.force) as file:
                 file.write(frame)
         self.paths.add(path)
+
+    def skips(self, name: Path | None) -> bool:
+        """Whether the picture of that name lies there and is to stay; counted if so."""
+        path = self.path_for(name)
+        if not (self.skip and path.exists()):
+            return False
+        self.paths.add(path)
+        self.skipped += 1
+        return True
+
+    def is_unwanted(self, name: Path) -> bool:
+        # What lies in this folder, if that is within the source's, came from a run before.
+        made_here = (
+            self.source and self.source.is_dir() and is_within(self.source / name, self.path)
+        )
+        return bool(made_here) or self.skips(name)
+
+    @property
+    def warning(self) -> str | None:
+        pictures = "1 picture" if self.skipped == 1 else f"{self.skipped} pictures"
+        return f"{pictures} skipped: already in {self.path}" if self.skipped else None
 
     def path_for(self, name: Path | None) -> Path:
         """Where the next picture goes; never where this run has written one."""
