@@ -232,6 +232,17 @@ def test_video_to_video_keeps_frames_size_and_rate(clip, tmp_path):
     assert detail(after[20][corner]) < 0.3 * detail(before[20][corner])
 
 
+def test_an_odd_size_is_told_of_once(tmp_path, portrait):
+    folder, out = tmp_path / "in", tmp_path / "out.mp4"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(folder / name), portrait[:181, :320])
+    result = run("--source", folder, "--output", out, env=headless())
+    assert result.returncode == 0
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("main.py: ") and "320x181 became 320x182" in line
+
+
 def test_split_shows_both_and_alpha_is_grey(clip, tmp_path):
     for view in ("split", "alpha"):
         out = tmp_path / f"{view}.mp4"

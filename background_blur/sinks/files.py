@@ -218,3 +218,12 @@ def encode_image(image: np.ndarray, suffix: str) -> bytes:
     if not encoded:
         raise OSError(errno.EFBIG, f"too large for {suffix}")
     return data.tobytes()
+
+
+def fill_up(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Repeats the last column and row up to (width, height)."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    right, below = size[0] - width, size[1] - height
+    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)

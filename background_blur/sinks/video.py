@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from background_blur.imaging import letterbox
-from background_blur.sinks.files import AtomicFile, sink_errors
+from background_blur.sinks.files import AtomicFile, fill_up, sink_errors
 
 X264 = "libx264", {"preset": "veryfast", "crf": "20", "bf": "0"}  # see VideoFile on "bf"
 VP9 = "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "30", "b": "0"}
@@ -39,7 +39,7 @@ class VideoFile(AtomicFile):
 
         codec, options = ENCODERS[path.suffix.lower()]
         super().__init__(path, force)
-        self.size = size
+        self.size, self.coded = size, None  # of the pictures, and as they stand in the file
         self.rate = Fraction(fps).limit_denominator(1001)
         # Ticks of about 1/90000 s, of which an even frame lasts a whole number.
         self.tick = Fraction(1, self.rate.numerator * -(-90000 // self.rate.numerator))
@@ -61,25 +61,38 @@ class VideoFile(AtomicFile):
         with self.or_none():
             if not self.written:
                 self.size = self.size or (image.shape[1], image.shape[0])
+                self.coded = self.coded_size()
                 self.first_time = frame.time
                 self.set_up()
-            picture = self.picture(letterbox(image, self.size))
+            picture = self.picture(fill_up(letterbox(image, self.size), self.coded))
             picture.pts = self.pts(frame.time)
             self.container.mux(self.stream.encode(picture))
             self.written += 1
             self.sound.copy_until(self.last_pts * self.tick)
 
     def set_up(self) -> None:
-        width, height = self.stream.width, self.stream.height = self.size
-        # 4:2:0 in H.264 holds even sizes only.
-        odd = (width % 2 or height % 2) and self.stream.codec_context.name == "libx264"
-        self.stream.pix_fmt = "yuv444p" if odd else "yuv420p"
+        self.stream.width, self.stream.height = self.coded
+        self.stream.pix_fmt = "yuv420p"
         self.stream.time_base = self.tick
         context = self.stream.codec_context
         context.time_base, context.framerate = self.tick, self.rate
-        matrix = 1 if height >= 720 else 6  # BT.709, BT.601, as players guess for these heights
+        matrix = (
+            1 if self.coded[1] >= 720 else 6
+        )  # BT.709, BT.601, as players guess for these heights
         context.colorspace = context.color_primaries = context.color_trc = matrix
         context.color_range = 1  # luma from 16 to 235
+
+    def coded_size(self) -> tuple[int, int]:
+        """(width, height) in the file: even for H.264, of which players take 4:2:0 alone."""
+        coded = self.size
+        if self.stream.codec_context.name == "libx264":
+            coded = tuple(side + side % 2 for side in self.size)
+        if coded != self.size:
+            was, now = ("{}x{}".format(*size) for size in (self.size, coded))
+            repeated = "last column and row, where odd, repeated"
+            note = f"{self.path}: {was} became {now}, since players want even sides; {repeated}"
+            self.warning = f"{self.warning}; {note}" if self.warning else note
+        return coded
 
     def picture(self, image: np.ndarray):
         """uint8 [H,W,3] BGR -> an `av.VideoFrame` in the video's colours."""

@@ -295,7 +295,8 @@ def test_size_and_colours_come_back(tmp_path, size, suffix):
     with VideoFile(path, 30) as sink:
         sink.write(Frame(image, 0.0))
     stream, pictures = decode(path)
-    assert (stream.width, stream.height) == size
+    even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    assert (stream.width, stream.height) == (size if suffix == ".webm" else even)
     hd = size[1] >= 720
     assert pictures[0].colorspace == (1 if hd else 5) or pictures[0].colorspace == (1 if hd else 6)
     assert pictures[0].color_range == 1
@@ -307,6 +308,22 @@ def test_size_and_colours_come_back(tmp_path, size, suffix):
     for picture in (pictures[0].to_ndarray(format="bgr24"), by_opencv):
         difference = np.abs(picture[size[1] // 2, middles].astype(int) - np.array(COLOURS))
         assert difference.max() <= 6
+
+
+@pytest.mark.parametrize("size", [(640, 481), (641, 480), (641, 481)])
+def test_odd_sizes_become_even_ones_that_every_player_takes_and_that_is_told(tmp_path, size):
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    image[-8:, :, 1] = image[:, -8:, 1] = 200  # green up to the border
+    with VideoFile(tmp_path / "out.mp4", 30) as sink:
+        for time in (0.0, 0.1):
+            sink.write(Frame(image, time))
+    stream, pictures = decode(tmp_path / "out.mp4")
+    even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    assert (stream.width, stream.height, stream.format.name) == (*even, "yuv420p")
+    assert stream.codec_context.profile in ("High", "Main", "Constrained Baseline")
+    shown = pictures[0].to_ndarray(format="bgr24")
+    assert shown[-6:, 20:, 1].min() > 170 and shown[20:, -6:, 1].min() > 170
+    assert "{}x{} became {}x{}".format(*size, *even) in sink.warning
 
 
 def test_frames_of_other_sizes_are_fitted_without_distortion(tmp_path):
