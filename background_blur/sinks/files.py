@@ -12,8 +12,12 @@ import numpy as np
 
 from background_blur.errors import SinkError
 from background_blur.sinks.base import Sink
+from metadata import encode_picture
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+WHOLE_SUFFIXES = (".png", ".tif", ".tiff")  # of files that hold 16 bits and transparency
 
 
 EXISTS = "exists; add --force to overwrite it, or --skip-existing to leave it"
@@ -75,11 +79,21 @@ class AtomicFile(Sink):
 
 
 class ImageFile(AtomicFile):
-    """A picture: the last frame that came."""
+    """A picture: the last frame that came, with the metadata of the one it was made of.
+
+    PNG and TIFF hold it whole, be it of 16 bits or transparent.
+    """
 
     def write(self, frame) -> None:
+        suffix = self.path.suffix.lower()
+        image = frame.image
+        if frame.whole is not None and suffix in WHOLE_SUFFIXES:
+            image = frame.whole
         with self.or_none():
-            self.part.write_bytes(encode_image(frame.image, self.path.suffix))
+            data = encode_picture(image, suffix, frame.metadata)
+            if data is None:
+                raise OSError(errno.EFBIG, f"too large for {suffix}")
+            self.part.write_bytes(data)
         self.written += 1
 
 
@@ -209,15 +223,6 @@ def sink_errors(path: Path):
             raise
         reason = getattr(error, "strerror", None) or getattr(error, "err", None) or error
         raise SinkError(f"{path}: cannot be written: {reason}; give another --output") from error
-
-
-def encode_image(image: np.ndarray, suffix: str) -> bytes:
-    """uint8 [H,W,3] BGR -> the file of a picture. Raises cv2.error: too large for its kind."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix.lower() in (".jpg", ".jpeg") else []
-    encoded, data = cv2.imencode(suffix.lower(), image, options)
-    if not encoded:
-        raise OSError(errno.EFBIG, f"too large for {suffix}")
-    return data.tobytes()
 
 
 def fill_up(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
