@@ -2,6 +2,7 @@
 
 FEW = 3  # pictures that one line names
 
+
 class UserError(Exception):
     """Something the user can do something about.
 

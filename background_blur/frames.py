@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metadata import Metadata
+from background_blur.metadata import Metadata
 
 Size = tuple[int, int]
 

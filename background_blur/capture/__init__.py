@@ -4,13 +4,13 @@ import os
 import re
 from pathlib import Path
 
-from animation import ANIMATED, Animation
+from background_blur.capture.animation import ANIMATED, Animation
 from background_blur.capture.base import CAMERA_SIZE, LIMIT, RATE, WAIT, Source, check_file
 from background_blur.capture.demo import Demo
 from background_blur.capture.pictures import PICTURES, Pictures, open_folder
 from background_blur.capture.video import Decoder, Video
 from background_blur.frames import Size
-from metadata import read_metadata
+from background_blur.metadata import read_metadata
 
 
 def open_source(

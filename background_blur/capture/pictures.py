@@ -9,12 +9,11 @@ import cv2
 import numpy as np
 
 from background_blur.capture.base import RATE, Source, check_file
-from background_blur.capture.demo import FEW
-from background_blur.errors import PicturesError, SourceError
+from background_blur.errors import FEW, PicturesError, SourceError
 from background_blur.frames import Frame, Size
 from background_blur.imaging import crop_to_fill, flatten_alpha
+from background_blur.metadata import read_metadata
 from background_blur.system import suppress_stderr
-from metadata import read_metadata
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 

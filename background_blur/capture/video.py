@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from background_blur.capture.base import KINDS, LIMIT, RATE, Source, rate_limiter
+from background_blur.capture.hdr import ToneMapper, is_wide, nature
+from background_blur.capture.orientation import display_matrix, turn_upright
 from background_blur.errors import SourceError
 from background_blur.frames import Frame
 from background_blur.imaging import crop_to_fill, flatten_alpha
-from hdr import ToneMapper, is_wide, nature
-from upright import display_matrix, turn_upright
 
 MAX_PIXELS = 2**26  # of a video's frame; a larger one is damaged or a trap
 

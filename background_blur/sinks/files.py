@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from background_blur.errors import SinkError
+from background_blur.metadata import encode_picture
 from background_blur.sinks.base import Sink
-from metadata import encode_picture
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 

@@ -22,12 +22,12 @@ from background_blur.capture.base import rate_limiter
 from background_blur.capture.camera import Camera
 from background_blur.capture.demo import Demo
 from background_blur.capture.live import Stream
+from background_blur.capture.orientation import display_matrix, turn_upright
 from background_blur.capture.video import Decoder
 from background_blur.errors import SourceError
 from background_blur.frames import Frame
 from background_blur.imaging import crop_to_fill
 from support.captures import FakeCapture, numbered, picture, threads
-from upright import display_matrix, turn_upright
 
 # --- Things to read
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from background_blur.capture import open_source
-from hdr import (
+from background_blur.capture.hdr import (
     BT2020,
     HLG,
     PQ,

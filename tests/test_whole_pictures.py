@@ -13,10 +13,10 @@ from PIL import Image, ImageCms
 from background_blur.capture import open_source
 from background_blur.frames import Frame
 from background_blur.imaging import flatten_alpha
+from background_blur.metadata import EXIF_IFD, Metadata, encode_picture, kept_exif, read_metadata
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import TRANSPARENT, Settings
 from blur import BackgroundBlur
-from metadata import EXIF_IFD, Metadata, encode_picture, kept_exif, read_metadata
 from support.captures import is_recognisable
 from test_main import headless, run
 

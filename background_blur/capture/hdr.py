@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from upright import side_data
+from background_blur.capture.orientation import side_data
 
 BT709, UNKNOWN, BT2020, PQ, HLG = 1, 2, 9, 16, 18  # of ITU-T H.273
 WHITE = 203.0  # cd/m2: a white wall in HDR (BT.2408), and the brightest of what comes out
