@@ -22,11 +22,11 @@ from time import perf_counter
 import cv2
 import numpy as np
 
-from background_blur.imaging import downscale
+from background_blur.imaging import downscale, flatten_alpha
 from background_blur.matting.propagation import PERSON, MaskPropagator
 from background_blur.matting.refinement import MaskRefiner
 from background_blur.matting.segmenter import nearest_input_size
-from background_blur.rendering.compositing import blur_background, compose, to_bgra
+from background_blur.rendering.compositing import blur_background, compose, to_bgra, to_depth
 from background_blur.settings import TRANSPARENT, Settings
 
 HIDING_STRENGTH = 0.5  # the least blur of a frame that is hidden wholly
@@ -57,6 +57,7 @@ class BackgroundBlur:
         self.usual_share = 0.0  # of what the trusted masks of the last second cover
         self.thumb = self.shape = None  # of the last frame; its size, and whether mirrored
         self.mask = self.mask_thumb = None  # the last mask, and the picture it first came with
+        self.last = None  # the last picture's (small, alpha)
         self.hidden_because = None  # why the last frame left wholly blurred, or None
         self.hidden_frames = 0  # that left so for want of a mask to trust
         self.hidden_by_user = 0  # frames that left so because the user wished it
@@ -64,7 +65,8 @@ class BackgroundBlur:
 
     def finish(self, frame):
         """The `source.Frame`, finished: a new one."""
-        return replace(frame, image=self(frame.image, frame.time))
+        image = self(frame.image, frame.time)
+        return replace(frame, image=image, whole=self.finish_whole(frame.whole, frame.time))
 
     def __call__(self, image: np.ndarray, time: float = 0.0) -> np.ndarray:
         """Finishes one picture.
@@ -82,13 +84,35 @@ class BackgroundBlur:
         with self.timed("shrink"):
             small = downscale(image)
         alpha = self.alpha(small, time)
+        self.last = small, alpha
         if self.settings.view == "alpha":
             alpha = cv2.resize(alpha, (image.shape[1], image.shape[0]))
             return cv2.cvtColor(alpha, cv2.COLOR_GRAY2BGR)
-        result = self.composite(image, small, alpha, time)
+        return self.view(image, self.composite(image, small, alpha, time))
+
+    def finish_whole(self, whole: np.ndarray | None, time: float) -> np.ndarray | None:
+        """The picture that was just finished, as its `source.Frame` has it whole.
+
+        Returns:
+            A new uint8 or uint16 [H,W,3 or 4], or None where that holds no more than 8 bits and
+            three channels do.
+        """
+        transparent = self.settings.background == TRANSPARENT
+        if whole is not None and whole.shape[2] == 4 and not transparent:
+            whole = flatten_alpha(whole)
+        if whole is None or self.settings.view == "alpha":
+            return None
+        if whole.dtype == np.uint8 and not transparent:
+            return None
+        if self.settings.mirror:
+            whole = cv2.flip(whole, 1)
+        return self.view(whole, self.composite(whole, *self.last, time))
+
+    def view(self, image: np.ndarray, result: np.ndarray) -> np.ndarray:
+        """What is shown of a picture and its result, in the view `result` or `split`."""
         if self.settings.view != "split":
             return result
-        if result.shape[2] == 4:
+        if result.shape[2] == 4 > image.shape[2]:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
         return np.hstack([result if self.hidden_because else image, result])
 
@@ -131,7 +155,7 @@ class BackgroundBlur:
             if background is None:
                 backdrop = self.blurred(image, small, alpha)
             elif background != TRANSPARENT:
-                backdrop = background(image.shape[1::-1], time)
+                backdrop = to_depth(background(image.shape[1::-1], time), image.dtype)
         with self.timed("compose"):
             if background == TRANSPARENT:
                 return to_bgra(image, alpha)
@@ -141,7 +165,7 @@ class BackgroundBlur:
         strength = self.settings.strength
         if self.hidden_because:
             strength = max(strength, HIDING_STRENGTH)
-        return blur_background(small, alpha, strength) if strength else image
+        return blur_background(small, alpha, strength, image.dtype) if strength else image
 
     def trusted_mask(self, small: np.ndarray, time: float):
         """Returns (mask, None), or (None, why there is none)."""

@@ -34,6 +34,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
             parser().error("--background transparent needs an --output that is a .png or a folder")
         if args.virtual_camera is not None:
             parser().error("--background transparent: no --virtual-camera shows it")
+    if args.skip_existing and not args.output:
+        parser().error("--skip-existing needs an --output")
     return args
 
 
@@ -115,6 +117,9 @@ def run(args: argparse.Namespace) -> int:
         if args.list_cameras:
             return diagnostics.list_cameras()
         return diagnostics.check(args, lambda: open_line(args))
+    if args.skip_existing and os.path.isfile(args.output):
+        print(f"{args.output}: exists; skipped")
+        return 0
     try:
         with ExitStack() as afterwards, ExitStack() as stack:
             backgrounds = {text: open_background(text, open_file) for text in args.background}
@@ -138,7 +143,8 @@ def run(args: argparse.Namespace) -> int:
             stack.callback(busy.append, "closing")  # the first of what is done at the end
             stream(source, line, sinks, viewer, tally)
     except (BackgroundError, SourceError, SinkError, WeightsError) as error:
-        print("main.py:", *str(error).splitlines(), file=sys.stderr)  # a path may hold newlines
+        for line in getattr(error, "lines", [str(error)]):
+            print("main.py:", *line.splitlines(), file=sys.stderr)  # a path may hold newlines
         return 1
     return 0
 
@@ -195,7 +201,10 @@ def open_sinks(args: argparse.Namespace, source, stack: ExitStack) -> Sinks:
     if args.output is not None:
         if any(same_file(Path(args.output), Path(text)) for text in args.background):
             raise SinkError(f"{args.output}: is the background itself; give another --output")
-        sinks.output = stack.enter_context(open_output(args.output, source, args.force))
+        sinks.output = stack.enter_context(
+            open_output(args.output, source, args.force, args.skip_existing)
+        )
+        leave_out_unwanted(source, sinks.output, args.background[0])
         for line in leftovers(folder_of(args.output), ENCODERS):
             print(f"main.py: {line}", file=sys.stderr)
     if args.virtual_camera is not None:
@@ -215,6 +224,15 @@ def open_sinks(args: argparse.Namespace, source, stack: ExitStack) -> Sinks:
             if not (sinks.output or sinks.camera):
                 raise
     return sinks
+
+
+def leave_out_unwanted(source, output, background: str) -> None:
+    """Spares the work on pictures that the output does not want."""
+
+    def unwanted(name: Path) -> bool:
+        return output.is_unwanted(name.with_suffix(".png") if background == "transparent" else name)
+
+    source.leave_out(unwanted)
 
 
 def end_without_display(stack: ExitStack) -> None:

@@ -43,7 +43,13 @@ def parser() -> argparse.ArgumentParser:
         "'demo', a moving portrait",
     )
     add("--output", metavar="PATH", help="video, image or folder to write")
-    add("--force", action="store_true", help="overwrite what exists")
+    existing = p.add_mutually_exclusive_group()
+    existing.add_argument("--force", action="store_true", help="overwrite what exists")
+    existing.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave what exists and do the rest: goes on with a folder that was interrupted",
+    )
     add(
         "--view",
         choices=("result", "alpha", "split"),

@@ -1,5 +1,7 @@
 """Errors a user can cause or mend: each is one line that says what was wrong and what to do."""
 
+FEW = 3  # pictures that one line names
+
 
 class UserError(Exception):
     """Something the user can do something about.
@@ -16,6 +18,20 @@ class UserError(Exception):
 
 class SourceError(UserError):
     """A source that cannot be opened or read any further."""
+
+
+class PicturesError(SourceError):
+    """Pictures of a folder that cannot be read.
+
+    Attributes:
+        lines: what to tell the user: all in one line where they are few, else a line each.
+    """
+
+    def __init__(self, errors: list[SourceError], count: int):
+        """Takes why each was left out, and how many pictures there are."""
+        head, reasons = f"{len(errors)} of {count} pictures left out:", [str(it) for it in errors]
+        super().__init__(f"{head} {'; '.join(reasons)}")
+        self.lines = [str(self)] if len(errors) <= FEW else [head, *reasons]
 
 
 class SinkError(UserError):

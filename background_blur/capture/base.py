@@ -52,6 +52,9 @@ class Source:
         """
         raise NotImplementedError
 
+    def leave_out(self, unwanted: Callable[[Path], bool]) -> None:
+        """Leaves out, unread, the pictures whose paths within their folder are `unwanted`."""
+
     def close(self) -> None:
         """Ends the iteration, frees devices and files, leaves no thread; again does no harm."""
 

@@ -1,5 +1,6 @@
 """What a sink is."""
 
+from pathlib import Path
 from time import monotonic
 
 
@@ -18,6 +19,10 @@ class Sink:
         Raises:
             SinkError: it cannot be written; says what is kept of those before it.
         """
+
+    def is_unwanted(self, name: Path) -> bool:
+        """Whether nothing is to be made of the source's picture of that path in its folder."""
+        return False
 
     def close(self) -> None:
         """Ends it: what was written is complete and readable. Again does nothing.

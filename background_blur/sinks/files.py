@@ -8,11 +8,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from background_blur.errors import SinkError, SourceError
+from background_blur.errors import SinkError
+from background_blur.metadata import encode_picture
 from background_blur.sinks.base import Sink
 from background_blur.sinks.parts import free_path, new_part
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+WHOLE_SUFFIXES = (".png", ".tif", ".tiff")  # of files that hold 16 bits and transparency
+
+
+EXISTS = "exists; add --force to overwrite it, or --skip-existing to leave it"
 
 
 class AtomicFile(Sink):
@@ -90,11 +97,21 @@ class AtomicFile(Sink):
 
 
 class ImageFile(AtomicFile):
-    """A picture: the last frame that came."""
+    """A picture: the last frame that came, with the metadata of the one it was made of.
+
+    PNG and TIFF hold it whole, be it of 16 bits or transparent.
+    """
 
     def write(self, frame) -> None:
+        suffix = self.path.suffix.lower()
+        image = frame.image
+        if frame.whole is not None and suffix in WHOLE_SUFFIXES:
+            image = frame.whole
         with self.salvaged():
-            self.part.write_bytes(encode_image(frame.image, self.path.suffix))
+            data = encode_picture(image, suffix, frame.metadata)
+            if data is None:
+                raise OSError(errno.EFBIG, f"too large for {suffix}")
+            self.part.write_bytes(data)
         self.written += 1
 
 
@@ -106,18 +123,20 @@ class ImageFolder(Sink):
     Each is whole as soon as `write` is done with it, and stays.
     """
 
-    def __init__(self, path: Path, force: bool = False, source: Path | None = None):
+    def __init__(self, path: Path, force=False, source: Path | None = None, skip=False):
         """Creates the folder.
 
         Args:
             path: of the folder.
             force: overwrite pictures that lie there, but nothing of the source.
             source: the file or folder that the frames come from.
+            skip: leave pictures that lie there as they are, and write the others.
 
         Raises:
             SinkError: there is no such folder to be had, or it cannot be written to.
         """
-        self.path, self.force, self.source = path, force, source
+        self.path, self.force, self.source, self.skip = path, force, source, skip
+        self.skipped = 0  # pictures
         self.made = not path.is_dir()
         self.paths = set()  # of the pictures written
         with sink_errors(path):
@@ -129,9 +148,11 @@ class ImageFolder(Sink):
         name = frame.path
         if name and frame.image.shape[2] == 4:
             name = name.with_suffix(".png")
+        if self.skips(name):
+            return
         path = self.path_for(name)
         if path.exists() and not self.force:
-            raise SinkError(f"{path}: exists; add --force to overwrite")
+            raise SinkError(f"{path}: {EXISTS}")
         if path.exists() and self.source and is_within(path, self.source):
             raise SinkError(f"{path}: is of the source itself; give another --output")
         with sink_errors(path):
@@ -139,6 +160,27 @@ class ImageFolder(Sink):
             with ImageFile(path, self.force) as file:
                 file.write(frame)
         self.paths.add(path)
+
+    def skips(self, name: Path | None) -> bool:
+        """Whether the picture of that name lies there and is to stay; counted if so."""
+        path = self.path_for(name)
+        if not (self.skip and path.exists()):
+            return False
+        self.paths.add(path)
+        self.skipped += 1
+        return True
+
+    def is_unwanted(self, name: Path) -> bool:
+        # What lies in this folder, if that is within the source's, came from a run before.
+        made_here = (
+            self.source and self.source.is_dir() and is_within(self.source / name, self.path)
+        )
+        return bool(made_here) or self.skips(name)
+
+    @property
+    def warning(self) -> str | None:
+        pictures = "1 picture" if self.skipped == 1 else f"{self.skipped} pictures"
+        return f"{pictures} skipped: already in {self.path}" if self.skipped else None
 
     def path_for(self, name: Path | None) -> Path:
         """Where the next picture goes; never where this run has written one."""
@@ -189,10 +231,10 @@ def sink_errors(path: Path):
         raise SinkError(f"{path}: cannot be written: {reason}; give another --output") from error
 
 
-def encode_image(image: np.ndarray, suffix: str) -> bytes:
-    """uint8 [H,W,3] BGR -> the file of a picture. Raises cv2.error: too large for its kind."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix.lower() in (".jpg", ".jpeg") else []
-    encoded, data = cv2.imencode(suffix.lower(), image, options)
-    if not encoded:
-        raise OSError(errno.EFBIG, f"too large for {suffix}")
-    return data.tobytes()
+def fill_up(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Repeats the last column and row up to (width, height)."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    right, below = size[0] - width, size[1] - height
+    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from background_blur.capture import open_file
 from background_blur.errors import BackgroundError
@@ -95,6 +96,15 @@ def test_a_video_is_looped_at_its_own_pace(clip):
         assert background((32, 32), time).mean() == pytest.approx(grey, abs=4), time
     background((32, 32), 1e6)  # as after a pause of the whole machine: at once
     assert background((32, 32), 1e6 + 0.31).mean() == pytest.approx(180, abs=4)
+
+
+def test_an_animated_picture_is_looped_too(tmp_path):
+    pictures = [Image.new("RGB", (64, 48), (60 * index,) * 3) for index in range(3)]
+    path = tmp_path / "a.webp"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100, lossless=True)
+    background = open_background(str(path), open_file)
+    for time, grey in {0.0: 0, 0.11: 60, 0.21: 120, 0.31: 0, 0.55: 120}.items():
+        assert background((32, 32), time).mean() == pytest.approx(grey, abs=2), time
 
 
 def test_a_video_that_goes_away_leaves_its_last_picture(clip):

@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.stream import Disposition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -285,7 +286,8 @@ def test_size_and_colours_come_back(tmp_path, size, suffix):
     with VideoFile(path, 30) as sink:
         sink.write(Frame(image, 0.0))
     stream, pictures = decode(path)
-    assert (stream.width, stream.height) == size
+    even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    assert (stream.width, stream.height) == (size if suffix == ".webm" else even)
     hd = size[1] >= 720
     assert pictures[0].colorspace == (1 if hd else 5) or pictures[0].colorspace == (1 if hd else 6)
     assert pictures[0].color_range == 1
@@ -297,6 +299,22 @@ def test_size_and_colours_come_back(tmp_path, size, suffix):
     for picture in (pictures[0].to_ndarray(format="bgr24"), by_opencv):
         difference = np.abs(picture[size[1] // 2, middles].astype(int) - np.array(COLOURS))
         assert difference.max() <= 6
+
+
+@pytest.mark.parametrize("size", [(640, 481), (641, 480), (641, 481)])
+def test_odd_sizes_become_even_ones_that_every_player_takes_and_that_is_told(tmp_path, size):
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    image[-8:, :, 1] = image[:, -8:, 1] = 200  # green up to the border
+    with VideoFile(tmp_path / "out.mp4", 30) as sink:
+        for time in (0.0, 0.1):
+            sink.write(Frame(image, time))
+    stream, pictures = decode(tmp_path / "out.mp4")
+    even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    assert (stream.width, stream.height, stream.format.name) == (*even, "yuv420p")
+    assert stream.codec_context.profile in ("High", "Main", "Constrained Baseline")
+    shown = pictures[0].to_ndarray(format="bgr24")
+    assert shown[-6:, 20:, 1].min() > 170 and shown[20:, -6:, 1].min() > 170
+    assert "{}x{} became {}x{}".format(*size, *even) in sink.warning
 
 
 def test_frames_of_other_sizes_are_fitted_without_distortion(tmp_path):
@@ -461,6 +479,84 @@ def test_sound_that_cannot_come_along_is_a_warning(tmp_path, make, words):
             sink.write(frame)
     assert count_pictures(tmp_path / "out.webm") == 5
     assert sorted(set(os.listdir(tmp_path)) - {"in.mp4"}) == ["out.webm"]
+
+
+def video_with_tracks(path: Path, *tracks: tuple) -> Path:
+    """Two seconds at 25 frames/s, and tracks of (codec, layout, language) beside it."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"bf": "0"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sounds = []
+        for codec, layout, language in tracks:
+            sounds.append(container.add_stream(codec, rate=48000, layout=layout))
+            sounds[-1].metadata.update({"language": language, "title": f"in {language}"})
+        for i in range(50):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 100, np.uint8), "bgr24")
+            picture.pts, picture.time_base = i, Fraction(1, 25)
+            container.mux(video.encode(picture))
+        for i, sound in [(i, sound) for i in range(100) for sound in sounds]:
+            kind, count = sound.format.name, len(sound.layout.channels)
+            wave = np.sin(np.arange(960) / 20 + count)
+            wave = (9000 * wave).astype(np.int16) if "s16" in kind else wave.astype(np.float32)
+            wave = np.repeat(wave[None], count, 0) if "p" in kind else np.repeat(wave, count)[None]
+            piece = av.AudioFrame.from_ndarray(wave, kind, sound.layout.name)
+            piece.sample_rate, piece.pts, piece.time_base = 48000, 960 * i, Fraction(1, 48000)
+            container.mux(sound.encode(piece))
+        for stream in (video, *sounds):
+            container.mux(stream.encode(None))
+    return path
+
+
+def rewritten(origin: Path, path: Path) -> str | None:
+    """Writes 50 frames and that file's sound; returns the warning."""
+    with VideoFile(path, 25, sound=origin) as sink:
+        for frame in frames(50, 25):
+            sink.write(frame)
+    return sink.warning
+
+
+def tracks_of(path: Path) -> list[tuple]:
+    with av.open(str(path)) as container:
+        return [(it.codec_context.name, it.channels, it.language) for it in container.streams.audio]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_all_sound_tracks_come_along_the_most_channels_first(tmp_path, suffix):
+    tracks = ("aac", "mono", "und"), ("ac3", "5.1(side)", "und"), ("aac", "stereo", "und")
+    origin = video_with_tracks(tmp_path / "in.mp4", *tracks)
+    assert rewritten(origin, tmp_path / f"out{suffix}") is None
+    found = [(codec, channels) for codec, channels, _ in tracks_of(tmp_path / f"out{suffix}")]
+    assert found == [("ac3", 6), ("aac", 2), ("aac", 1)]
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        defaults = [bool(it.disposition & Disposition.default) for it in container.streams.audio]
+    assert defaults == [True, False, False]
+    for now, was in enumerate((1, 2, 0)):
+        packets = []
+        for path, index in ((origin, was), (tmp_path / f"out{suffix}", now)):
+            with av.open(str(path)) as container:
+                packets.append([bytes(it) for it in container.demux(audio=index) if it.size])
+        assert len(packets[0]) - 3 <= len(packets[1]) <= len(packets[0])
+        assert packets[1] == packets[0][: len(packets[1])]
+
+
+def test_tracks_keep_their_language_and_the_default_ones_comes_first(tmp_path):
+    tracks = ("aac", "mono", "eng"), ("ac3", "5.1(side)", "deu"), ("aac", "stereo", "eng")
+    origin = video_with_tracks(tmp_path / "in.mp4", *tracks)  # the first one is its default
+    assert rewritten(origin, tmp_path / "out.mkv") is None
+    found = tracks_of(tmp_path / "out.mkv")
+    assert found == [("aac", 2, "eng"), ("aac", 1, "eng"), ("ac3", 6, "deu")]
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        titles = [track.metadata["title"] for track in container.streams.audio]
+    assert titles == ["in eng", "in eng", "in deu"]
+
+
+def test_tracks_that_do_not_fit_are_told_of_beside_those_that_were_kept(tmp_path):
+    tracks = ("aac", "stereo", "eng"), ("libopus", "mono", "eng"), ("ac3", "5.1(side)", "eng")
+    origin = video_with_tracks(tmp_path / "in.mkv", *tracks)
+    warning = rewritten(origin, tmp_path / "out.webm")
+    assert "1 of its 3 sound tracks kept (opus mono)" in warning
+    assert "ac3 and aac sound does not fit into .webm files" in warning and "\n" not in warning
+    assert [codec for codec, *_ in tracks_of(tmp_path / "out.webm")] == ["opus"]
 
 
 def test_opus_fits_into_webm(tmp_path):
