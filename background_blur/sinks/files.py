@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from background_blur.errors import SinkError
+from background_blur.errors import SinkError, UserError
 from background_blur.metadata import encode_picture
 from background_blur.sinks.base import Sink
 from background_blur.sinks.parts import free_path, new_part
@@ -86,7 +86,7 @@ class AtomicFile(Sink):
             raise SinkError(f"{self.path}: exists; what was written was saved as {target}")
 
     def __exit__(self, kind, error, _):
-        if kind is None or issubclass(kind, (KeyboardInterrupt, SourceError, SinkError)):
+        if kind is None or issubclass(kind, (KeyboardInterrupt, UserError)):
             self.close()
             return
         self.force = False  # a run that failed replaces nothing
