@@ -1,12 +1,15 @@
 """What a picture file says beside its pixels: kept in results, but for what could show the room."""
 
 import io
+import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+log = logging.getLogger(__name__)
 
 # Tags of EXIF 2.32. Those left out say how the pixels are stored, which is no longer so, or may
 # hold a picture of its own (thumbnails, previews, XMP, Photoshop's blocks).
@@ -33,7 +36,7 @@ class Metadata:
     """Of one picture.
 
     Attributes:
-        exif: as it follows "Exif\\\\0\\\\0" in a JPEG, without orientation, location, and pictures.
+        exif: EXIF as a small TIFF, without orientation, location, and pictures of its own.
         icc: the colour profile of RGB pixels.
         frames: how many frames or pages the file holds.
     """
@@ -56,6 +59,7 @@ def read_metadata(path: Path) -> Metadata:
                 frames=1 if image.format == "MPO" else getattr(image, "n_frames", 1),
             )
     except Exception:  # damaged ones make Pillow raise all sorts of them
+        log.debug("%s: no metadata can be read", path, exc_info=True)
         return Metadata()
 
 
