@@ -405,7 +405,7 @@ def test_a_terminal_sees_a_bar_with_the_time_left_and_the_output_stays_clean(cli
 
 def test_a_single_picture_is_one_frame_and_has_no_rate():
     result = run("--source", ROOT / "assets" / "portrait.jpg", "--no-window", env=headless())
-    assert result.stdout.startswith("1 frame; ms a frame: ")
+    assert result.stdout.startswith("1 frame; ms per frame: ")
 
 
 def test_the_default_path_imports_no_tensorflow(clip):
@@ -466,7 +466,7 @@ def test_what_space_hides_is_no_warning(display):
     told, errors = process.communicate(timeout=30)
     assert process.returncode == 0
     assert errors == ""
-    assert re.search(r"^\d+ frames hidden with space$", told, re.MULTILINE), told
+    assert re.search(r"^\d+ frames hidden by you$", told, re.MULTILINE), told
 
 
 def test_the_windows_x_stops_it(display):

@@ -27,7 +27,7 @@ class Pictures(Source):
     Those that cannot be read are left out, and told of by a SourceError after the others.
     """
 
-    independent = True
+    is_sequence = False
 
     def __init__(self, path: Path, files: list[Path], size: Size | None = None, fps=RATE):
         self.path, self._asked = path, size

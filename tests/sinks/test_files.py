@@ -38,8 +38,8 @@ def frames(count=5, fps=25, size=(64, 48), names=None):
         yield Frame(image, float(i / Fraction(fps)), Path(names[i]) if names else None)
 
 
-def source(count=5, fps=25, independent=False, sound=None, path=None):
-    return SimpleNamespace(count=count, fps=fps, independent=independent, sound=sound, path=path)
+def source(count=5, fps=25, is_sequence=True, sound=None, path=None):
+    return SimpleNamespace(count=count, fps=fps, is_sequence=is_sequence, sound=sound, path=path)
 
 
 def decode(path: Path):
@@ -149,9 +149,9 @@ def test_frames_are_neither_kept_nor_changed(kind, tmp_path):
     [
         ("out.mp4", source(), VideoFile),
         ("OUT.MKV", source(), VideoFile),
-        ("out.mov", source(count=7, independent=True), VideoFile),
+        ("out.mov", source(count=7, is_sequence=False), VideoFile),
         ("out.webm", source(count=None), VideoFile),
-        ("out.PNG", source(count=1, independent=True), ImageFile),
+        ("out.PNG", source(count=1, is_sequence=False), ImageFile),
         ("out", source(), ImageFolder),
         ("out.d/", source(), ImageFolder),
         ("there.d", source(count=1), ImageFolder),
@@ -643,11 +643,11 @@ def test_a_folders_pictures_are_overwritten_only_by_force(tmp_path):
     (tmp_path / "other.txt").write_bytes(b"precious")
     with (
         pytest.raises(SinkError, match="a.png: exists; add --force"),
-        open_output(tmp_path, source(independent=True)) as sink,
+        open_output(tmp_path, source(is_sequence=False)) as sink,
     ):
         sink.write(next(frames(1, names=["a.png"])))
     assert (tmp_path / "a.png").read_bytes() == b"precious"
-    with open_output(tmp_path, source(independent=True), force=True) as sink:
+    with open_output(tmp_path, source(is_sequence=False), force=True) as sink:
         sink.write(next(frames(1, names=["a.png"])))
     assert cv2.imread(str(tmp_path / "a.png")) is not None
     assert sorted(os.listdir(tmp_path)) == ["a.png", "other.txt"]
