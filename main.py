@@ -197,7 +197,7 @@ def open_sinks(args: argparse.Namespace, source, stack: ExitStack) -> Sinks:
             raise SinkError(f"{args.output}: is the background itself; give another --output")
         sinks.output = stack.enter_context(open_output(args.output, source, args.force))
         for line in leftovers(folder_of(args.output), ENCODERS):
-            print(f"main.py: {line}", file=sys.stderr)
+            print("main.py:", *line.splitlines(), file=sys.stderr)
     if args.virtual_camera is not None:
         camera = VirtualCamera(
             args.virtual_camera,

@@ -123,8 +123,8 @@ def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code, capsys
     for name in ("display", "virtual_camera"):
         monkeypatch.setattr(diagnostics, name, missing)
     for name in ("source", "speed", "recordings"):
-        monkeypatch.setattr(diagnostics, name, lambda args: "fine")
-    assert diagnostics.check(SimpleNamespace(virtual_camera=asked)) == code
+        monkeypatch.setattr(diagnostics, name, lambda *_, **__: "fine")
+    assert diagnostics.check(SimpleNamespace(virtual_camera=asked), None) == code
     words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert words == ["ok", "none", "mend" if code else "none", "ok", "ok"]
 
