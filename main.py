@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
-from background_blur.cli import keeps_transparency, number, parser
+from background_blur.cli import keeps_transparency, parser
 from background_blur.system import open_missing, unbreakable_printing
 
 TITLE = "background blur"
