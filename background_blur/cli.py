@@ -140,10 +140,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+class OneLineFormatter(logging.Formatter):
+    """Keeps a message on one line, whatever line breaks the paths in it hold."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return " ".join(super().formatMessage(record).splitlines())
+
+
 def set_up_logging(verbose: bool) -> None:
     """Sends what the program has to say to stderr, a line each."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("main.py: %(message)s"))
+    handler.setFormatter(OneLineFormatter("main.py: %(message)s"))
     logger = logging.getLogger("background_blur")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -17,8 +17,8 @@ class UserError(Exception):
 
     @property
     def lines(self) -> list[str]:
-        """What to tell the user: one line, whatever line breaks a path holds."""
-        return [" ".join(str(self).splitlines())]
+        """What to tell the user: one line, where nothing else is said."""
+        return [str(self)]
 
 
 class SourceError(UserError):

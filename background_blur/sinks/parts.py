@@ -69,7 +69,7 @@ class GrowingFile:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._end = self._whole = 0  # bytes; `_whole` of them are whole fragments
-        self._cut = False
+        self._torn = self._cut = False
         self._disk = ThreadPoolExecutor(1)
         self._sync: Future | None = None
         self._synced = monotonic()
@@ -79,15 +79,18 @@ class GrowingFile:
         if self._cut:
             return len(data)
         rest = memoryview(data)
+        self._torn = True
         while rest:
             rest = rest[self._file.write(rest) :]
+        self._torn = False
         self._end = max(self._end, self._file.tell())
         return len(data)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        if whence == os.SEEK_SET and offset < self._whole and not self._cut:
+        if whence == os.SEEK_SET and offset < self._whole and not (self._torn or self._cut):
             # FFmpeg is about to say in the header that there is an index: let that be there first.
             self._sync_now()
+            self._whole = self._end
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -113,21 +116,21 @@ class GrowingFile:
         if isinstance(error, OSError) and error.errno in LOST:  # others: a disk that cannot do it
             raise error
 
+    def sync(self) -> None:
+        """Brings all of it to the disk. Raises OSError."""
+        self._disk.shutdown()
+        self._raise_sync_error()
+        self._sync_now()
+
     def cut(self) -> None:
         """Leaves only what is whole; what is written from now on is dropped. Raises OSError."""
         self._cut = True
         self._file.truncate(self._whole)
 
     def close(self) -> None:
-        """Brings all of it to the disk. Again does nothing. Raises OSError."""
-        if self._file.closed:
-            return
-        try:
-            self._disk.shutdown()
-            self._raise_sync_error()
-            self._sync_now()
-        finally:
-            self._file.close()
+        """Again does nothing."""
+        self._disk.shutdown()
+        self._file.close()
 
     def _sync_now(self) -> None:
         try:

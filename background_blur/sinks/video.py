@@ -138,17 +138,21 @@ class VideoFile(AtomicFile):
         self.sound.copy_until((self.last_pts + self.even_ticks) * self.tick)
         self.sound.close()
         self.container.close()
+        self.file.sync()
         self.file.close()
 
     def salvage(self) -> str | None:
         if self.file is None:
             return None
-        self.file.cut()
-        with suppress(Exception):  # what FFmpeg has left to say goes nowhere
-            if self.sound:
-                self.sound.close()
-            self.container.close()
-        self.file.close()
+        try:
+            self.file.cut()
+            self.file.sync()
+        finally:
+            with suppress(Exception):  # what FFmpeg has left to say goes nowhere
+                if self.sound:
+                    self.sound.close()
+                self.container.close()
+            self.file.close()
         if self.safe_until is None:
             return None
         seconds = self.safe_until * self.tick - (self.sound.lead if self.sound else 0)

@@ -1,5 +1,6 @@
 """Frames out to files: one contract for all of them, then each one's own duties."""
 
+import errno
 import os
 import resource
 from fractions import Fraction
@@ -364,6 +365,30 @@ def test_a_picture_without_room_is_one_line_and_leaves_nothing(tmp_path):
         assert os.listdir(tmp_path) == []
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("number, lost", [(errno.EIO, True), (errno.EINVAL, False)])
+def test_a_disk_that_fails_late_is_told_and_costs_no_frame(
+    tmp_path, monkeypatch, suffix, number, lost
+):
+    """What was written comes to the disk only when it is asked for; not all disks can be asked."""
+
+    def fail(handle):
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / f"out{suffix}"
+    sink = VideoFile(path, 25)
+    for frame in frames(100):
+        sink.write(frame)
+    monkeypatch.setattr(os, "fsync", fail)
+    if lost:
+        with pytest.raises(SinkError, match="Input/output error.*; kept what there is in .*part"):
+            sink.close()
+    else:
+        sink.close()
+    (kept,) = tmp_path.iterdir()
+    assert count_pictures(kept) >= (80 if lost else 100)
 
 
 def test_a_target_that_became_a_folder_meanwhile(tmp_path):
