@@ -122,6 +122,7 @@ FAULTS = [
         "one line, where it can be seen; exit code 1, or 128 + the signal",
         "everything; figures and warnings come once the file is complete",
         "robustness/test_recordings.test_a_terminal_that_is_closed_costs_no_recording",
+        "robustness/test_recordings.test_a_logout_that_ends_terminal_and_display_costs_no_recording",
         "robustness/test_recordings.test_a_terminal_that_is_closed_under_the_bar_costs_nothing",
         "robustness/test_recordings.test_figures_that_cannot_be_printed_cost_no_finished_file",
         "robustness/test_recordings.test_a_damaged_source_whose_warning_cannot_be_printed_costs_no_finished_file",

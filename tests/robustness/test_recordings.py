@@ -12,7 +12,7 @@ import av
 import pytest
 
 from support import ROOT
-from support.display import wait_until
+from support.display import Display, wait_until
 
 fcntl = pytest.importorskip("fcntl", reason="terminals and signals of POSIX systems")
 termios = pytest.importorskip("termios")
@@ -103,6 +103,24 @@ def test_a_terminal_that_is_closed_costs_no_recording(request, tmp_path, suffix,
     code = run_in_a_terminal(command, tmp_path, environment, os.close)
     assert code == 128 + signal.SIGHUP
     assert os.listdir(tmp_path) == [out.name]
+    assert len(decoded(out)) > 5
+
+
+@pytest.mark.parametrize("first", ["terminal", "display"])
+def test_a_logout_that_ends_terminal_and_display_costs_no_recording(display, tmp_path, first):
+    own, out = Display(tmp_path), tmp_path / "out" / "out.mp4"
+    out.parent.mkdir()
+
+    def log_out(terminal):
+        if first == "display":
+            own.stop()
+        os.close(terminal)
+        own.stop()
+
+    command = [*MAIN, *DEMO, "--output", out]
+    code = run_in_a_terminal(command, out.parent, own.environment, log_out)
+    assert code in (1, 128 + signal.SIGHUP)
+    assert os.listdir(out.parent) == [out.name]
     assert len(decoded(out)) > 5
 
 
