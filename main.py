@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from background_blur import cli
 from background_blur.errors import SinkError, UserError
+from background_blur.requirements import require_packages
 from background_blur.system import SignalGuard, open_missing, unbreakable_printing
 
 if TYPE_CHECKING:  # imported late: they take their time, which --help has not
@@ -49,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 def run_to_exit_code(args: argparse.Namespace) -> int:
     guard = SignalGuard()
     try:
+        require_packages()
         guard.install()
         return run(args, guard)
     except KeyboardInterrupt as stop:
