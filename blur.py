@@ -155,7 +155,9 @@ class BackgroundBlur:
         return mask, None
 
     def look(self, small: np.ndarray) -> np.ndarray:
-        return self.segmenter(small, self.beat.step.scale) if self.beat else self.segmenter(small)
+        scale = {"scale": self.beat.step.scale} if self.beat else {}
+        masks = self.segmenter(small, **scale)
+        return masks.person if self.settings.people == "all" else masks.front
 
     def distrust(self, mask, small: np.ndarray, fresh: bool) -> str | None:
         """Why this mask, `fresh` from the network or carried, is not to be believed, or None."""

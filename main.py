@@ -116,7 +116,7 @@ def open_line(args: argparse.Namespace, source=None, background=None):
         people=args.people,
         background=background,
     )
-    segmenter = open_segmenter(args.engine, args.weights, args.threads, build_network)
+    segmenter = open_segmenter(args.engine, args.weights, args.threads, load_network)
     if source is None:
         return BackgroundBlur(segmenter, settings)
     look = segmenter.thorough if source.independent else segmenter
@@ -124,11 +124,11 @@ def open_line(args: argparse.Namespace, source=None, background=None):
     return BackgroundBlur(look, settings, source.independent, beat)
 
 
-def build_network():
-    """The Keras network, without weights."""
+def load_network(path: Path):
+    """The Keras network with the weights of a file."""
     import model
 
-    return model.build("person")
+    return model.load_person(path)[0]
 
 
 @dataclass

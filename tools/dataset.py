@@ -24,15 +24,15 @@ SUFFIXES = (".jpg", ".webp")
 # What a batch is made of. Upper bodies are whole street figures cropped as a webcam would;
 # "pasted" are people cut out and put into rooms, the nearest to what the tool will see.
 MIX = {
-    "selfie": 0.14,
-    "picsart": 0.14,
-    "pexels": 0.20,
-    "voc": 0.11,
-    "ccp": 0.08,
+    "selfie": 0.13,
+    "picsart": 0.13,
+    "pexels": 0.19,
+    "voc": 0.12,
+    "ccp": 0.07,
     "coco": 0.01,
-    "matte": 0.05,
-    "pasted": 0.20,
-    "nobody": 0.07,
+    "matte": 0.04,
+    "pasted": 0.19,
+    "nobody": 0.12,
 }
 # Whom "pasted" cuts out: keyed and matte people have a true alpha.
 CUTOUT_MIX = {
@@ -175,7 +175,7 @@ class Batches:
         return images, np.stack(lasts)[..., None], targets
 
     def example(self, rng, kind: str, size):
-        """Returns a view, uint8 [h,w,3] BGR, its masks, uint8 [h,w,2], and whether they are soft."""
+        """A view, uint8 [h,w,3] BGR, its masks, uint8 [h,w,2], and whether they are soft."""
         if kind == "pasted":
             image, masks, soft = self.pasted(rng, size)
         else:

@@ -22,7 +22,7 @@ from background_blur.matting.segmenter import (
     PersonSegmenter,
     nearest_input_size,
 )
-from main import build_network
+from main import load_network
 from support import ROOT
 
 PEER = ROOT.parent / "shared" / "peers" / "selfie_segmentation.tflite"
@@ -139,7 +139,7 @@ def test_the_sums_are_those_of_the_weights():
 
 def refusal(path: Path, engine: str = "litert") -> str:
     with pytest.raises(WeightsError) as caught:
-        open_segmenter(engine, path, build_network=build_network)
+        open_segmenter(engine, path, load_network=load_network)
     message = str(caught.value)
     assert str(path) in message and "\n" not in message
     return message
@@ -245,7 +245,7 @@ def run_python(code: str, *args):
 
 @pytest.mark.slow
 def test_both_engines_give_the_same_mask_on_every_grid(segmenter, portrait):
-    original = open_segmenter("keras", build_network=build_network)
+    original = open_segmenter("keras", load_network=load_network)
     for (width, height), scale in itertools.product(INPUT_SIZES, SCALES):
         zoom = 512 / max(width, height)
         frame = portrait[: round(height * zoom), : round(width * zoom)]
