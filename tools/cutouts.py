@@ -124,15 +124,16 @@ def keyed(path: Path, every: int = 12):
     try:
         while (read := video.read())[0]:
             if index % every == 0:
-                image = read[1][2:-16, 4:-4]  # without a black rim, and a table
-                yield image, key(image)
+                image = read[1][2:-26, 4:-4]  # without a black rim, and a table
+                mask = key(image)
+                yield without_spill(image, mask), mask
             index += 1
     finally:
         video.release()
 
 
 def without_spill(image, mask) -> np.ndarray:
-    """Takes the screen's light out of the rim: there blue and green are at most as strong as red."""
+    """Takes the screen's light out of the rim: blue and green become at most as strong as red."""
     inner = cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 15)))
     rim = cv2.GaussianBlur((inner < 250).astype(np.float32), (0, 0), 2)[..., None]
     blue, green, red = np.moveaxis(image.astype(np.float32), -1, 0)
