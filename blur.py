@@ -25,7 +25,7 @@ import numpy as np
 from background_blur.imaging import downscale
 from background_blur.matting.propagation import PERSON, MaskPropagator
 from background_blur.matting.refinement import MaskRefiner
-from background_blur.matting.segmenter import nearest_input_size
+from background_blur.matting.segmenter import Masks, nearest_input_size
 from background_blur.rendering.compositing import blur_background, compose, to_bgra
 from background_blur.settings import TRANSPARENT, Settings
 
@@ -157,6 +157,8 @@ class BackgroundBlur:
     def look(self, small: np.ndarray) -> np.ndarray:
         scale = {"scale": self.beat.step.scale} if self.beat else {}
         masks = self.segmenter(small, **scale)
+        if not isinstance(masks, Masks):  # what tells no one apart; or no mask at all
+            return masks
         return masks.person if self.settings.people == "all" else masks.front
 
     def distrust(self, mask, small: np.ndarray, fresh: bool) -> str | None:
