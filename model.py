@@ -20,6 +20,7 @@ from keras import layers, ops
 
 from background_blur.errors import WeightsError
 
+TRAIN_HINT = "give a .weights.h5 written by tools/train.py or tools/export.py"
 VOC_CLASSES = 21
 VOC_PERSON = 15
 
@@ -230,7 +231,7 @@ def read_design(path: str | Path) -> Design:
             stored = json.loads(file.attrs.get("design", "{}"))
         return Design(**{**stored, "outputs": tuple(stored.get("outputs", FULL.outputs))})
     except (OSError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: not weights of the person network ({error})") from error
+        raise WeightsError(f"{path}: not weights of the person network", TRAIN_HINT) from error
 
 
 def load_person(path: str | Path) -> tuple[keras.Model, Design]:
@@ -244,7 +245,7 @@ def load_person(path: str | Path) -> tuple[keras.Model, Design]:
     try:
         net.load_weights(path)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{path}: not weights of the person network ({error})") from error
+        raise WeightsError(f"{path}: not weights of the person network", TRAIN_HINT) from error
     return net, design
 
 
