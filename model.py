@@ -10,6 +10,7 @@ Importing this module imports Keras; the default path of `main.py` runs a compil
 """
 
 import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -243,8 +244,9 @@ def load_person(path: str | Path) -> tuple[keras.Model, Design]:
     design = read_design(path)
     net = build("person", design=design)
     try:
-        net.load_weights(path)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        with warnings.catch_warnings(action="error"):  # Keras only warns of layers that it skips
+            net.load_weights(path)
+    except (OSError, KeyError, ValueError, RuntimeError, UserWarning) as error:
         raise WeightsError(f"{path}: not weights of the person network", TRAIN_HINT) from error
     return net, design
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -98,8 +97,7 @@ def open_keras(path: Path, threads: int, load_network: Callable[[Path], Any]) ->
         ) from error
     with suppress(RuntimeError):  # too late where TensorFlow runs already
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-    with warnings.catch_warnings(action="ignore"):  # the error says it once, in one line
-        net = load_network(path)
+    net = load_network(path)
     takes_mask = len(net.inputs) == 2
 
     @tf.function(autograph=False)
