@@ -16,6 +16,8 @@ stills      photographs NAME.jpg with masks NAME.png (255 person, 128 don't know
             the share of photographs with more than 1 % marked. Of `matte_` the mask is the true
             alpha: MAD, MSE, Grad and rim (MAD along the outline) too. Means over photographs.
 dark        the same photographs at 18 % of the light, with noise of 2 % of full scale
+groups      photographs again, in the groups of `--groups FILE`, JSON of {group: [names]}, such as
+            of skin tone by eye
 composites  people cut out and put before rooms at 1280x720, alpha known: MAD, MSE, Grad
 clips       such composites with camera noise: MAD, dtSSD, flicker. `moving` ones sway, then move
             fast: lag, in frames. `static` ones do not. `--clips DIR` adds real ones: flicker alone.
@@ -47,7 +49,7 @@ from tools.report import Figures, mean_of, table, without_nan
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
 PICTURES = ("ours, pictures", "RVM, pictures")
-SECTIONS = ("stills", "dark", "composites", "clips", "talkers", "second")
+SECTIONS = ("stills", "dark", "groups", "composites", "clips", "talkers", "second")
 
 
 def measure_photos(methods: dict[str, Method], photos: list[Photo], dark=False) -> dict:
@@ -65,6 +67,26 @@ def measure_photos(methods: dict[str, Method], photos: list[Photo], dark=False) 
                 found.setdefault(group, {}).setdefault(name, []).append(figures)
     found["all"] = found.pop("all", {})  # last
     return {group: {n: mean_of(rows) for n, rows in by.items()} for group, by in found.items()}
+
+
+def measure_groups(methods: dict[str, Method], photos: list[Photo], groups: dict) -> dict:
+    """Returns {group: {method: figures}}."""
+    by_name = {photo.name: photo for photo in photos}
+    found = {}
+    for group, names in groups.items():
+        for photo in progress([by_name[name] for name in names if name in by_name], group):
+            for name, begin in methods.items():
+                figures = score_photo(begin()(photo.image), photo)
+                found.setdefault(group, {}).setdefault(name, []).append(figures)
+    return {group: {n: mean_of(rows) for n, rows in by.items()} for group, by in found.items()}
+
+
+def read_groups(path: Path) -> dict[str, list[str]]:
+    try:
+        groups = json.loads(path.read_text())
+        return {str(group): list(names) for group, names in groups.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise EvaluateError(f"{path}: not JSON of {{group: [names]}}") from error
 
 
 def score_photo(alpha, photo: Photo) -> Figures:
@@ -211,6 +233,9 @@ def measure(args, segmenter, methods: dict[str, Method]) -> dict:
         report["stills"] = measure_photos(methods, photos)
     if "dark" in args.sections:
         report["dark"] = measure_photos(methods, photos, dark=True)
+    if "groups" in args.sections and args.groups:
+        everything = read_data(args.data, None)
+        report["groups"] = measure_groups(methods, everything, read_groups(args.groups))
     if not {"composites", "clips", "talkers", "second"} & set(args.sections):
         return report
     people, rooms = scenes.people_and_rooms(read_data(args.data, None))
@@ -260,6 +285,7 @@ def parse(argv) -> argparse.Namespace:
     add("--clips", type=Path, metavar="DIR", help="folder of real clips for the section clips")
     add("--rvm", type=Path, metavar="DIR", help="folder with rvm.py and the numbers it reads: "
         "Robust Video Matting, to measure beside ours")  # fmt: skip
+    add("--groups", type=Path, metavar="FILE", help="JSON of {group: [names of photographs]}")
     add("--keyed", type=Path, metavar="DIR", help="folder of blue-screen clips for talkers")
     args = parser.parse_args(argv)
     if unknown := set(args.sections) - set(SECTIONS):

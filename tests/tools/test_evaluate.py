@@ -317,6 +317,17 @@ def test_mattes_are_scored_as_alphas_too(run, data):
     assert 0 < ours["mad"] < 40 and ours["rim"] > 0 and "grad" in ours and "mse" in ours
 
 
+def test_photographs_are_scored_by_the_groups_of_a_file(run, tmp_path, capsys):
+    path = tmp_path / "groups.json"
+    path.write_text('{"one": ["selfie_0", "selfie_2", "absent"], "other": ["selfie_1"]}')
+    report = run("--sections", "groups", "--groups", str(path))[1]["groups"]
+    assert {group: by["ours"]["pictures"] for group, by in report.items()} == {"one": 2, "other": 1}
+    path.write_text("[]")
+    capsys.readouterr()
+    assert run("--sections", "groups", "--groups", str(path))[0] == 1
+    assert "groups.json" in one_line(capsys)
+
+
 def test_a_second_person_is_scored_by_who_stays_sharp(run, data, capsys):
     code, report = run("--sections", "second", "--limit", "1")
     assert code == 0
