@@ -1,6 +1,7 @@
 """The command line."""
 
 import argparse
+import logging
 import os
 import re
 from pathlib import Path
@@ -43,7 +44,13 @@ def parser() -> argparse.ArgumentParser:
         "'demo', a moving portrait",
     )
     add("--output", metavar="PATH", help="video, image or folder to write")
-    add("--force", action="store_true", help="overwrite what exists")
+    existing = p.add_mutually_exclusive_group()
+    existing.add_argument("--force", action="store_true", help="overwrite what exists")
+    existing.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave what exists and do the rest: goes on with a folder that was interrupted",
+    )
     add(
         "--view",
         choices=("result", "alpha", "split"),
@@ -114,8 +121,39 @@ def parser() -> argparse.ArgumentParser:
     add("--threads", type=threads, default=2, metavar="N", help="processor threads (default 2)")
     add("--list-cameras", action="store_true", help="print the cameras that are here, and end")
     add("--check", action="store_true", help="look for what could go wrong, say so, and end")
+    add("--verbose", action="store_true", help="log what happens inside, with tracebacks")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     return p
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line, checked. Exits with 2 where it is wrong, as argparse does."""
+    args = parser().parse_args(argv)
+    args.background = args.background or ["blur"]
+    if "transparent" in args.background:
+        if not keeps_transparency(args.output):
+            parser().error("--background transparent needs an --output that is a .png or a folder")
+        if args.virtual_camera is not None:
+            parser().error("--background transparent: no --virtual-camera shows it")
+    if args.skip_existing and not args.output:
+        parser().error("--skip-existing needs an --output")
+    return args
+
+
+class OneLineFormatter(logging.Formatter):
+    """Keeps a message on one line, whatever line breaks the paths in it hold."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return " ".join(super().formatMessage(record).splitlines())
+
+
+def set_up_logging(verbose: bool) -> None:
+    """Sends what the program has to say to stderr, a line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLineFormatter("main.py: %(message)s"))
+    logger = logging.getLogger("background_blur")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 def size(text: str) -> tuple[int, int]:

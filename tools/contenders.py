@@ -1,4 +1,4 @@
-"""What is measured: our line and other people's networks, each as an alpha of an image."""
+"""What is measured: our pipeline and other people's networks, each as an alpha of an image."""
 
 import importlib.util
 import sys
@@ -19,15 +19,16 @@ class EvaluateError(Exception):
     """What is asked for cannot be measured; one line fit for the user."""
 
 
-def ours(segmenter, independent=False, people="front") -> Method:
+def ours(segmenter, is_sequence=True, people="front") -> Method:
     def begin() -> AlphaOf:
-        line = BackgroundBlur(segmenter, Settings(view="alpha", people=people), independent)
+        settings = Settings(view="alpha", people=people)
+        blur = BackgroundBlur(segmenter, settings, is_sequence)
 
         def alpha_of(image):
-            alpha = line(image)[..., 0]
-            if line.hidden_because:
-                print(f"a picture was hidden wholly: {line.hidden_because}", file=sys.stderr)
-            return alpha.astype(np.float32) / 255
+            result = blur(image)
+            if reason := result.fully_blurred_because:
+                print(f"a picture was fully blurred: {reason}", file=sys.stderr)
+            return result.image[..., 0].astype(np.float32) / 255
 
         return alpha_of
 

@@ -307,7 +307,7 @@ def main(argv=None) -> int:
         segmenter = open_segmenter(args.engine, args.weights, load_network=load_network)
         methods = {
             "ours": ours(segmenter),
-            PICTURES[0]: ours(segmenter.thorough, independent=True),
+            PICTURES[0]: ours(segmenter.predict_tta, is_sequence=False),
             "ours unrefined": unrefined(segmenter),
         }
         methods |= {path.stem: peer(path) for path in args.model}

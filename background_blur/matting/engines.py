@@ -90,14 +90,16 @@ def open_keras(path: Path, threads: int, load_network: Callable[[Path], Any]) ->
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
-        import tensorflow as tf
+        with suppress_stderr():  # TensorFlow tells of each GPU that it does not find
+            import tensorflow as tf
     except ImportError as error:
         raise WeightsError(
             "--engine keras needs TensorFlow: pip install -r requirements.txt"
         ) from error
     with suppress(RuntimeError):  # too late where TensorFlow runs already
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-    net = load_network(path)
+    with suppress_stderr():
+        net = load_network(path)
     takes_mask = len(net.inputs) == 2
 
     @tf.function(autograph=False)

@@ -51,7 +51,7 @@ class PersonSegmenter:
         """
         return masks_of(self.logits(frame, previous_mask, scale))
 
-    def thorough(self, frame: np.ndarray) -> Masks:
+    def predict_tta(self, frame: np.ndarray) -> Masks:
         """The same at the scale LARGE, by four looks, where there is time for them.
 
         The usual grid knows best what is whole, the large one finds the small and far; of each

@@ -87,8 +87,6 @@ class VirtualCamera(PacedSink):
             self.camera.close()
         self.camera = None
 
-    discard = close
-
 
 def is_read(device: str) -> bool | None:
     """Whether a program reads a virtual camera; None where the system does not tell.

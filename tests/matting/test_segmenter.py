@@ -93,7 +93,7 @@ def test_the_person_of_a_portrait_is_found_at_every_scale(segmenter, portrait, s
 
 
 def test_the_person_of_a_portrait_is_found_by_four_looks(segmenter, portrait):
-    masks, mirrored = segmenter.thorough(portrait), segmenter.thorough(cv2.flip(portrait, 1))
+    masks, mirrored = segmenter.predict_tta(portrait), segmenter.predict_tta(cv2.flip(portrait, 1))
     for mask, other in zip(masks, mirrored, strict=True):
         check_portrait(mask)
         assert np.abs(mask - other[:, ::-1]).max() < 1e-3

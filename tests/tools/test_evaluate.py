@@ -203,7 +203,7 @@ class Looks:
     def __call__(self, image):
         return Masks(*[self.look(image)] * 2)
 
-    thorough = __call__
+    predict_tta = __call__
 
 
 def write(folder: Path, name: str, truth=None, seed=0) -> None:
