@@ -28,7 +28,7 @@ def ours(segmenter, is_sequence=True, people="front") -> Method:
             result = blur(image)
             if reason := result.fully_blurred_because:
                 print(f"a picture was fully blurred: {reason}", file=sys.stderr)
-            return result.image[..., 0].astype(np.float32) / 255
+            return result.alpha.astype(np.float32) / 255
 
         return alpha_of
 
