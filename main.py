@@ -126,16 +126,16 @@ def open_pipeline(
         people=args.people,
         background=background,
     )
-    segmenter = open_segmenter(args.engine, args.weights, args.threads, build_network)
+    segmenter = open_segmenter(args.engine, args.weights, args.threads, load_network)
     segment = segmenter if is_sequence else segmenter.predict_tta
     return BackgroundBlur(segment, settings, is_sequence)
 
 
-def build_network():
-    """The Keras network, without weights."""
+def load_network(path: Path):
+    """The Keras network with the weights of a file."""
     import model
 
-    return model.build("person")
+    return model.load_person(path)[0]
 
 
 @dataclass
