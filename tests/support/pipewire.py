@@ -107,6 +107,8 @@ class PipeWireCamera:
         if format == "MJPG":
             kind = "video/x-raw,format=I420 ! jpegenc ! image/jpeg"
         properties = "props,media.class=Video/Source,media.role=Camera"
+        # Else `pw-v4l2` gets nothing of a camera that was read five seconds ago.
+        properties += ",session.suspend-timeout-seconds=0.1"
         pipeline = (
             f"fdsrc fd=0 do-timestamp=true ! {raw} ! videoconvert ! {kind}"
             " ! queue leaky=downstream max-size-buffers=2 ! identity drop-allocation=true"
