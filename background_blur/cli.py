@@ -55,7 +55,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         const="",
         metavar="DEVICE",
-        help="send to a virtual camera too, for calls: the first free one, or this one",
+        help="send to a virtual camera too, for calls: the first free one, or this one; 'pipewire' "
+        "(or 'pipewire:NAME') makes one that needs no driver",
     )
     add(
         "--no-window",

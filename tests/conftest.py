@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-pytest_plugins = ["support.display", "support.virtual_camera"]
+pytest_plugins = ["support.display", "support.pipewire", "support.virtual_camera"]
 
 
 @pytest.fixture(scope="session")

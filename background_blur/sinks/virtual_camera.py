@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from background_blur.errors import SinkError
 from background_blur.imaging import letterbox
 from background_blur.sinks.base import PacedSink
-from pipewire_sink import PipeWireSink
+from background_blur.sinks.pipewire_camera import PipeWireSink
 
 NAME = "Background blur"  # under which calls list it, on Linux
 LOAD = f'sudo modprobe v4l2loopback exclusive_caps=1 card_label="{NAME}"'

@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from support.display import wait_until
@@ -144,6 +145,34 @@ class PipeWireCamera:
         self._player.join(10)
         with contextlib.suppress(OSError):
             self._process.stdin.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+class Watcher:
+    """A program that reads a camera of a session's, by its node's name."""
+
+    def __init__(self, session: Session, size: tuple[int, int], name="background_blur"):
+        self._size = size
+        elements = (
+            f"pipewiresrc target-object={name} ! videoconvert ! video/x-raw,format=BGR"
+            f",width={size[0]},height={size[1]} ! fdsink fd=1 sync=false"
+        )
+        self.process = session.popen("gst-launch-1.0", "-q", *elements.split(), text=False)
+
+    def frames(self, count: int) -> np.ndarray:
+        """The next so many frames, uint8 [count,H,W,3] BGR; fewer where it ends."""
+        width, height = self._size
+        data = self.process.stdout.read(count * height * width * 3)
+        return np.frombuffer(data, np.uint8).reshape(-1, height, width, 3)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
 
     def __enter__(self):
         return self

@@ -21,9 +21,9 @@ from background_blur.capture import open_source
 from support import ROOT
 from support.captures import detail, is_recognisable
 from support.display import wait_until
-from support.pipewire import PipeWireCamera, pipewire  # noqa: F401
+from support.pipewire import PipeWireCamera
 
-READER = Path(__file__).parent / "support" / "reader.py"
+READER = ROOT / "tests" / "support" / "reader.py"
 LOST = "camera 0 sends no frames; waiting for it to come back"
 BLACK = "camera 0 gives only black frames; uncover its lens, or close the program that uses it"
 COLOURS = np.uint8([[[30, 40, 200], [40, 180, 50]], [[200, 60, 40], [120, 120, 120]]])  # BGR
@@ -43,7 +43,7 @@ def demo() -> list[np.ndarray]:
 
 
 @pytest.fixture
-def camera(pipewire):  # noqa: F811
+def camera(pipewire):
     """Plugs a `PipeWireCamera` in, as often as asked."""
     plugged = []
 
@@ -57,7 +57,7 @@ def camera(pipewire):  # noqa: F811
 
 
 @pytest.fixture
-def reader(pipewire):  # noqa: F811
+def reader(pipewire):
     """Starts `support/reader.py`; ends it."""
     started = []
 
@@ -91,7 +91,7 @@ class Reader:
 
 
 @pytest.fixture
-def program(pipewire, tmp_path):  # noqa: F811
+def program(pipewire, tmp_path):
     """Starts `main.py` on the camera, into a file; ends it."""
     started = []
 
@@ -279,7 +279,7 @@ def test_a_black_camera_is_told_of(camera, program):
     run.process.kill()
 
 
-def test_another_program_on_the_same_camera_does_no_harm(camera, reader, demo, pipewire):  # noqa: F811
+def test_another_program_on_the_same_camera_does_no_harm(camera, reader, demo, pipewire):
     camera(demo)
     child = reader(frames=90)
     child.said(), child.said()

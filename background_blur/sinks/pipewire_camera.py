@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from time import monotonic, sleep
@@ -19,8 +20,8 @@ from time import monotonic, sleep
 import cv2
 import numpy as np
 
-import pipewire
 from background_blur.errors import SinkError
+from background_blur.sinks import pipewire
 
 NAME = "Background blur"  # under which calls list it
 STARTUP = 10.0  # seconds that the camera may take to appear
@@ -102,7 +103,7 @@ class PipeWireSink:
 
     def _why(self) -> str:
         """Why GStreamer ended, or does not get on."""
-        reason = self._helper.reason()
+        reason = "PipeWire has ended" if self._monitor.lost else self._helper.reason()
         if "no element" in reason:
             return f"GStreamer lacks a part that the PipeWire camera needs; run: {install()}"
         if self._version and self._version < OLDEST:
@@ -139,7 +140,7 @@ class PipeWireSink:
     def _feed(self) -> None:
         try:
             while (frame := self._take()) is not None:
-                if not self._helper.write(frame):
+                if self._monitor.lost or not self._helper.write(frame):
                     self._restart()
         except Exception as error:  # raised again where the frames come in
             known = isinstance(error, SinkError)
@@ -156,7 +157,7 @@ class PipeWireSink:
         until = monotonic() + pipewire.PATIENCE
         while not pipewire.is_running() and not self._stop:  # it may be on its way back itself
             if monotonic() > until:
-                raise SinkError(f"PipeWire has ended; run: {pipewire.START}; {AGAIN}")
+                raise SinkError(why)
             sleep(0.1)
         self._start()
 
@@ -172,7 +173,7 @@ class Helper:
     """A process of GStreamer's that reads frames."""
 
     def __init__(self, elements: list[str]):
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             ["gst-launch-1.0", "-q", *elements],
             stdin=subprocess.PIPE,
@@ -224,12 +225,11 @@ class Helper:
 
 
 def widen(pipe: int) -> None:
+    """Makes room in a pipe."""
     import fcntl
 
-    try:
+    with suppress(OSError):  # this user has many pipes
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
-    except OSError:  # this user has many pipes
-        pass
 
 
 def check(name: str) -> tuple[int, ...] | None:

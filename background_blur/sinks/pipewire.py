@@ -94,13 +94,20 @@ def camera(thing: dict, programs: dict[int, dict]) -> PipeWireCamera:
 
 
 class Monitor:
-    """Follows the state of one camera, by its name, in a thread of its own."""
+    """Follows the state of one camera, by its name, in a thread of its own.
+
+    Attributes:
+        state: "running" while somebody reads it, else "idle" or "suspended"; None where unknown.
+        appeared: set once it is there.
+        lost: whether PipeWire has ended, which GStreamer does not always notice.
+    """
 
     def __init__(self, name: str):
         """Starts `pw-dump`; where there is none, nothing is ever known."""
         self._name, self._id = name, None
-        self.state: str | None = None  # None: unknown, or the camera is not there
+        self.state: str | None = None
         self.appeared = threading.Event()
+        self.lost = False
         self._process = None
         if shutil.which("pw-dump"):
             self._process = subprocess.Popen(
@@ -120,7 +127,7 @@ class Monitor:
             if line.startswith("]"):  # the end of a list of what has changed
                 self._take("".join(lines))
                 lines.clear()
-        self.state = None
+        self.state, self.lost = None, True
 
     def _take(self, text: str) -> None:
         try:
