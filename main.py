@@ -10,14 +10,15 @@ from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
-from background_blur.cli import keeps_transparency, parser
+from background_blur.cli import keeps_transparency, parse, parser
+from background_blur.signals import RemoteControl
 from background_blur.system import open_missing
 
 TITLE = "background blur"
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    args = parse(argv)
     args.background = args.background or ["blur"]
     if "transparent" in args.background:
         if not keeps_transparency(args.output):
@@ -30,7 +31,9 @@ def main(argv: list[str] | None = None) -> int:
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), interrupt)
-        return run(args)
+        remote = RemoteControl()
+        remote.listen()
+        return run(args, remote)
     except KeyboardInterrupt as stop:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except OSError as error:  # most likely stdout: full, or read by nobody any more
@@ -60,7 +63,7 @@ def interrupt(number: int, _frame) -> None:
         raise KeyboardInterrupt(number)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, remote: RemoteControl) -> int:
     # Read by OpenCV when it is imported: a picture that would take gigabytes is refused.
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
     import cv2
@@ -95,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
                 wait = not sinks.output
                 viewer = Viewer(sinks.window, line, source, wait, backgrounds, sinks.camera)
             stack.callback(busy.append, "closing")  # the first of what is done at the end
-            stream(source, line, sinks, viewer)
+            obey = partial(remote.apply, line.settings, backgrounds)
+            stream(source, line, sinks, viewer, obey)
     except (BackgroundError, SourceError, SinkError, WeightsError) as error:
         print("main.py:", *str(error).splitlines(), file=sys.stderr)  # a path may hold newlines
         return 1
@@ -115,6 +119,7 @@ def open_line(args: argparse.Namespace, source=None, background=None):
         mirror=args.mirror,
         people=args.people,
         background=background,
+        hide=args.hidden,
     )
     segmenter = open_segmenter(args.engine, args.weights, args.threads, build_network)
     if source is None:
@@ -183,12 +188,16 @@ def end_without_display(stack: ExitStack) -> None:
     os._exit(1)
 
 
-def stream(source, line, sinks: Sinks, viewer) -> None:
-    """Runs the line until the source ends or the user stops it."""
+def stream(source, line, sinks: Sinks, viewer, obey) -> None:
+    """Runs the line until the source ends or the user stops it.
+
+    `obey` does what signals ask for, and returns what that was.
+    """
     start, count = monotonic(), 0
     try:
         for frame in progress(source, sinks.output):
             began = monotonic()
+            tell(obey())
             done = line.finish(frame)
             busy.append("writing")
             for sink in (sinks.output, sinks.camera):
@@ -203,10 +212,18 @@ def stream(source, line, sinks: Sinks, viewer) -> None:
             if line.beat:
                 line.beat.count(began, monotonic())
             while sinks.camera and source.independent and not (viewer or sinks.output):
-                sinks.camera.repeat()  # a picture stays until Ctrl-C
+                if done_now := obey():  # a picture stays until Ctrl-C
+                    tell(done_now)
+                    sinks.camera.write(line.finish(frame))
+                sinks.camera.repeat()
                 sleep(0.005)
     finally:
         report(line, count, monotonic() - start - source.rested, source, sinks.output)
+
+
+def tell(notes: list[str]) -> None:
+    for note in notes:
+        print(f"main.py: {note}", file=sys.stderr)
 
 
 def progress(source, output):

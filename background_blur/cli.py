@@ -3,12 +3,16 @@
 import argparse
 import os
 import re
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 from background_blur import __version__
 from background_blur.keys import KEYS
+from background_blur.presets import PresetError, default_file, expand, read
 
 SMALLEST, LARGEST = 16, 7680  # pixels a side
+DEFAULTS = "~/.config/background-blur/default.txt"
 EPILOG = """\
 examples:
   python main.py                                     your webcam, in a window
@@ -17,9 +21,12 @@ examples:
   python main.py --source photos/ --output blurred/  a folder of pictures
   python main.py --background beach.jpg              another background
   python main.py --virtual-camera                    into a call
+  python main.py @call.txt                           options kept in a file, one a line
 
 keys in the window:
 {keys}
+
+signals: SIGUSR1 hides everything and shows you again, SIGUSR2 takes the next background.
 
 exit codes: 0 done, 1 it failed, 2 wrong usage, 130 Ctrl-C."""
 
@@ -27,8 +34,10 @@ exit codes: 0 done, 1 it failed, 2 wrong usage, 130 Ctrl-C."""
 EPILOG = EPILOG.format(keys="\n".join(f"  {key:<7} {what}" for key, what in KEYS.items()))
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+def parser(
+    kind: type[argparse.ArgumentParser] = argparse.ArgumentParser,
+) -> argparse.ArgumentParser:
+    p = kind(
         prog="main.py",
         description="Keeps the person sharp and blurs everything behind, in real time.",
         epilog=EPILOG,
@@ -105,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
         help="blur (default), a picture, a video (looped), #rrggbb, or transparent (into PNGs "
         "only); several times: for the b key to choose from",
     )
+    add("--hidden", action="store_true", help="start with everything hidden, as space hides it")
     add("--weights", type=Path, metavar="PATH", help="other weights of the person network")
     add(
         "--engine",
@@ -115,8 +125,38 @@ def parser() -> argparse.ArgumentParser:
     add("--threads", type=threads, default=2, metavar="N", help="processor threads (default 2)")
     add("--list-cameras", action="store_true", help="print the cameras that are here, and end")
     add("--check", action="store_true", help="look for what could go wrong, say so, and end")
+    add("--no-config", action="store_true", help=f"leave out the options of {DEFAULTS}")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     return p
+
+
+class LineParser(argparse.ArgumentParser):
+    """Says what is wrong by a ValueError."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """What the user asked for, on the command line, in files it names, and in the file of defaults.
+
+    The command line's own options come before those of the defaults.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    check = parser(LineParser).parse_args
+    try:
+        words = expand(argv, check)
+        args = parser().parse_args(words)
+        if args.no_config or not default_file().exists():
+            return args
+        defaults = parser().parse_args(read(default_file(), check))
+    except PresetError as error:
+        parser().error(str(error))
+    # Else those of the command line would be added to those of the file.
+    backgrounds, defaults.background = defaults.background, None
+    args = parser().parse_args(words, defaults)
+    args.background = args.background or backgrounds
+    return args
 
 
 def size(text: str) -> tuple[int, int]:

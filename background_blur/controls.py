@@ -1,7 +1,6 @@
 """The window as its user meets it: the picture at its pace, what keys do, and what is overlaid."""
 
 import sys
-from collections import deque
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from background_blur.errors import SinkError
 from background_blur.imaging import over_checkerboard
 from background_blur.keys import ALIASES, KEYS
 from background_blur.settings import PEOPLE, VIEWS
+from background_blur.signals import next_background
 from background_blur.sinks.files import ImageFile, free_path
 from background_blur.sinks.overlay import FrameStats, draw
 
@@ -33,7 +33,7 @@ class Viewer:
             camera: a `virtual.VirtualCamera` that shows what stays too.
         """
         self.window, self.line, self.source, self.camera = window, line, source, camera
-        self.backgrounds = deque((backgrounds or {}).items())
+        self.backgrounds = backgrounds or {}
         self.stays = wait and source.independent
         self.paced = wait and not (source.live or source.independent)
         self.quit = self.help = self.with_figures = False
@@ -88,7 +88,7 @@ class Viewer:
                 settings.strength = min(1.0, max(0.0, round(settings.strength + step, 2)))
                 self.say(f"strength {settings.strength:g}")
             case "b":
-                self.next_background()
+                self.say(next_background(settings, self.backgrounds))
             case "v":
                 settings.view = after(settings.view, VIEWS)
                 if self.camera and settings.view == "split":  # half of it shows the room
@@ -110,14 +110,6 @@ class Viewer:
             case _:
                 return False
         return True
-
-    def next_background(self) -> None:
-        if len(self.backgrounds) < 2:
-            self.say("one background only; give --background several times")
-            return
-        self.backgrounds.rotate(-1)
-        name, self.line.settings.background = self.backgrounds[0]
-        self.say(f"background: {name}")
 
     def say(self, note: str) -> None:
         self.note, self.noted = note, monotonic()

@@ -6,6 +6,14 @@ import pytest
 pytest_plugins = ["support.display", "support.pipewire", "support.virtual_camera"]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_defaults(tmp_path_factory):
+    """Keeps the options that the user of this machine has set out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def portrait() -> np.ndarray:
     """NASA's portrait of Eileen Collins, in the public domain: uint8 [512,512,3] BGR."""
