@@ -101,9 +101,12 @@ class PipeWireSink:
                 return
         raise SinkError(self._why())
 
+    def _reason(self) -> str:
+        return "PipeWire has ended" if self._monitor.lost else self._helper.reason()
+
     def _why(self) -> str:
-        """Why GStreamer ended, or does not get on."""
-        reason = "PipeWire has ended" if self._monitor.lost else self._helper.reason()
+        """Why there is no camera, and what to do."""
+        reason = self._reason()
         if "no element" in reason:
             return f"GStreamer lacks a part that the PipeWire camera needs; run: {install()}"
         if self._version and self._version < OLDEST:
@@ -148,11 +151,11 @@ class PipeWireSink:
                 self._error = error if known else SinkError(f"{self.device} failed: {error}")
 
     def _restart(self) -> None:
-        why = self._why()
+        reason, why = self._reason(), self._why()
         self._end()
         if monotonic() - self._restarted < HEALTHY:
             raise SinkError(why)
-        log.warning("%s; it is started again", why)
+        log.warning("%s is started again: %s", self.device, reason)
         self._restarted = monotonic()
         until = monotonic() + pipewire.PATIENCE
         while not pipewire.is_running() and not self._stop:  # it may be on its way back itself
