@@ -20,7 +20,7 @@ from background_blur.sinks.virtual_camera import VirtualCamera
 from support import ROOT
 from support.captures import detail
 from support.display import wait_until
-from support.pipewire import Session, Watcher
+from support.pipewire import PipeWireCamera, Session, Watcher
 
 SIZE = 640, 360
 NODE = "background_blur"
@@ -56,9 +56,9 @@ def program(pipewire, tmp_path):
     """Starts `main.py` into the PipeWire camera; ends it."""
     started = []
 
-    def start(*arguments, session=pipewire, source="demo"):
+    def start(*arguments, session=pipewire, source="demo", through="env"):
         errors = (tmp_path / f"errors{len(started)}").open("w+")
-        command = [sys.executable, ROOT / "main.py", "--source", source, "--no-window"]
+        command = [through, sys.executable, ROOT / "main.py", "--source", source, "--no-window"]
         command += ["--size", "640x360", "--virtual-camera", "pipewire", *arguments]
         process = session.popen(*command, stderr=errors)
         started.append(process)
@@ -86,6 +86,12 @@ def is_blurred(image: np.ndarray, original: np.ndarray) -> bool:
     return all(detail(image[it]) < 0.3 * detail(original[it]) for it in corners)
 
 
+def is_sharp(image: np.ndarray, original: np.ndarray) -> bool:
+    """Whether the demo's face has kept its detail."""
+    face = np.s_[60:240, 240:400]
+    return bool(detail(image[face]) > 0.3 * detail(original[face]))
+
+
 def feed(sink, image: np.ndarray, until, what: str):
     """Sends a picture again and again until something holds."""
 
@@ -105,8 +111,7 @@ def test_a_reader_gets_blurred_frames_from_the_first_on(program, pipewire, demo)
         frames = watcher.frames(60)
     assert len(frames) == 60
     assert all(is_blurred(image, demo) for image in frames)
-    face = np.s_[60:240, 240:400]
-    assert detail(frames[-1][face]) > 0.3 * detail(demo[face])
+    assert is_sharp(frames[-1], demo)
 
 
 def test_a_reader_is_promised_size_and_rate(sink, here):
@@ -168,6 +173,21 @@ def test_it_rests_while_nobody_reads_and_wakes_covered_up(program, pipewire, dem
         assert detail(first) < 5  # nothing but soft spots
         assert all(is_blurred(image, demo) for image in later)
         assert detail(later[-1]) > 100
+
+
+@pytest.mark.slow
+def test_the_webcam_is_off_while_nobody_reads(program, pipewire, demo):
+    """From a webcam, through V4L2, into PipeWire."""
+    with PipeWireCamera(pipewire, [demo]):
+        program(source="0", through="pw-v4l2")
+        for _ in range(2):
+            wait_until(
+                lambda: pipewire.node("webcam")["state"] != "running", "the webcam to be off"
+            )
+            with Watcher(pipewire, SIZE) as watcher:
+                assert not is_sharp(watcher.frames(1)[0], demo)
+                wait_until(lambda w=watcher: is_sharp(w.frames(1)[0], demo), "the person")
+                assert pipewire.node("webcam")["state"] == "running"
 
 
 # --- What goes wrong
