@@ -18,7 +18,7 @@ def default_file() -> Path:
     return Path(folder, "background-blur", "default.txt")
 
 
-def expand(words: list[str], check: Callable[[list[str]], None], depth: int = 0) -> list[str]:
+def expand(words: list[str], check: Callable[[list[str]], object], depth: int = 0) -> list[str]:
     """Puts in place of each word `@FILE` what stands in that file.
 
     Args:
@@ -36,7 +36,7 @@ def expand(words: list[str], check: Callable[[list[str]], None], depth: int = 0)
     return expanded
 
 
-def read(path: Path, check: Callable[[list[str]], None], depth: int = 0) -> list[str]:
+def read(path: Path, check: Callable[[list[str]], object], depth: int = 0) -> list[str]:
     """The words of a file of options, as a shell would split them; arguments as of `expand`."""
     if depth >= DEPTH:
         raise PresetError(f"{path}: files of options that name one another in a circle")

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,26 +104,30 @@ class Monitor:
     """
 
     def __init__(self, name: str):
-        """Starts `pw-dump`; where there is none, nothing is ever known."""
+        """Starts `pw-dump`. Without that the camera is taken to be there, and no more is known."""
         self._name, self._id = name, None
         self.state: str | None = None
         self.appeared = threading.Event()
         self.lost = False
         self._process = None
-        if shutil.which("pw-dump"):
-            self._process = subprocess.Popen(
-                ["pw-dump", "--monitor"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                start_new_session=True,  # the terminal's Ctrl-C is for us
-            )
-            threading.Thread(target=self._follow, args=(self._process,), daemon=True).start()
+        if not shutil.which("pw-dump"):
+            self.appeared.set()
+            return
+        self._process = subprocess.Popen(
+            ["pw-dump", "--monitor"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # the terminal's Ctrl-C is for us
+        )
+        self._thread = threading.Thread(target=self._follow, args=(self._process.stdout,))
+        self._thread.daemon = True
+        self._thread.start()
 
-    def _follow(self, process: subprocess.Popen) -> None:
+    def _follow(self, output: Iterable[str]) -> None:
         lines: list[str] = []
-        for line in process.stdout:
+        for line in output:
             lines.append(line)
             if line.startswith("]"):  # the end of a list of what has changed
                 self._take("".join(lines))
@@ -145,3 +150,4 @@ class Monitor:
         if self._process:
             self._process.terminate()
             self._process.wait()
+            self._thread.join()

@@ -38,7 +38,9 @@ PACKAGES = {
         "sudo apt install pipewire wireplumber gstreamer1.0-tools gstreamer1.0-plugins-base "
         "gstreamer1.0-pipewire"
     ),
-    "fedora": "sudo dnf install gstreamer1 gstreamer1-plugins-base pipewire-gstreamer",
+    "fedora": (
+        "sudo dnf install pipewire-utils gstreamer1 gstreamer1-plugins-base pipewire-gstreamer"
+    ),
     "arch": "sudo pacman -S pipewire wireplumber gstreamer gst-plugins-base gst-plugin-pipewire",
     "suse": "sudo zypper install gstreamer gstreamer-plugins-base gstreamer-plugin-pipewire",
 }
@@ -77,7 +79,7 @@ class PipeWireSink:
         self._start()
         try:
             self._appear()
-        except SinkError:
+        except BaseException:
             self._end()
             raise
         self._thread = threading.Thread(target=self._feed, daemon=True)
@@ -185,7 +187,9 @@ class Helper:
             bufsize=0,
             start_new_session=True,  # the terminal's Ctrl-C is for us, who end it in time
         )
-        self._pipe = self._process.stdin.fileno()
+        assert self._process.stdin
+        self._stdin = self._process.stdin
+        self._pipe = self._stdin.fileno()
         os.set_blocking(self._pipe, False)
         widen(self._pipe)
 
@@ -194,7 +198,7 @@ class Helper:
 
     def write(self, frame: np.ndarray) -> bool:
         """Hands a frame over; False if the process ended, or does not read on."""
-        rest, until = memoryview(frame).cast("B"), monotonic() + STUCK
+        rest, until = memoryview(frame.data).cast("B"), monotonic() + STUCK
         while rest:
             try:
                 rest = rest[os.write(self._pipe, rest) :]
@@ -218,7 +222,7 @@ class Helper:
     def close(self) -> None:
         if self._errors.closed:
             return
-        self._process.stdin.close()
+        self._stdin.close()
         try:
             self._process.wait(1)
         except subprocess.TimeoutExpired:

@@ -28,6 +28,8 @@ EVENT_BYTES = 136
 class VirtualCamera(PacedSink):
     """Sends frames to a virtual camera, fitted to its size, which never changes."""
 
+    closed = False
+
     def __init__(self, device: str | None, size, fps: float, paced: bool = False):
         """Opens it.
 
@@ -42,9 +44,8 @@ class VirtualCamera(PacedSink):
             SinkError: the driver or what speaks to it is missing, the device is missing or busy, or
                 has another size that it cannot change now.
         """
-        self.size = tuple(max(2, side // 2 * 2) for side in size)
+        self.size = max(2, size[0] // 2 * 2), max(2, size[1] // 2 * 2)
         self.fps, self.paced = fps, paced
-        self.last = None
         self.camera = open_camera(device or "", self.size, fps)
         self.device = self.camera.device
 
@@ -68,14 +69,14 @@ class VirtualCamera(PacedSink):
         return self.camera.is_read()
 
     def close(self) -> None:
-        if self.camera:
+        if not self.closed:
             self.camera.close()
-        self.camera = None
+        self.closed = True
 
     discard = close
 
 
-def open_camera(device: str, size: tuple[int, int], fps: float):
+def open_camera(device: str, size: tuple[int, int], fps: float) -> "PipeWireSink | DriverSink":
     """A `PipeWireSink` or a `DriverSink`, whichever is asked for, or there; raises SinkError."""
     if not sys.platform.startswith("linux"):
         return DriverSink(device, size, fps)
