@@ -1,6 +1,7 @@
 """The command line."""
 
 import argparse
+import logging
 import os
 import re
 import sys
@@ -52,7 +53,13 @@ def parser(
         "'demo', a moving portrait",
     )
     add("--output", metavar="PATH", help="video, image or folder to write")
-    add("--force", action="store_true", help="overwrite what exists")
+    existing = p.add_mutually_exclusive_group()
+    existing.add_argument("--force", action="store_true", help="overwrite what exists")
+    existing.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave what exists and do the rest: goes on with a folder that was interrupted",
+    )
     add(
         "--view",
         choices=("result", "alpha", "split"),
@@ -125,6 +132,7 @@ def parser(
     add("--threads", type=threads, default=2, metavar="N", help="processor threads (default 2)")
     add("--list-cameras", action="store_true", help="print the cameras that are here, and end")
     add("--check", action="store_true", help="look for what could go wrong, say so, and end")
+    add("--verbose", action="store_true", help="log what happens inside, with tracebacks")
     add("--no-config", action="store_true", help=f"leave out the options of {DEFAULTS}")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     return p
@@ -138,25 +146,54 @@ class LineParser(argparse.ArgumentParser):
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """What the user asked for, on the command line, in files it names, and in the file of defaults.
-
-    The command line's own options come before those of the defaults.
-    """
-    argv = sys.argv[1:] if argv is None else argv
-    check = parser(LineParser).parse_args
+    """The options, checked. Exits with 2 where they are wrong, as argparse does."""
     try:
-        words = expand(argv, check)
-        args = parser().parse_args(words)
-        if args.no_config or not default_file().exists():
-            return args
-        defaults = parser().parse_args(read(default_file(), check))
+        args = collect(sys.argv[1:] if argv is None else argv)
     except PresetError as error:
         parser().error(str(error))
+    args.background = args.background or ["blur"]
+    if "transparent" in args.background:
+        if not keeps_transparency(args.output):
+            parser().error("--background transparent needs an --output that is a .png or a folder")
+        if args.virtual_camera is not None:
+            parser().error("--background transparent: no --virtual-camera shows it")
+    if args.skip_existing and not args.output:
+        parser().error("--skip-existing needs an --output")
+    return args
+
+
+def collect(argv: list[str]) -> argparse.Namespace:
+    """The options of the command line, of files it names, and of the file of defaults.
+
+    The command line's own come before those of the defaults. Raises PresetError.
+    """
+    check = parser(LineParser).parse_args
+    words = expand(argv, check)
+    args = parser().parse_args(words)
+    if args.no_config or not default_file().exists():
+        return args
+    defaults = parser().parse_args(read(default_file(), check))
     # Else those of the command line would be added to those of the file.
     backgrounds, defaults.background = defaults.background, None
     args = parser().parse_args(words, defaults)
     args.background = args.background or backgrounds
     return args
+
+
+class OneLineFormatter(logging.Formatter):
+    """Keeps a message on one line, whatever line breaks the paths in it hold."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return " ".join(super().formatMessage(record).splitlines())
+
+
+def set_up_logging(verbose: bool) -> None:
+    """Sends what the program has to say to stderr, a line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLineFormatter("main.py: %(message)s"))
+    logger = logging.getLogger("background_blur")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 def size(text: str) -> tuple[int, int]:

@@ -1,97 +1,105 @@
-"""The window as its user meets it: the picture at its pace, what keys do, and what is overlaid."""
+"""The window as its user meets it: frames at their own pace, what keys do, and the overlay."""
 
-import sys
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from time import monotonic, sleep
 
+from background_blur.capture.base import Source
 from background_blur.errors import SinkError
+from background_blur.frames import Result
 from background_blur.imaging import over_checkerboard
 from background_blur.keys import ALIASES, KEYS
-from background_blur.settings import PEOPLE, VIEWS
+from background_blur.matting.quality import QualityLevel
+from background_blur.settings import HIDDEN, PEOPLE, VIEWS, Background, Settings
 from background_blur.signals import next_background
 from background_blur.sinks.files import ImageFile, free_path
-from background_blur.sinks.overlay import FrameStats, draw
+from background_blur.sinks.overlay import draw
+from background_blur.sinks.window import Window
+from background_blur.statistics import FrameStats
 
-STEP = 0.1  # of strength, a press
-READING = 2.0  # seconds that a note stays
+STRENGTH_STEP = 0.1  # per key press
+NOTE_SECONDS = 2.0  # that a note about a key stays
+
+log = logging.getLogger(__name__)
 
 
 class Viewer:
-    """Shows finished frames and obeys keys, which change the line's settings."""
+    """Shows finished frames and obeys keys, which change the settings."""
 
-    def __init__(self, window, line, source, wait: bool, backgrounds=None, camera=None):
+    def __init__(
+        self,
+        window: Window,
+        settings: Settings,
+        source: Source,
+        paced: bool = False,
+        backgrounds: Mapping[str, Background | str | None] | None = None,
+        in_call: bool = False,
+    ):
         """Opens nothing, draws nothing yet.
 
         Args:
-            window: a `window.Window`, or what behaves so.
-            line: the `line.Line` that finishes the frames.
-            source: the `source.Source` they come from.
-            wait: frames of a file come at its own pace, and pictures stay until a key.
-            backgrounds: by their names; the first is the line's.
-            camera: a `virtual.VirtualCamera` that shows what stays too.
+            window: shows the frames.
+            settings: what keys change.
+            source: where the frames come from.
+            paced: show each frame at its time; they come faster.
+            backgrounds: to choose from, by their names; the first is the one in `settings`.
+            in_call: a call sees the frames too, so the view that shows the sharp room is left out.
         """
-        self.window, self.line, self.source, self.camera = window, line, source, camera
+        self.window, self.settings, self.source = window, settings, source
+        self.paced, self.in_call = paced, in_call
         self.backgrounds = backgrounds or {}
-        self.stays = wait and source.independent
-        self.paced = wait and not (source.live or source.independent)
-        self.quit = self.help = self.with_figures = False
-        self.figures = FrameStats(line, source)
-        self.note, self.noted = "", 0.0  # what the last key did, and when
+        self.quit = self.with_help = self.with_statistics = False
+        self.statistics = FrameStats()
+        self.note, self.noted_at = "", 0.0  # what the last key did
 
-    def show(self, frame, done) -> bool:
-        """Shows `done`, the finished `frame`; False once the user wants to stop."""
+    def show(self, result: Result, level: QualityLevel | None = None) -> bool:
+        """Shows a result, finished at that quality level; False once the user wants to stop."""
         if self.paced:
-            sleep(max(0.0, self.window.seconds_until(frame.time)))
-        self.draw(frame, done)
-        while True:
-            key = self.window.key()
-            known = self.press(key, done)
-            if self.quit or self.window.closed:
-                return False
-            if not self.stays or (key and not known):
-                return True
-            if known:
-                done = self.line.finish(frame)
-                self.draw(frame, done)
-            if self.camera:
-                self.camera.write(done) if known else self.camera.repeat()
-            sleep(0.02)
+            sleep(max(0.0, self.window.seconds_until(result.time)))
+        self.statistics.record(result, level)
+        image = result.image
+        image = over_checkerboard(image) if image.shape[2] == 4 else image
+        self.window.write(replace(result, image=draw(image, self.text(), self.notes(result))))
+        key = self.window.key()
+        if not self.press(key, result) and key:
+            self.source.advance()
+        return not (self.quit or self.window.closed)
 
-    def draw(self, frame, done) -> None:
-        self.figures.count(frame)
-        top = [f"{key}\t{what}" for key, what in KEYS.items()] if self.help else []
-        if self.with_figures:
-            top = top + self.figures.lines()
-        image = done.image if done.image.shape[2] == 3 else over_checkerboard(done.image)
-        self.window.write(replace(done, image=draw(image, top, self.notes())))
+    def text(self) -> list[str]:
+        """What stands at the top."""
+        lines = [f"{key}\t{what}" for key, what in KEYS.items()] if self.with_help else []
+        return lines + (self.statistics.lines(self.source.dropped) if self.with_statistics else [])
 
-    def notes(self) -> list[str]:
-        notes = [self.note] if self.note and monotonic() - self.noted < READING else []
-        if self.source.trouble:
-            notes.append(self.source.trouble)
-        if self.line.settings.hide:
-            return [*notes, "everything is hidden: space shows you again"]
-        if self.line.hidden_because:
-            return [*notes, f"hidden: {self.line.hidden_because}"]
-        return notes
+    def notes(self, result: Result) -> list[str]:
+        """What stands at the bottom."""
+        notes = [self.note] if self.note and monotonic() - self.noted_at < NOTE_SECONDS else []
+        notes += [self.source.problem] if self.source.problem else []
+        match result.fully_blurred_because:
+            case None:
+                return notes
+            case reason if reason == HIDDEN:
+                return [*notes, "everything is hidden: press space to show yourself again"]
+            case reason:
+                return [*notes, f"fully blurred: {reason}"]
 
-    def press(self, key: str | None, done) -> bool:
+    def press(self, key: str | None, result: Result) -> bool:
         """Does what the key stands for; False where it stands for nothing."""
-        settings = self.line.settings
-        match ALIASES.get(key, key):
+        settings = self.settings
+        match ALIASES.get(key or "", key):
             case "q":
                 self.quit = True
             case "+" | "-" as sign:
-                step = STEP if sign == "+" else -STEP
+                step = STRENGTH_STEP if sign == "+" else -STRENGTH_STEP
                 settings.strength = min(1.0, max(0.0, round(settings.strength + step, 2)))
                 self.say(f"strength {settings.strength:g}")
             case "b":
                 self.say(next_background(settings, self.backgrounds))
             case "v":
                 settings.view = after(settings.view, VIEWS)
-                if self.camera and settings.view == "split":  # half of it shows the room
+                if self.in_call and settings.view == "split":  # half of it shows the room
                     settings.view = after(settings.view, VIEWS)
                 self.say(f"view: {settings.view}")
             case "p":
@@ -100,11 +108,11 @@ class Viewer:
             case "m":
                 settings.mirror = not settings.mirror
             case "h":
-                self.help = not self.help
+                self.with_help = not self.with_help
             case "f":
-                self.with_figures = not self.with_figures
+                self.with_statistics = not self.with_statistics
             case "s":
-                self.save(done)
+                self.save(result)
             case "space":
                 settings.hide = not settings.hide
             case _:
@@ -112,20 +120,21 @@ class Viewer:
         return True
 
     def say(self, note: str) -> None:
-        self.note, self.noted = note, monotonic()
+        self.note, self.noted_at = note, monotonic()
 
-    def save(self, done) -> None:
+    def save(self, result: Result) -> None:
         """Writes the picture as it is without any text in it."""
         try:
             path = free_path(Path(f"background_{datetime.now():%Y%m%d_%H%M%S}.png"))
             with ImageFile(path) as file:
-                file.write(done)
+                file.write(result)
             text = f"saved {path.absolute()}"
         except SinkError as error:
             text = str(error)
         self.say(text)
-        print(f"main.py: {text}", file=sys.stderr)
+        log.info(text)
 
 
 def after(choice: str, choices: tuple[str, ...]) -> str:
+    """The next choice, the first one after the last."""
     return choices[(choices.index(choice) + 1) % len(choices)]

@@ -11,9 +11,11 @@ import cv2
 from background_blur.capture import open_source
 from background_blur.capture.base import CAMERA_SIZE
 from background_blur.capture.camera import BLACK, DEVICES, camera_problem
-from background_blur.errors import SinkError, SourceError, WeightsError
+from background_blur.errors import UserError
 from background_blur.sinks import pipewire
+from background_blur.sinks.parts import folder_of, leftovers
 from background_blur.sinks.pipewire_camera import NAME, PipeWireSink, node_name
+from background_blur.sinks.video import ENCODERS
 from background_blur.sinks.virtual_camera import VirtualCamera
 from background_blur.sinks.window import check_display
 from background_blur.system import suppress_stderr
@@ -98,31 +100,32 @@ def camera_mode(capture, size) -> str:
     return f"{width:.0f}x{height:.0f} at {capture.get(cv2.CAP_PROP_FPS):.0f}"
 
 
-class Trouble(Exception):
+class Problem(Exception):
     """What a check found wrong, and what to do, in one line."""
 
 
 def check(args, open_pipeline) -> int:
-    """Prints a line a check, with the program's arguments; 1 if something needs mending.
+    """Prints a line a check, with the program's arguments; 1 if something needs fixing.
 
     `open_pipeline` makes the `BackgroundBlur` that they ask for.
 
     "none" is what is missing but can be done without: the display, and a virtual camera that was
-    not asked for.
+    not asked for. "note" is what is good to know.
     """
     checks = {
-        "source": (source, "mend"),
+        "source": (source, "fix"),
         "display": (display, "none"),
-        "virtual camera": (virtual_camera, "none" if args.virtual_camera is None else "mend"),
-        "weights and speed": (partial(speed, open_pipeline=open_pipeline), "mend"),
+        "virtual camera": (virtual_camera, "none" if args.virtual_camera is None else "fix"),
+        "weights and speed": (partial(speed, open_pipeline=open_pipeline), "fix"),
+        "recordings": (recordings, "note"),
     }
     code = 0
     for name, (look, otherwise) in checks.items():
         try:
             print(f"ok    {name}: {look(args)}", flush=True)
-        except (Trouble, SourceError, SinkError, WeightsError) as error:
-            print(f"{otherwise}  {name}: {error}", flush=True)
-            code = 1 if otherwise == "mend" else code
+        except (Problem, UserError) as error:
+            print(f"{otherwise:<4}  {name}: {error}", flush=True)
+            code = 1 if otherwise == "fix" else code
     return code
 
 
@@ -130,9 +133,9 @@ def source(args) -> str:
     with open_source(args.source, args.size, args.fps) as opened:
         dark = all(frame.image[::8, ::8].max() <= BLACK[0] for frame in islice(opened, FRAMES))
         if dark:
-            raise Trouble("gives only black frames; uncover its lens, or close what uses it")
+            raise Problem("gives only black frames; uncover its lens, or close what uses it")
         if opened.warning:
-            raise Trouble(f"{opened.warning}; the picture is fitted")
+            raise Problem(f"{opened.warning}; the picture is fitted")
         return "{}x{}, {:g} frames/s".format(*opened.size, opened.fps)
 
 
@@ -153,7 +156,7 @@ def speed(args, open_pipeline) -> str:
     line = open_pipeline()
     size = args.size or CAMERA_SIZE
     with open_source("demo", size) as demo:
-        demo.live = False
+        demo.unpace()
         first, *images = [frame.image for frame in islice(demo, FRAMES + 1)]
     line(first)  # the first takes longer
     began = perf_counter()
@@ -162,5 +165,12 @@ def speed(args, open_pipeline) -> str:
     rate = len(images) / (perf_counter() - began)
     text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} with --threads {args.threads}"
     if rate < FLUENT:
-        raise Trouble(f"only {text}; end other programs, or give a smaller --size")
+        raise Problem(f"only {text}; end other programs, or give a smaller --size")
     return text
+
+
+def recordings(args) -> str:
+    folder = folder_of(args.output)
+    if lines := leftovers(folder, ENCODERS):
+        raise Problem("; ".join(lines))
+    return "none was broken off " + ("here" if folder == Path() else f"in {folder}")

@@ -1,5 +1,7 @@
 """Errors a user can cause or mend: each is one line that says what was wrong and what to do."""
 
+FEW = 3  # pictures that one line names
+
 
 class UserError(Exception):
     """Something the user can do something about.
@@ -13,9 +15,28 @@ class UserError(Exception):
         self.problem, self.hint = problem, hint
         super().__init__(f"{problem}; {hint}" if hint else problem)
 
+    @property
+    def lines(self) -> list[str]:
+        """What to tell the user: one line, where nothing else is said."""
+        return [str(self)]
+
 
 class SourceError(UserError):
     """A source that cannot be opened or read any further."""
+
+
+class PicturesError(SourceError):
+    """Pictures of a folder that cannot be read: one line where they are few, else one each."""
+
+    def __init__(self, errors: list[SourceError], count: int):
+        """Takes why each was left out, and how many pictures there are."""
+        head, reasons = f"{len(errors)} of {count} pictures left out:", [str(it) for it in errors]
+        super().__init__(f"{head} {'; '.join(reasons)}")
+        self.each = [] if len(errors) <= FEW else [head, *reasons]
+
+    @property
+    def lines(self) -> list[str]:
+        return self.each or super().lines
 
 
 class SinkError(UserError):

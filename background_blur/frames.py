@@ -1,11 +1,15 @@
 """A frame, as every stage hands it to the next."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-Size = tuple[int, int]
+from background_blur.metadata import Metadata
+
+Size = tuple[int, int]  # (width, height) in pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,11 +20,41 @@ class Frame:
         image: uint8 [H,W,3] BGR, contiguous.
         time: seconds since the source's first frame, never falling. A video's own timestamps, so
             that a variable rate survives.
-        path: of a picture, within its folder; None where the frame is no file of its own.
-        taken: when it arrived, in seconds of `time.monotonic`; None where that says nothing.
+        path: of a photo, within its folder; None where the frame is no file of its own.
+        captured_at: when it arrived, in seconds of `time.monotonic`; None where that says nothing.
+        whole: of a photo of more than 8 bits or with transparent parts, all of it, which files may
+            keep: uint8 or uint16 [H,W,3] BGR or [H,W,4] BGRA; else None.
+        metadata: of a photo's file.
     """
 
     image: np.ndarray
-    time: float
+    time: float = 0.0
     path: Path | None = None
-    taken: float | None = None
+    captured_at: float | None = None
+    whole: np.ndarray | None = None
+    metadata: Metadata = Metadata()
+
+
+@dataclass(frozen=True, eq=False)
+class Result(Frame):
+    """A finished frame: `image` in the chosen view, with a fourth channel where transparent.
+
+    Attributes:
+        working_alpha: uint8 [h,w], 255 = person, at the size it was refined at, about 400 rows;
+            all 0 where the frame is fully blurred.
+        fully_blurred_because: why no mask was used, or None.
+        mask_from: "network", "propagated" from the last key frame, "reused" while nothing moved;
+            None where the frame is fully blurred.
+        seconds: spent per stage.
+    """
+
+    working_alpha: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), np.uint8))
+    fully_blurred_because: str | None = None
+    mask_from: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def alpha(self) -> np.ndarray:
+        """uint8 [H,W], 255 = person, 0 = background, at the frame's own size."""
+        height, width = self.image.shape[:2]
+        return cv2.resize(self.working_alpha, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -19,11 +19,21 @@ def crop_to_fill(image: np.ndarray, size: Size | None) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def flatten_alpha(image: np.ndarray, ground: np.ndarray | int = 255) -> np.ndarray:
-    """Lays a uint8 [H,W,4] BGRA over a ground, white or a uint8 [H,W,3] -> uint8 [H,W,3]."""
-    image = image.astype(np.uint16)
-    alpha = image[..., 3:]
-    return ((image[..., :3] * alpha + (255 - alpha) * ground + 127) // 255).astype(np.uint8)
+def flatten_alpha(image: np.ndarray, ground: np.ndarray | int | None = None) -> np.ndarray:
+    """Lays a uint8 or uint16 [H,W,4] BGRA over a ground of its depth -> [H,W,3] BGR.
+
+    The colours under what is transparent are not shown.
+
+    Args:
+        image: the picture.
+        ground: a grey level, [H,W,1] or [H,W,3]; white if None.
+    """
+    most = np.iinfo(image.dtype).max
+    wide = image.astype(np.uint32 if most > 255 else np.uint16)
+    alpha = wide[..., 3:]
+    ground = most if ground is None else ground
+    mixed = (wide[..., :3] * alpha + (most - alpha) * ground + most // 2) // most
+    return mixed.astype(image.dtype)
 
 
 def make_placeholder(image: np.ndarray) -> np.ndarray:

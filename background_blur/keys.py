@@ -9,7 +9,7 @@ KEYS = {
     "m": "mirror",
     "p": "people who stay: front, main, all",
     "h": "this help",
-    "f": "figures: frames/s, ms a stage, age of the frame, what was left out",
+    "f": "statistics: frames/s, ms per stage, latency, dropped frames",
     "s": "save a picture in the current folder",
     "space": "hide everything until pressed again",
 }

@@ -10,6 +10,7 @@ from background_blur.frames import Size
 PEOPLE = ("front", "main", "all")  # who stays sharp
 VIEWS = ("result", "alpha", "split")
 TRANSPARENT = "transparent"
+HIDDEN = "hidden"  # why a frame is fully blurred that the user hid
 
 # A frame's (width, height) and its time in seconds -> what stands behind, uint8 [H,W,3] BGR.
 Background = Callable[[Size, float], np.ndarray]

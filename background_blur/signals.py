@@ -1,6 +1,11 @@
 """Control without a window: the signal SIGUSR1 hides everything, SIGUSR2 changes the background."""
 
 import signal
+from collections.abc import Mapping
+
+from background_blur.settings import Background, Settings
+
+Backgrounds = Mapping[str, Background | str | None]
 
 
 class RemoteControl:
@@ -9,7 +14,7 @@ class RemoteControl:
     def __init__(self):
         self._hide = self._next = 0
 
-    def listen(self) -> None:
+    def install(self) -> None:
         """Takes the signals from now on, on systems that have them."""
         if hasattr(signal, "SIGUSR1"):
             signal.signal(signal.SIGUSR1, self._note)
@@ -21,11 +26,11 @@ class RemoteControl:
         else:
             self._next += 1
 
-    def apply(self, settings, backgrounds: dict) -> list[str]:
+    def apply(self, settings: Settings, backgrounds: Backgrounds) -> list[str]:
         """Does what was asked for since the last time.
 
         Args:
-            settings: a `settings.Settings`, to be changed.
+            settings: to be changed.
             backgrounds: to choose from, by their names.
 
         Returns:
@@ -41,7 +46,7 @@ class RemoteControl:
         return notes
 
 
-def next_background(settings, backgrounds: dict, steps: int = 1) -> str:
+def next_background(settings: Settings, backgrounds: Backgrounds, steps: int = 1) -> str:
     """Takes the background so many further on, and says which."""
     if len(backgrounds) < 2:
         return "one background only; give --background several times"

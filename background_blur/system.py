@@ -1,13 +1,16 @@
-"""Keeps what libraries written in C say to themselves off the user's terminal."""
+"""What the program asks of the operating system: standard streams, and signals."""
 
 import os
+import signal
 import sys
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from time import monotonic
 
 
 @contextmanager
-def suppress_stderr():
-    """Sends everything written to file 2, which is stderr even to C, nowhere meanwhile."""
+def suppress_stderr() -> Iterator[None]:
+    """Discards what is written to file descriptor 2, which is stderr to C libraries as well."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -19,8 +22,56 @@ def suppress_stderr():
         os.close(nowhere)
 
 
+class Unbreakable:
+    """A text stream that never raises: from its first failure on, what is printed is dropped.
+
+    The terminal may be closed, the pipe read by nobody any more, the disk of the log full.
+
+    Attributes:
+        error: the first failure, an OSError or ValueError (closed, or characters that its encoding
+            lacks), or None.
+    """
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.error: OSError | ValueError | None = None
+
+    def write(self, text: str) -> int:
+        self._attempt(self.stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._attempt(self.stream.flush)
+
+    def _attempt(self, do, *arguments) -> None:
+        if self.error:
+            return
+        try:
+            do(*arguments)
+        except (OSError, ValueError) as error:
+            self.error = error
+            with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+                # What is still buffered would fail once more, at Python's exit.
+                os.dup2(nowhere.fileno(), self.stream.fileno())
+
+    def __getattr__(self, name):  # isatty, fileno, encoding, ...
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def unbreakable_printing() -> Iterator[Unbreakable]:
+    """Makes sys.stdout and sys.stderr `Unbreakable` meanwhile, and flushes them; yields stdout."""
+    out, err = Unbreakable(sys.stdout), Unbreakable(sys.stderr)
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            yield out
+        finally:
+            out.flush()
+            err.flush()
+
+
 def open_missing() -> None:
-    """Opens to nowhere what it was started without of stdin, stdout and stderr, as services are.
+    """Points those of stdin, stdout and stderr that are closed, as for services, at /dev/null.
 
     Else libraries would print into the file that is opened next: the output, perhaps.
     """
@@ -29,3 +80,62 @@ def open_missing() -> None:
     os.close(number)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
+class SignalGuard:
+    """Ends a run at SIGINT, SIGTERM or SIGHUP as Ctrl-C does: files are completed first.
+
+    The first signal raises KeyboardInterrupt(number): at once, or in the next `check` where it
+    comes inside `shielded`. More of them change nothing, so that they cannot disturb what is done
+    at the end. But where that hangs, one later than `PATIENCE` ends the process; what was written
+    of a recording is then left in a part, which plays.
+
+    An exception raised while a library calls back into Python may get lost in there. So the signal
+    is also remembered, for `check`.
+    """
+
+    PATIENCE = 5.0  # seconds after the first signal from which on another one ends the process
+    NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+    def __init__(self):
+        self.first: tuple[int, float] | None = None  # the first signal, and when it came
+        self.is_shielded = False
+        self.is_over = False
+
+    def install(self) -> None:
+        for name in self.NAMES:
+            number = getattr(signal, name, None)
+            ignored = name == "SIGHUP" and number and signal.getsignal(number) == signal.SIG_IGN
+            if number and not ignored:  # as nohup has it
+                signal.signal(number, self.handle)
+
+    def handle(self, number: int, _frame: object = None) -> None:
+        if self.is_over:
+            return
+        if self.first is None:
+            self.first = number, monotonic()
+            if not self.is_shielded:
+                raise KeyboardInterrupt(number)
+        elif monotonic() - self.first[1] > self.PATIENCE:
+            with suppress(OSError):  # print() might be interrupted in here by itself
+                os.write(2, b"main.py: stopped; the next start names what is left of a recording\n")
+            os._exit(128 + number)
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt where a signal came that has not stopped the run yet."""
+        if self.first:
+            raise KeyboardInterrupt(self.first[0])
+
+    @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Meanwhile a signal is only remembered."""
+        self.is_shielded = True
+        yield
+        self.is_shielded = False
+
+    def shield_from_now_on(self) -> None:
+        self.is_shielded = True
+
+    def ignore_from_now_on(self) -> None:
+        """All is done; nothing is left to be stopped."""
+        self.is_over = True

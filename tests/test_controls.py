@@ -5,21 +5,24 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from background_blur.capture import open_source
+from background_blur.capture.base import Source
+from background_blur.capture.held import HeldPictures
 from background_blur.cli import parser
 from background_blur.controls import Viewer
-from background_blur.frames import Frame
+from background_blur.frames import Result
 from background_blur.keys import ALIASES, KEYS
 from background_blur.matting.engines import open_segmenter
+from background_blur.matting.quality import LEVELS
 from background_blur.settings import PEOPLE, VIEWS, Settings
-from background_blur.sinks.overlay import FrameStats, draw
+from background_blur.sinks.overlay import draw
 from background_blur.sinks.window import KEYS as NAMES
+from background_blur.statistics import FrameStats
 from blur import BackgroundBlur
 from main import TITLE
 from support import ROOT
@@ -57,32 +60,31 @@ def left_half(small: np.ndarray) -> np.ndarray:
     return mask
 
 
-def view(picture, *keys, independent=False, segmenter=left_half, settings=None):
-    """Shows the picture until the keys are used up: (what the window showed, line, viewer)."""
+def view(picture, *keys, is_sequence=True, segmenter=left_half, settings=None):
+    """Shows the picture until the keys are used up: (what the window showed, blur, viewer)."""
     window = FakeWindow(*keys)
-    line = BackgroundBlur(segmenter, settings or Settings(), independent)
-    source = SimpleNamespace(live=not independent, independent=independent, dropped=0, trouble=None)
-    viewer = Viewer(window, line, source, wait=True)
-    frame = Frame(picture, 0.0, taken=None)
-    while viewer.show(frame, line.finish(frame)):
+    blur = BackgroundBlur(segmenter, settings or Settings(), is_sequence)
+    source = Source()
+    viewer = Viewer(window, blur.settings, source)
+    while viewer.show(blur(picture)):
         pass
-    return window.shown, line, viewer
+    return window.shown, blur, viewer
 
 
 @pytest.mark.parametrize("chosen", VIEWS)
 def test_no_key_brings_the_sharp_room_into_a_call(chosen):
-    line, views = BackgroundBlur(left_half, Settings(view=chosen)), []
-    viewer = Viewer(FakeWindow(), line, None, wait=False, camera=SimpleNamespace())
+    settings, views = Settings(view=chosen), []
+    viewer = Viewer(FakeWindow(), settings, Source(), in_call=True)
     for _ in range(4):
         viewer.press("v", None)
-        views.append(line.settings.view)
+        views.append(settings.view)
     assert set(views) == {"result", "alpha"}
 
 
 def test_every_key_in_the_table_does_something_and_no_other_does(picture):
     for name in NAMES.values():
         _, _, viewer = view(picture, None)
-        done = Frame(picture, 0.0)
+        done = Result(picture)
         viewer.save = lambda done: None
         assert viewer.press(name, done) == (name in KEYS or name in ALIASES), name
 
@@ -98,8 +100,8 @@ def test_the_help_the_window_and_the_readme_show_the_same_keys():
 
 def test_strength_goes_up_and_down_and_stays_within_its_range(picture):
     for keys, strength in ((["+"], 0.6), (["-", "-"], 0.3), (["+"] * 9, 1), (["-"] * 9, 0)):
-        _, line, _ = view(picture, *keys)
-        assert line.settings.strength == strength
+        _, blur, _ = view(picture, *keys)
+        assert blur.settings.strength == strength
 
 
 def test_views_go_round(picture):
@@ -119,40 +121,40 @@ def test_mirror_shows_in_the_next_frame(picture):
 
 def test_space_hides_everything_at_once_until_pressed_again(picture):
     for name in ("result", "split"):
-        shown, line, _ = view(picture, "space", None, "space", settings=Settings(view=name))
+        shown, _, viewer = view(picture, "space", None, "space", settings=Settings(view=name))
         free = np.s_[:180]  # above the words
         assert detail(shown[1][free]) < 0.01 * detail(picture)
         assert np.array_equal(shown[3][free, :130], picture[free, :130])
-        assert line.hidden_frames == 2
+        assert viewer.statistics.total.hidden == 2
 
 
 def test_what_is_hidden_is_said_in_the_window_alone(picture):
     def fails(small):
         raise RuntimeError("no such tensor")
 
-    shown, line, _ = view(picture, segmenter=fails)
-    assert not np.array_equal(shown[0], line(picture))
-    assert line.hidden_because == "the network failed: no such tensor"
+    shown, blur, _ = view(picture, segmenter=fails)
+    assert not np.array_equal(shown[0], blur(picture).image)
+    assert blur(picture).fully_blurred_because == "the network failed: no such tensor"
 
 
 def test_b_goes_round_the_backgrounds(picture):
     backgrounds = {"blur": None, "#0000ff": lambda size, time: np.uint8([[(255, 0, 0)]])}
     for given, blues in ((backgrounds, [0, 1, 0]), ({"blur": None}, [0, 0, 0]), (None, [0, 0, 0])):
-        window, line = FakeWindow("b", None, "b", None, None), BackgroundBlur(left_half, Settings())
-        source = SimpleNamespace(live=True, independent=False, dropped=0, trouble=None)
-        viewer = Viewer(window, line, source, True, given)
-        while viewer.show(Frame(picture, 0.0), line.finish(Frame(picture, 0.0))):
+        window, blur = FakeWindow("b", None, "b", None, None), BackgroundBlur(left_half, Settings())
+        viewer = Viewer(window, blur.settings, Source(), backgrounds=given)
+        while viewer.show(blur(picture)):
             pass
         blue = [(image[20, 300] == (255, 0, 0)).all() for image in window.shown]
         assert [blue[0], blue[1], blue[3]] == blues
 
 
 def test_what_ails_the_camera_is_said_in_the_window(picture):
-    shown, line = [], BackgroundBlur(left_half, Settings())
-    for trouble in (None, "camera 0 gives only black frames"):
+    shown = []
+    for problem in (None, "camera 0 gives only black frames"):
         window = FakeWindow()
-        source = SimpleNamespace(live=True, independent=False, dropped=0, trouble=trouble)
-        Viewer(window, line, source, wait=True).show(Frame(picture, 0.0), Frame(picture, 0.0))
+        source = Source()
+        source.problem = problem
+        Viewer(window, Settings(), source).show(Result(picture))
         shown += window.shown
     assert np.array_equal(shown[0], picture) and not np.array_equal(shown[1], picture)
 
@@ -181,67 +183,74 @@ def test_text_is_drawn_on_frames_of_any_size_and_ends_inside(size):
 
 def test_figures_are_means_of_what_happened(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("background_blur.sinks.overlay.monotonic", lambda: now[0])
-    line = SimpleNamespace(seconds={}, hidden_frames=2, beat=None)
-    figures = FrameStats(line, SimpleNamespace(dropped=3))
-    assert figures.lines() == []
+    monkeypatch.setattr("background_blur.statistics.monotonic", lambda: now[0])
+    picture, statistics = np.zeros((2, 2, 3), np.uint8), FrameStats()
+    assert statistics.lines(0) == []
     for index in range(100):
         now[0] = index / 25
-        line.seconds = {"segment": 0.010 * index}
-        figures.count(Frame(None, 0.0, taken=now[0] - 0.04))
-    assert figures.lines() == [
+        why = "the network failed" if index < 2 else None
+        mask_from = None if why else ("network", "propagated")[index % 2]
+        timed = {"captured_at": now[0] - 0.04, "seconds": {"segment": 0.010}}
+        statistics.record(
+            Result(picture, fully_blurred_because=why, mask_from=mask_from, **timed), LEVELS[1]
+        )
+    assert statistics.lines(dropped=3) == [
         "25.0 frames/s",
         "segment 10.0 ms",
-        "age 40 ms",
+        "latency 40 ms",
         "dropped 3",
-        "hidden 2",
+        "fully blurred 2",
+        "masks: network 50 %, propagated 50 %",
+        "quality: every 2nd frame",
     ]
-    line.beat, line.carrier = SimpleNamespace(number=1), SimpleNamespace(carried=7, rested=8)
-    assert figures.lines()[-3:] == ["carried 7", "resting 8", "step 1"]
-    figures.count(Frame(None, 0.0))
-    assert not any("age" in line for line in figures.lines())
+    statistics.record(Result(picture))
+    assert not any("latency" in line for line in statistics.lines(0))
 
 
-def test_s_saves_what_is_shown_without_the_text(picture, tmp_path, monkeypatch, capsys):
+def test_s_saves_what_is_shown_without_the_text(picture, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO")
     view(picture, "h", "f", "s", "s")
     saved = sorted(tmp_path.iterdir())
     assert len(saved) == 2
     assert re.fullmatch(r"background_\d{8}_\d{6}\.png", saved[0].name)
     assert np.array_equal(cv2.imread(str(saved[0])), view(picture)[0][0])
-    errors = capsys.readouterr().err.splitlines()
-    assert sorted(errors) == [f"main.py: saved {path}" for path in saved]
+    errors = [record.message for record in caplog.records]
+    assert sorted(errors) == [f"saved {path}" for path in saved]
 
 
-def test_where_nothing_can_be_saved_it_says_so_and_goes_on(picture, tmp_path, monkeypatch, capsys):
+def test_where_nothing_can_be_saved_it_says_so_and_goes_on(picture, tmp_path, monkeypatch, caplog):
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
+    caplog.set_level("INFO")
     shown, _, _ = view(picture, "s", None, None)
     assert len(shown) == 4
-    errors = capsys.readouterr().err
-    assert "background_" in errors and errors.count("\n") == 1
+    [record] = caplog.records
+    assert "background_" in record.message
 
 
-def test_a_picture_stays_until_a_key_without_meaning_and_obeys_the_others(picture):
+def test_a_picture_stays_until_a_key_without_meaning_and_obeys_the_others(picture, tmp_path):
     window = FakeWindow(None, None, "m", None, "n")
-    line = BackgroundBlur(left_half, Settings(), independent=True)
-    source = SimpleNamespace(live=False, independent=True, dropped=0, trouble=None)
-    frame = Frame(picture, 0.0)
-    assert Viewer(window, line, source, wait=True).show(frame, line.finish(frame))
-    assert len(window.shown) == 2 and not window.keys
-    mirrored = BackgroundBlur(left_half, Settings(), independent=True)(picture[:, ::-1].copy())
-    assert np.array_equal(window.shown[1], mirrored)
+    cv2.imwrite(str(tmp_path / "picture.png"), picture)
+    blur = BackgroundBlur(left_half, Settings(), is_sequence=False)
+    source = HeldPictures(open_source(str(tmp_path / "picture.png"), fps=240))
+    viewer = Viewer(window, blur.settings, source)
+    assert all(viewer.show(blur(frame)) for frame in source)
+    assert len(window.shown) == 5 and not window.keys
+    mirrored = BackgroundBlur(left_half, Settings(), is_sequence=False)(
+        picture[:, ::-1].copy()
+    ).image
+    assert np.array_equal(window.shown[2], window.shown[0])
+    assert np.array_equal(window.shown[3], mirrored)
 
 
 def test_files_come_at_their_pace_unless_they_are_written(picture):
-    source = SimpleNamespace(live=False, independent=False, dropped=0, trouble=None)
-    for wait in (True, False):
-        window, line = FakeWindow(), BackgroundBlur(left_half, Settings())
-        frame = Frame(picture, 4.2)
-        Viewer(window, line, source, wait).show(frame, line.finish(frame))
-        assert window.waited_for == [4.2] * wait
+    for paced in (True, False):
+        window = FakeWindow()
+        Viewer(window, Settings(), Source(), paced).show(Result(picture, 4.2))
+        assert window.waited_for == [4.2] * paced
 
 
 # --- In a real window
@@ -277,7 +286,7 @@ def test_each_key_shows_just_what_the_line_makes(display, show, tmp_path, portra
     two[:, :360] = cv2.resize(portrait, (360, 360), interpolation=cv2.INTER_AREA)
     two[110:, 380:630] = cv2.resize(portrait, (250, 250), interpolation=cv2.INTER_AREA)[:, ::-1]
     cv2.imwrite(str(tmp_path / "two.png"), two)
-    segmenter = open_segmenter().thorough
+    segmenter = open_segmenter().predict_tta
     process = show("--source", "two.png", "--threads", "2")
     settings = Settings()
 
@@ -286,9 +295,9 @@ def test_each_key_shows_just_what_the_line_makes(display, show, tmp_path, portra
             display.press(TITLE, press)
         for name, value in changes.items():
             setattr(settings, name, value)
-        expected = draw(BackgroundBlur(segmenter, settings, independent=True)(two), list(top), [])[
-            :320
-        ]
+        expected = draw(
+            BackgroundBlur(segmenter, settings, is_sequence=False)(two).image, list(top), []
+        )[:320]
         there = np.s_[:320, : expected.shape[1]]
         same = lambda: np.array_equal(display.screenshot()[there], expected)  # noqa: E731
         wait_until(same, f"what {press} shows")

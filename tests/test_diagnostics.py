@@ -127,9 +127,9 @@ def look_at(images, monkeypatch, warning=None) -> str:
 def test_a_black_camera_and_one_of_another_size_need_mending(monkeypatch):
     black, white = np.zeros((48, 64, 3), np.uint8), np.full((48, 64, 3), 255, np.uint8)
     assert look_at([black] * 3 + [white] * 9, monkeypatch) == "64x48, 30 frames/s"
-    with pytest.raises(diagnostics.Trouble, match="black"):
+    with pytest.raises(diagnostics.Problem, match="black"):
         look_at([black] * 50, monkeypatch)
-    with pytest.raises(diagnostics.Trouble, match="gives 64x48"):
+    with pytest.raises(diagnostics.Problem, match="gives 64x48"):
         look_at([white], monkeypatch, "camera 0 gives 64x48, not the 1280x720 asked for")
 
 
@@ -138,7 +138,7 @@ def test_slow_machines_are_told_what_to_do(monkeypatch):
     monkeypatch.setattr(diagnostics, "perf_counter", lambda: next(now))
     pipeline = lambda: lambda image: image  # noqa: E731
     args = SimpleNamespace(engine="litert", weights=None, threads=2, size=(64, 36))
-    with pytest.raises(diagnostics.Trouble, match="only 2 frames/s at 64x36 .* --size"):
+    with pytest.raises(diagnostics.Problem, match="only 2 frames/s at 64x36 .* --size"):
         diagnostics.speed(args, pipeline)
     monkeypatch.setattr(diagnostics, "perf_counter", iter([0.0, 0.2]).__next__)
     assert diagnostics.speed(args, pipeline) == "100 frames/s at 64x36 with --threads 2"
@@ -153,7 +153,7 @@ def test_check_prints_a_line_each_and_fails_where_something_needs_mending():
     lines = [line.partition(": ")[0] for line in result.stdout.splitlines()]
     assert lines[0] == "ok    source"
     assert lines[2].endswith("  virtual camera")
-    assert lines[3] == "mend  weights and speed"
+    assert lines[3] == "fix   weights and speed"
     if sys.platform.startswith("linux"):
         assert lines[1] == "none  display"
 
@@ -161,15 +161,15 @@ def test_check_prints_a_line_each_and_fails_where_something_needs_mending():
 @pytest.mark.parametrize("asked, code", [(None, 0), ("", 1)])
 def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code, capsys):
     def missing(args):
-        raise diagnostics.Trouble("not there")
+        raise diagnostics.Problem("not there")
 
     for name in ("display", "virtual_camera"):
         monkeypatch.setattr(diagnostics, name, missing)
-    for name in ("source", "speed"):
-        monkeypatch.setattr(diagnostics, name, lambda args, **_: "fine")
+    for name in ("source", "speed", "recordings"):
+        monkeypatch.setattr(diagnostics, name, lambda *_, **__: "fine")
     assert diagnostics.check(SimpleNamespace(virtual_camera=asked), None) == code
     words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert words == ["ok", "none", "mend" if code else "none", "ok"]
+    assert words == ["ok", "none", "fix" if code else "none", "ok", "ok"]
 
 
 def test_list_cameras_as_its_users_start_it(monkeypatch):

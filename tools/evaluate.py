@@ -68,15 +68,15 @@ class EvaluateError(Exception):
     """What is asked for cannot be measured; one line fit for the user."""
 
 
-def ours(segmenter, independent=False) -> Method:
+def ours(segmenter, is_sequence=True) -> Method:
     def begin() -> AlphaOf:
-        line = BackgroundBlur(segmenter, Settings(view="alpha"), independent)
+        blur = BackgroundBlur(segmenter, Settings(view="alpha"), is_sequence)
 
         def alpha_of(image):
-            alpha = line(image)[..., 0]
-            if line.hidden_because:
-                print(f"a picture was hidden wholly: {line.hidden_because}", file=sys.stderr)
-            return alpha.astype(np.float32) / 255
+            result = blur(image)
+            if reason := result.fully_blurred_because:
+                print(f"a picture was fully blurred: {reason}", file=sys.stderr)
+            return result.alpha.astype(np.float32) / 255
 
         return alpha_of
 
@@ -333,7 +333,7 @@ def main(argv=None) -> int:
         segmenter = open_segmenter(args.engine, args.weights, build_network=build_network)
         methods = {
             "ours": ours(segmenter),
-            PICTURES: ours(segmenter.thorough, independent=True),
+            PICTURES: ours(segmenter.predict_tta, is_sequence=False),
             "ours unrefined": unrefined(segmenter),
         }
         methods |= {path.stem: peer(path) for path in args.model}

@@ -24,11 +24,14 @@ FRAMES = 20  # of the demo; the alpha of the last is kept
 def alphas() -> dict[str, np.ndarray]:
     """The portrait's alpha, and that of a frame of the demo in mid-run: uint8 [h,w] each."""
     segmenter = open_segmenter()
-    picture = BackgroundBlur(segmenter.thorough, Settings(view="alpha"), independent=True)
+    picture = BackgroundBlur(segmenter.predict_tta, Settings(view="alpha"), is_sequence=False)
     video = BackgroundBlur(segmenter, Settings(view="alpha"))
     for frame in islice(Demo((640, 360), paced=False), FRAMES):
         last = video(frame.image)
-    return {"portrait": picture(cv2.imread(str(PORTRAIT)))[..., 0], "demo": last[..., 0]}
+    return {
+        "portrait": picture(cv2.imread(str(PORTRAIT))).working_alpha,
+        "demo": last.working_alpha,
+    }
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ from background_blur.capture.demo import Demo
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import QualityController
 from background_blur.settings import Settings
+from background_blur.statistics import RunStatistics
+from background_blur.system import SignalGuard
 from blur import BackgroundBlur
 
 FPS = 30
@@ -71,11 +73,11 @@ class Watcher:
     def __init__(self, seconds: float):
         self.ages, self.seconds, self.until = [], seconds, None
 
-    def show(self, frame, done) -> bool:
+    def show(self, result, level) -> bool:
         now = time.monotonic()
         self.until = self.until or now + WARM_UP + self.seconds
         if now > self.until - self.seconds:
-            self.ages.append(1000 * (now - done.taken))
+            self.ages.append(1000 * (now - result.captured_at))
         return now < self.until
 
 
@@ -102,35 +104,33 @@ def measure(size, seconds: float, busy: int, still: bool, threads: int) -> dict:
     """Runs it, beside `busy` processes that do nothing but keep a core busy each."""
     cv2.setNumThreads(threads)
     camera = FakeCamera(size, still)
-    line = BackgroundBlur(open_segmenter(threads=threads), Settings(), beat=QualityController(FPS))
+    blur = BackgroundBlur(open_segmenter(threads=threads), Settings())
+    statistics = RunStatistics()
     watcher = Watcher(seconds)
     with ExitStack() as stack:
         stack.enter_context(load(busy))
         source = stack.enter_context(Camera(0, size, open=camera))
         stack.enter_context(redirect_stdout(io.StringIO()))
         cpu = time.process_time()
-        program.stream(source, line, program.Sinks(), watcher)
+        quality, guard = QualityController(FPS), SignalGuard()
+        program.stream(source, blur, program.Sinks(), watcher, quality, statistics, guard)
         cpu = time.process_time() - cpu
-    return figures(watcher.ages, line, source) | {"cpu_ms": round(1000 * cpu / frames(line), 1)}
+    cpu_ms = round(1000 * cpu / max(1, statistics.frames), 1)
+    return figures(watcher.ages, statistics, source.dropped) | {"cpu_ms": cpu_ms}
 
 
-def frames(line) -> int:
-    return max(1, sum(line.beat.frames.values()))
-
-
-def figures(ages: list[float], line, source) -> dict:
+def figures(ages: list[float], statistics: RunStatistics, dropped: int) -> dict:
     """Sums up the ages, in ms, of all frames in their order."""
     third = max(1, len(ages) // 3)
     return {
         "age_ms": percentiles(ages),
         "first_third_ms": percentiles(ages[:third]),
         "last_third_ms": percentiles(ages[-third:]),
-        "shown": frames(line),
-        "dropped": source.dropped,
-        "carried": line.carrier.carried,
-        "resting": line.carrier.rested,
-        "hidden": line.hidden_frames,
-        "steps": dict(sorted(line.beat.frames.items())),
+        "shown": statistics.frames,
+        "dropped": dropped,
+        "masks": dict(statistics.masks),
+        "fully_blurred": statistics.failed,
+        "quality": dict(statistics.levels),
     }
 
 

@@ -26,9 +26,9 @@ def demo(size) -> list[np.ndarray]:
 
 
 def animation(segmenter) -> list[np.ndarray]:
-    line = BackgroundBlur(segmenter, Settings())
+    blur = BackgroundBlur(segmenter, Settings())
     originals = demo((2 * SIZE[0], 2 * SIZE[1]))
-    results = [line(image) for image in originals]
+    results = [blur(image).image for image in originals]
     frames = []
     for index, (original, result) in enumerate(zip(originals, results, strict=True)):
         sweep = 0.5 + 0.55 * np.sin(2 * np.pi * index / len(originals))  # and back: it loops
@@ -44,7 +44,8 @@ def views(segmenter) -> np.ndarray:
     image = demo((640, 480))[0]
     chosen = Settings(), Settings(view="alpha"), Settings(background=GREEN)
     made = [
-        BackgroundBlur(segmenter.thorough, settings, independent=True)(image) for settings in chosen
+        BackgroundBlur(segmenter.predict_tta, settings, is_sequence=False)(image).image
+        for settings in chosen
     ]
     return np.hstack([cv2.resize(each, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
                       for each in (image, *made)])  # fmt: skip

@@ -4,11 +4,13 @@ import os
 import re
 from pathlib import Path
 
+from background_blur.capture.animation import ANIMATED, Animation
 from background_blur.capture.base import CAMERA_SIZE, LIMIT, RATE, WAIT, Source, check_file
 from background_blur.capture.demo import Demo
 from background_blur.capture.pictures import PICTURES, Pictures, open_folder
 from background_blur.capture.video import Decoder, Video
 from background_blur.frames import Size
+from background_blur.metadata import read_metadata
 
 
 def open_source(
@@ -51,6 +53,8 @@ def open_file(
 ) -> Source:
     """Opens a video or a picture; the arguments and errors are those of `open_source`."""
     check_file(text)
+    if Path(text).suffix.lower() in ANIMATED and read_metadata(Path(text)).frames > 1:
+        return Animation(Path(text), size, fps)
     if Path(text).suffix.lower() in PICTURES:
         return Pictures(Path(text), [Path(text)], size, fps or RATE)
     return Video(Decoder(text, size, fps, limit))

@@ -79,7 +79,7 @@ class Camera(Live):
         self._looked = now
         if self._waited > self._wait_for_return:
             raise silence
-        self.trouble = f"{self._name} sends no frames; waiting for it to come back"
+        self.problem = f"{self._name} sends no frames; waiting for it to come back"
         self._last = Frame(
             make_placeholder(self._last.image), max(now - self._began, self._last.time)
         )
@@ -101,7 +101,7 @@ class Camera(Live):
                 since = now - self._began
                 dark = image[::8, ::8].max() <= BLACK[0]
                 dark_since = (dark_since or now) if dark else None
-                self.trouble = self._black() if dark and now - dark_since >= BLACK[1] else None
+                self.problem = self._black() if dark and now - dark_since >= BLACK[1] else None
                 yield Frame(image, since) if due(since) else None
 
     def _black(self) -> str:

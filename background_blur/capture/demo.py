@@ -54,7 +54,7 @@ class Demo(Source):
                 index = due
                 time.sleep(max(0.0, start + index / self.fps - time.monotonic()))
             taken = time.monotonic() if self.live else None
-            yield Frame(self.picture(index), index / self.fps, taken=taken)
+            yield Frame(self.picture(index), index / self.fps, captured_at=taken)
             index += 1
 
     def picture(self, index: int) -> np.ndarray:
@@ -77,6 +77,9 @@ class Demo(Source):
         return cv2.warpAffine(
             self._portrait, there, self.size, flags=how, borderMode=cv2.BORDER_REFLECT_101
         )
+
+    def unpace(self) -> None:
+        self.live = False
 
     def close(self) -> None:
         self._closed = True

@@ -73,7 +73,7 @@ class Live(Source):
     def _keep(self, frame: Frame) -> None:
         with self._news:
             self.dropped += self._newest is not None
-            self._newest = replace(frame, taken=time.monotonic())
+            self._newest = replace(frame, captured_at=time.monotonic())
             self._news.notify()
 
     def __iter__(self) -> Iterator[Frame]:

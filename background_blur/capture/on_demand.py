@@ -6,7 +6,7 @@ from time import monotonic, sleep
 
 from background_blur.capture.base import Source
 from background_blur.errors import SourceError
-from background_blur.frames import Frame
+from background_blur.frames import Frame, Size
 from background_blur.imaging import make_placeholder
 
 PATIENCE = 5.0  # seconds that nobody reads the virtual camera until the rest
@@ -14,11 +14,13 @@ LOOKS = 1.0  # seconds from look to look at whether somebody does, and from fram
 GLANCES = 0.2  # seconds from look to look at rest
 
 
-class OnDemand:
+class OnDemand(Source):
     """A live source that is open only while the virtual camera it is sent to is read.
 
-    Where the system does not tell who reads it, always. All else is as with the source itself.
+    Where the system does not tell who reads it, always.
     """
+
+    live = True
 
     def __init__(self, source: Source, reopen: Callable[[], Source], camera, wait: float):
         """Takes over a source.
@@ -34,16 +36,29 @@ class OnDemand:
         self.rested_before = 0.0  # seconds of the rests that are over
         self.last_read = self.last_look = monotonic()  # when somebody read it, when we looked
 
-    def __getattr__(self, name: str):
-        return getattr(self.source, name)
+    @property
+    def size(self) -> Size:
+        return self.source.size
 
     @property
-    def trouble(self) -> str | None:
+    def fps(self) -> float:
+        return self.source.fps
+
+    @property
+    def dropped(self) -> int:
+        return self.source.dropped
+
+    @property
+    def warning(self) -> str | None:
+        return self.source.warning
+
+    @property
+    def problem(self) -> str | None:
         text = f"nobody watches {self.camera.device}; resting until somebody does"
-        return text if self.resting else self.source.trouble
+        return text if self.resting else self.source.problem
 
     @property
-    def rested(self) -> float:
+    def idle_seconds(self) -> float:
         now = monotonic() - self.began_rest if self.resting else 0.0
         return self.rested_before + now
 
@@ -59,13 +74,13 @@ class OnDemand:
             else:
                 return
             self.resting, self.began_rest = True, monotonic()
-            last = replace(last, image=make_placeholder(last.image), taken=None)
+            last = replace(last, image=make_placeholder(last.image), captured_at=None)
             yield replace(last, image=last.image.copy())  # first: closing may take a while
             self.source.close()
             self.rest()
             yield replace(last, time=monotonic() - began)
             self.source = self.opened()
-            self.rested_before = self.rested
+            self.rested_before = self.idle_seconds
             self.resting, start = False, monotonic()
 
     def is_wanted(self) -> bool:

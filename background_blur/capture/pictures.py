@@ -1,16 +1,18 @@
 """Photos: files and folders of them."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from background_blur.capture.base import RATE, Source, check_file
-from background_blur.errors import SourceError
+from background_blur.errors import FEW, PicturesError, SourceError
 from background_blur.frames import Frame, Size
 from background_blur.imaging import crop_to_fill, flatten_alpha
+from background_blur.metadata import read_metadata
 from background_blur.system import suppress_stderr
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -25,33 +27,65 @@ class Pictures(Source):
     Those that cannot be read are left out, and told of by a SourceError after the others.
     """
 
-    independent = True
+    is_sequence = False
 
     def __init__(self, path: Path, files: list[Path], size: Size | None = None, fps=RATE):
         self.path, self._asked = path, size
         self.fps, self.count = fps, len(files)
-        self._errors = []
+        self._files, self._left_out = files, set()
+        self._errors, self._paged, self._ended = [], [], False
         self._read = self._readable(files)
         first = next(self._read, None)
         if first is None:
-            raise self._errors[0]
-        self.size = first[1].shape[1], first[1].shape[0]
+            raise self._errors[0] if len(files) == 1 else PicturesError(self._errors, len(files))
+        self.size = first[1].image.shape[1::-1]
         self._all = itertools.chain([first], self._read)
 
-    def _readable(self, files: list[Path]) -> Iterator[tuple[Path, np.ndarray]]:
+    @property
+    def warning(self) -> str | None:
+        warnings = []
+        if self._errors and not self._ended:  # the run ends before all are read
+            left_out = f"{len(self._errors)} of {self.count} pictures left out so far"
+            warnings.append(f"{left_out}, the last of them {self._errors[-1]}")
+        if self._paged:
+            more = f" and {len(self._paged) - FEW} more" if len(self._paged) > FEW else ""
+            names = ", ".join(str(file) for file in self._paged[:FEW]) + more
+            warnings.append(f"{names}: several frames or pages; only the first is taken")
+        return "; ".join(warnings) or None
+
+    def leave_out(self, unwanted: Callable[[Path], bool]) -> None:
+        self._left_out = {file for file in self._files if unwanted(self._inside(file))}
+        self.count = len(self._files) - len(self._left_out)
+
+    def _inside(self, file: Path) -> Path:
+        return Path(file.name) if file == self.path else file.relative_to(self.path)
+
+    def _readable(self, files: list[Path]) -> Iterator[tuple[Path, Frame]]:
         for file in files:
+            if file in self._left_out:
+                continue
             try:
-                yield file, crop_to_fill(read_picture(file), self._asked)
+                frame = self._frame(file)
             except SourceError as error:
                 self._errors.append(error)
+                continue
+            if frame.metadata.frames > 1:
+                self._paged.append(file)
+            yield file, frame
+
+    def _frame(self, file: Path) -> Frame:
+        image, whole = read_whole(file)
+        image, metadata = crop_to_fill(image, self._asked), read_metadata(file)
+        whole = None if whole is None else crop_to_fill(whole, self._asked)
+        return Frame(image, 0.0, self._inside(file), whole=whole, metadata=metadata)
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, (file, image) in enumerate(self._all):
-            inside = Path(file.name) if file == self.path else file.relative_to(self.path)
-            yield Frame(image, index / self.fps, inside)
+        wanted = (it for it in self._all if it[0] not in self._left_out)
+        for index, (_, frame) in enumerate(wanted):
+            yield replace(frame, time=index / self.fps)
+        self._ended = True
         if self._errors:
-            left_out = f"{len(self._errors)} of {self.count} pictures left out"
-            raise SourceError(f"{left_out}: {self._errors[0]}")
+            raise PicturesError(self._errors, self.count)
 
     def close(self) -> None:
         self._all = iter(())
@@ -76,29 +110,46 @@ def read_picture(path: Path) -> np.ndarray:
     Raises:
         SourceError: missing, empty, damaged, no picture, or too large.
     """
+    return read_whole(path)[0]
+
+
+def read_whole(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reads a picture file as `read_picture` does, and as a frame's `whole`."""
     check_file(str(path))
     data = np.fromfile(path, np.uint8)  # not imread: it knows no unicode names on Windows
+    image = None
     try:
         with suppress_stderr():
-            image = decode_picture(data) if chunks_fit(data) else None
+            if chunks_fit(data):
+                image, whole = decode_picture(data)
     except cv2.error as error:
         raise SourceError(f"{path}: too large, or damaged; make it smaller") from error
     if image is None:
         raise SourceError(f"{path}: damaged, or not a picture; take it out, or save it as PNG")
-    return image
+    return image, whole
 
 
-def decode_picture(data: np.ndarray) -> np.ndarray | None:
+def decode_picture(data: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
     image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if image is None or data[:2].tobytes() == b"\xff\xd8":  # JPEGs are never transparent
-        return image
+    if image is None or data[:2].tobytes() == b"\xff\xd8":  # JPEGs: 8 bits, never transparent
+        return image, None
     # Not IMREAD_UNCHANGED, which leaves the picture lying on its side; no GDAL is used.
     whole = cv2.imdecode(data, cv2.IMREAD_LOAD_GDAL)
-    if whole is None or whole.shape[2:] != (4,) or whole.dtype not in (np.uint8, np.uint16):
-        return image
-    if whole.dtype == np.uint16:
-        whole = cv2.convertScaleAbs(whole, alpha=1 / 257)
-    return flatten_alpha(whole)
+    if whole is None or whole.dtype not in (np.uint8, np.uint16):
+        return image, None
+    if whole.shape[2:] in ((), (1,)):
+        whole = cv2.cvtColor(whole, cv2.COLOR_GRAY2BGR)
+    if whole.shape[2] == 4 and whole[..., 3].min() == np.iinfo(whole.dtype).max:
+        whole = np.ascontiguousarray(whole[..., :3])
+    if whole.shape[2] == 4:
+        image = flatten_alpha(eight_bits(whole))
+        whole[whole[..., 3] == 0] = 0  # what cannot be seen
+    return image, whole if whole.shape[2] == 4 or whole.dtype == np.uint16 else None
+
+
+def eight_bits(image: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 -> uint8."""
+    return image if image.dtype == np.uint8 else cv2.convertScaleAbs(image, alpha=1 / 257)
 
 
 def chunks_fit(data: np.ndarray) -> bool:

@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from background_blur.capture.base import KINDS, LIMIT, RATE, Source, rate_limiter
+from background_blur.capture.hdr import ToneMapper, is_wide, nature
+from background_blur.capture.orientation import display_matrix, turn_upright
 from background_blur.errors import SourceError
 from background_blur.frames import Frame
 from background_blur.imaging import crop_to_fill, flatten_alpha
@@ -66,7 +67,7 @@ class Decoder:
         self.name, self.size, self.limit, self.remote = name, size, limit, remote
         self.warning = None
         self._end = 0.0  # seconds; where the last decoded frame ends
-        self._reformatter = VideoReformatter()
+        self._reformatter, self._tone_mapper = VideoReformatter(), None
         self._av_error = av.FFmpegError
         start = time.monotonic()
         # "file:", because FFmpeg takes what stands before a colon for a protocol; and a file may
@@ -175,17 +176,18 @@ class Decoder:
     def _picture(self, raw) -> np.ndarray:
         transparent = self._is_transparent(raw)
         kind = "bgra" if transparent else "bgr24"
-        image = self._reformatter.reformat(raw, format=kind).to_ndarray()
+        pixels = self._tone_mapped(raw) if is_wide(raw) and not transparent else raw
+        image = self._reformatter.reformat(pixels, format=kind).to_ndarray()
         image = flatten_alpha(image) if transparent else image
-        turn = {
-            90: cv2.ROTATE_90_COUNTERCLOCKWISE,
-            180: cv2.ROTATE_180,
-            270: cv2.ROTATE_90_CLOCKWISE,
-        }.get(raw.rotation % 360)
-        image = image if turn is None else cv2.rotate(image, turn)
+        image = turn_upright(image, display_matrix(raw))
         image = crop_to_fill(image, self.size)
         self.size = image.shape[1], image.shape[0]
         return image
+
+    def _tone_mapped(self, raw):
+        if self._tone_mapper is None or self._tone_mapper.takes != nature(raw):
+            self._tone_mapper = ToneMapper(raw)
+        return self._tone_mapper(raw)
 
     def _is_transparent(self, raw) -> bool:
         # The fourth byte of uncompressed pixels means nothing in most files, and is 0.

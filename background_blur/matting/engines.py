@@ -87,16 +87,19 @@ def open_keras(path: Path, threads: int, build_network: Callable[[], Any]) -> En
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
-        import tensorflow as tf
+        with suppress_stderr():  # TensorFlow tells of each GPU that it does not find
+            import tensorflow as tf
     except ImportError as error:
         raise WeightsError(
             "--engine keras needs TensorFlow: pip install -r requirements.txt"
         ) from error
     with suppress(RuntimeError):  # too late where TensorFlow runs already
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-    net = build_network()
+    with suppress_stderr():
+        net = build_network()
     try:
-        with warnings.catch_warnings(action="ignore"):  # the error says it once, in one line
+        # The error says it once, in one line.
+        with suppress_stderr(), warnings.catch_warnings(action="ignore"):
             net.load_weights(path)
     except (ValueError, OSError, KeyError, RuntimeError) as error:
         hint = "give a .weights.h5 written by tools/train.py"

@@ -1,87 +1,84 @@
-"""Carries a mask on to the next pictures, by the motion measured between them and its own.
+"""Propagates a mask from its key frame to the next frames, by the motion measured between them.
 
-Carrying costs a tenth of the network. The motion of each pixel is found by dense inverse search
-(Kroeger et al. 2016, arXiv:1603.03590). It is believed where it explains the new picture: the old
-one, moved by it, must look like the new one wherever there is a person or somebody near.
+Propagation costs a tenth of the network. The motion of each pixel is found by dense inverse search
+(Kroeger et al. 2016, arXiv:1603.03590). It is believed where it explains the new frame: the key
+frame, warped by it, must look like the new one wherever there is a person or somebody near.
 """
 
 import cv2
 import numpy as np
 
-OLDEST = 0.25  # seconds that a mask is carried at most
-REST = 0.15  # seconds that it stands for a picture that does not change
-FINER = 4  # pixels of the picture a side of each of the mask's
-STILL = 4  # grey levels; a picture none of whose spots changes by more has only noise in it
-WRONG = 6, 14  # grey levels beyond noise, and at most, that a moved picture may be off
-DOUBT = 0.15  # share of the person and their surroundings where the motion is wrong
-NEAR = np.ones((5, 5), np.uint8)  # the surroundings, in pixels of the mask
-PERSON = 0.1  # a mask above it lets some of the sharp picture through
+from background_blur.matting.validation import PERSON
+
+MAX_AGE = 0.25  # seconds from a key frame to the last that its mask is propagated to
+MAX_STILL_AGE = 0.15  # seconds for which its mask is reused while nothing moves
+PIXELS_PER_CELL = 4  # of the picture that motion is measured in, per side of a mask's cell
+STILL = 4  # grey levels; where no spot of the picture changes by more it is noise alone
+ERROR_OVER_NOISE, MAX_ERROR = 6, 14  # grey levels that a warped picture may be off
+MAX_WRONG_FRACTION = 0.15  # of the person and their surroundings where the motion is wrong
+SURROUNDINGS = np.ones((5, 5), np.uint8)  # in cells of the mask
+
+PROPAGATED, REUSED = "propagated", "reused"
 
 
 class MaskPropagator:
-    """Remembers the network's last mask and its picture.
-
-    Attributes:
-        carried, rested: for how many pictures a mask was moved, was taken as it is.
-    """
+    """Remembers the last key frame and its mask."""
 
     def __init__(self):
-        self.carried = self.rested = 0
         self.motion = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        self.mask = None
-        self.seen = None, None  # the last picture asked about, and its small copy
+    def reset(self) -> None:
+        self.mask: np.ndarray | None = None
+        self.last_asked: np.ndarray | None = None  # the last picture asked about,
+        self.last_scaled: np.ndarray | None = None  # and its small copy
 
-    def remember(self, small: np.ndarray, mask: np.ndarray, time: float) -> None:
-        """Takes the network's mask, float32 [h,w], of a picture, uint8 [H,W,3], of that second."""
-        self.mask, self.time, self.since = mask.copy(), time, 0
-        asked, picture = self.seen
-        again = asked is small and picture.shape[:2] == self.finer()
-        self.picture = picture if again else self.shrunk(small)
+    def set_key_frame(self, image: np.ndarray, mask: np.ndarray, time: float) -> None:
+        """Takes the network's mask, float32 [h,w], of an image, uint8 [H,W,3], of that second."""
+        self.mask, self.time, self.frames_since = mask.copy(), time, 0
+        if self.last_asked is image and self.last_scaled.shape[:2] == self.motion_shape():
+            self.picture = self.last_scaled
+        else:
+            self.picture = self.scaled(image)
         self.grey = cv2.cvtColor(self.picture, cv2.COLOR_BGR2GRAY)
 
-    def __call__(self, small: np.ndarray, time: float, every: int) -> np.ndarray | None:
-        """The mask of this picture, or None where the network has to look at it.
+    def __call__(self, image: np.ndarray, time: float, every: int):
+        """The mask of this image, as (mask, PROPAGATED or REUSED); None if it is a key frame.
 
-        That is at every `every`-th picture, and where there is no mask young enough or the motion
-        is not to be believed. While nothing at all moves the network may rest for longer.
+        That is every `every`-th frame, and where no mask is young enough or the motion does not
+        explain the picture. While nothing moves at all key frames may be further apart.
         """
-        if self.mask is None or not 0 <= time - self.time <= OLDEST:
+        if self.mask is None or not 0 <= time - self.time <= MAX_AGE:
             return None
-        self.since += 1
-        picture = self.shrunk(small)
-        self.seen = small, picture
-        if time - self.time <= REST and is_still(picture, self.picture):
-            self.rested += 1
-            return self.mask.copy()
-        if self.since >= every:
+        self.frames_since += 1
+        picture = self.scaled(image)
+        self.last_asked, self.last_scaled = image, picture
+        if time - self.time <= MAX_STILL_AGE and is_still(picture, self.picture):
+            return self.mask.copy(), REUSED
+        if self.frames_since >= every:
             return None
-        mask = self.moved(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
-        self.carried += mask is not None
-        return mask
+        mask = self.warped_mask(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
+        return None if mask is None else (mask, PROPAGATED)
 
-    def shrunk(self, small: np.ndarray) -> np.ndarray:
-        return cv2.resize(small, self.finer()[::-1], interpolation=cv2.INTER_AREA)
+    def scaled(self, image: np.ndarray) -> np.ndarray:
+        return cv2.resize(image, self.motion_shape()[::-1], interpolation=cv2.INTER_AREA)
 
-    def finer(self) -> tuple[int, int]:
+    def motion_shape(self) -> tuple[int, int]:
         """Rows and columns of the pictures that motion is measured in."""
         height, width = self.mask.shape
-        return FINER * height, FINER * width
+        return PIXELS_PER_CELL * height, PIXELS_PER_CELL * width
 
-    def moved(self, grey: np.ndarray) -> np.ndarray | None:
-        """The mask, moved as the picture did; None where the motion does not explain that."""
+    def warped_mask(self, grey: np.ndarray) -> np.ndarray | None:
+        """The mask moved as the picture was; None where the motion does not explain that."""
         flow = self.motion.calc(grey, self.grey, None)  # [H,W,2]: where each pixel came from
-        there = sample(self.grey, flow)
         size = self.mask.shape[::-1]
-        wrong = cv2.resize(
-            cv2.blur(cv2.absdiff(grey, there), (5, 5)), size, interpolation=cv2.INTER_AREA
-        )
-        limit = min(2 * np.median(wrong) + WRONG[0], WRONG[1])
-        mask = sample(self.mask, cv2.resize(flow, size, interpolation=cv2.INTER_AREA) / FINER)
-        near = cv2.dilate(np.maximum(mask, self.mask), NEAR) > PERSON
-        if (wrong > limit)[near].sum() > DOUBT * near.sum():
+        error = cv2.blur(cv2.absdiff(grey, sample(self.grey, flow)), (5, 5))
+        error = cv2.resize(error, size, interpolation=cv2.INTER_AREA)
+        limit = min(2 * np.median(error) + ERROR_OVER_NOISE, MAX_ERROR)
+        flow = cv2.resize(flow, size, interpolation=cv2.INTER_AREA) / PIXELS_PER_CELL
+        mask = sample(self.mask, flow)
+        near = cv2.dilate(np.maximum(mask, self.mask), SURROUNDINGS) > PERSON
+        if (error > limit)[near].sum() > MAX_WRONG_FRACTION * near.sum():
             return None
         return mask
 

@@ -28,7 +28,7 @@ class PersonSegmenter:
         """uint8 [H,W,3] BGR -> float32 [h,w], the probability of person, a quarter of a grid."""
         return sigmoid(self.logits(frame, scale))
 
-    def thorough(self, frame: np.ndarray) -> np.ndarray:
+    def predict_tta(self, frame: np.ndarray) -> np.ndarray:
         """The same at a quarter of a large grid, by four looks, where there is time for them.
 
         The usual grid knows best what is whole, the large one finds the small and far; of each

@@ -19,7 +19,7 @@ class Media(Protocol):
     """A picture or a video, open: what `capture.open_file` returns."""
 
     fps: float
-    independent: bool
+    is_sequence: bool
 
     def __iter__(self) -> Iterator[Frame]: ...
 
@@ -100,7 +100,7 @@ def open_background(text: str, open_file: OpenFile) -> Background | str | None:
         media = rewind()
         return (
             StillBackground(next(iter(media)).image)
-            if media.independent
+            if not media.is_sequence
             else VideoBackground(rewind)
         )
     except SourceError as error:

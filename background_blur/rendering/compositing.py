@@ -10,14 +10,20 @@ def to_bgra(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """The person on nothing, black where nothing of them is.
 
     Args:
-        frame: uint8 [H,W,3] BGR.
+        frame: uint8 or uint16 [H,W,3] BGR, or [H,W,4] BGRA of what is transparent itself.
         alpha: uint8 [h,w], 255 = person, enlarged to the frame.
 
     Returns:
-        uint8 [H,W,4] BGRA.
+        [H,W,4] BGRA of the same depth.
     """
     alpha = cv2.resize(alpha, frame.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    person = cv2.bitwise_and(frame, frame, mask=alpha)
+    colours, mask = frame[..., :3], alpha
+    alpha = to_depth(alpha, frame.dtype)
+    if frame.shape[2] == 4:
+        most = np.iinfo(frame.dtype).max
+        alpha = np.rint(alpha * (frame[..., 3] / most)).astype(frame.dtype)
+        mask = cv2.convertScaleAbs(cv2.compare(alpha, 0, cv2.CMP_GT))
+    person = cv2.bitwise_and(colours, colours, mask=mask)
     return cv2.merge([*cv2.split(person), alpha])
 
 
@@ -25,7 +31,7 @@ SIGMA_OF_STRENGTH = 0.08  # of the frame's height, at strength 1
 ROWS = 64  # of the strips the composite is made in: they stay in the processor's cache
 
 
-def blur_background(small: np.ndarray, alpha: np.ndarray, strength: float) -> np.ndarray:
+def blur_background(small: np.ndarray, alpha: np.ndarray, strength: float, depth=np.uint8):
     """The background alone, Gaussian-blurred, with nothing of the person in it.
 
     A plain blur would smear the person into a halo around them. This one weighs each pixel with
@@ -36,13 +42,14 @@ def blur_background(small: np.ndarray, alpha: np.ndarray, strength: float) -> np
         small: uint8 [h,w,3] BGR, the frame at any size.
         alpha: uint8 [h,w], 255 = person.
         strength: 0..1; the Gaussian's sigma is 0.08 times that of the picture's height.
+        depth: np.uint8, or np.uint16 for finer steps than `small` has.
 
     Returns:
-        uint8 [h',w',3], as small as the blur allows; `compose` enlarges it.
+        Of that depth, [h',w',3], as small as the blur allows; `compose` enlarges it.
     """
     sigma = strength * SIGMA_OF_STRENGTH * small.shape[0]
     if sigma < 0.3:
-        return small
+        return to_depth(small, depth)
     picture, person = small, alpha
     while sigma >= 6:  # below 3 the enlarging would show
         picture, person, sigma = halve(picture), halve(person), sigma / 2
@@ -54,11 +61,17 @@ def blur_background(small: np.ndarray, alpha: np.ndarray, strength: float) -> np
     height, width = weight.shape
     wide = cv2.blur(picture, (width // 2 | 1, height // 2 | 1)) + 1e-4 * picture_mean
     near += wide * (2.5 / wide[..., 3:])  # a hundredth of the near blur's full weight
-    return cv2.convertScaleAbs(near[..., :3] * (255 / near[..., 3:]))
+    near = near[..., :3] * (np.iinfo(depth).max / near[..., 3:])
+    return cv2.convertScaleAbs(near) if depth == np.uint8 else np.rint(near).astype(depth)
 
 
 # How much background a pixel is, by its alpha: none from one half on.
 BACKGROUND = np.clip(1 - np.arange(256) / 127, 0, 1).astype(np.float32)
+
+
+def to_depth(picture: np.ndarray, depth) -> np.ndarray:
+    """A uint8 picture, or its values stretched to uint16."""
+    return picture if depth == np.uint8 else picture.astype(np.uint16) * 257
 
 
 def compose(frame, backdrop, alpha, out=None) -> np.ndarray:
@@ -68,10 +81,10 @@ def compose(frame, backdrop, alpha, out=None) -> np.ndarray:
     the rounding is off by one at most.
 
     Args:
-        frame: uint8 [H,W,3].
-        backdrop: uint8 [h,w,3], enlarged to the frame.
+        frame: uint8 or uint16 [H,W,3].
+        backdrop: of the same depth, [h,w,3], enlarged to the frame.
         alpha: uint8 [h,w], 255 = frame, enlarged to the frame.
-        out: uint8 [H,W,3] to write to, or None.
+        out: of the same depth, [H,W,3], to write to; or None.
     """
     size = frame.shape[1], frame.shape[0]
     out = cv2.resize(backdrop, size, dst=out, interpolation=cv2.INTER_LINEAR)
@@ -100,6 +113,7 @@ def runs(alpha: np.ndarray) -> tuple[int, int, int, int]:
 def blend(frame, alpha, out) -> None:
     """Lays alpha·frame over what is in `out`."""
     share = cv2.merge([alpha] * 3)
-    person = cv2.multiply(frame, share, scale=1 / 255)
-    behind = cv2.multiply(out, cv2.bitwise_not(share), scale=1 / 255)
+    depth = cv2.CV_8U if out.dtype == np.uint8 else cv2.CV_16U
+    person = cv2.multiply(frame, share, scale=1 / 255, dtype=depth)
+    behind = cv2.multiply(out, cv2.bitwise_not(share), scale=1 / 255, dtype=depth)
     cv2.add(person, behind, dst=out)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from background_blur.errors import SinkError
 from background_blur.sinks.base import Sink
-from background_blur.sinks.files import IMAGE_SUFFIXES, ImageFile, ImageFolder, same_file
+from background_blur.sinks.files import EXISTS, IMAGE_SUFFIXES, ImageFile, ImageFolder, same_file
 from background_blur.sinks.video import ENCODERS, VideoFile
 
 
-def open_output(path: Path | str, source, force: bool = False) -> Sink:
+def open_output(path: Path | str, source, force: bool = False, skip: bool = False) -> Sink:
     """The file sink that fits a path and a source.
 
     A folder (one that exists, a path that ends in a separator, one without suffix) becomes an
@@ -20,10 +20,13 @@ def open_output(path: Path | str, source, force: bool = False) -> Sink:
         source: has `independent`, `count` (frames, or None), `fps`, `sound` (Path or None), and
             `path` (Path or None).
         force: overwrite what exists.
+        skip: leave a folder's pictures that exist.
 
     Raises:
         SinkError: exists, or is the source itself, or cannot hold what comes, or cannot be written.
     """
+    if not str(path):
+        raise SinkError("--output empty name: no file or folder; give one, such as out.mp4")
     ends_as_folder = str(path).endswith(("/", os.sep))
     path = Path(path)
     suffix = path.suffix.lower()
@@ -32,7 +35,7 @@ def open_output(path: Path | str, source, force: bool = False) -> Sink:
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise SinkError(f"{path}: neither a file nor a folder; give one, such as out.mp4")
     if os.path.isdir(path) or ends_as_folder or not suffix:
-        return ImageFolder(path, force, getattr(source, "path", None))
+        return ImageFolder(path, force, getattr(source, "path", None), skip)
     if suffix not in (*ENCODERS, *IMAGE_SUFFIXES):
         known = " ".join((*ENCODERS, *IMAGE_SUFFIXES))
         raise SinkError(f"{path}: cannot write {suffix} files; give a folder or one of {known}")
@@ -40,7 +43,7 @@ def open_output(path: Path | str, source, force: bool = False) -> Sink:
         hint = "give a folder or a video, such as out.mp4"
         raise SinkError(f"{path}: one picture holds no more than one frame; {hint}")
     if os.path.exists(path) and not force:
-        raise SinkError(f"{path}: exists; add --force to overwrite")
+        raise SinkError(f"{path}: {EXISTS}")
     if suffix in IMAGE_SUFFIXES:
         return ImageFile(path, force)
     return VideoFile(path, source.fps or 30, source.sound, force=force)

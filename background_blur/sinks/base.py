@@ -1,15 +1,14 @@
 """What a sink is."""
 
+from pathlib import Path
 from time import monotonic
-
-from background_blur.errors import SinkError, SourceError
 
 
 class Sink:
     """Where finished frames go.
 
-    As a context it is closed at a normal end, at Ctrl-C and where the source or another sink
-    fails, what came so far being wanted, and discarded at any other exception.
+    Once a frame has been written, only the user's own wish removes it: as a context a sink is
+    closed, and what came so far kept, whatever ends the run.
     """
 
     warning: str | None = None  # one line on what was left out, known once the sink is open
@@ -18,27 +17,27 @@ class Sink:
         """Takes one `source.Frame`: image uint8 [H,W,3] BGR, which it neither keeps nor changes.
 
         Raises:
-            SinkError: it cannot be written, and was discarded.
+            SinkError: it cannot be written; says what is kept of those before it.
         """
+
+    def is_unwanted(self, name: Path) -> bool:
+        """Whether nothing is to be made of the source's picture of that path in its folder."""
+        return False
 
     def close(self) -> None:
         """Ends it: what was written is complete and readable. Again does nothing.
 
-        Raises:
-            SinkError: it could not be completed, and was discarded.
-        """
+        Without a frame nothing is left behind.
 
-    def discard(self) -> None:
-        """Gives up: leaves nothing half-written behind, raises nothing. Again does nothing."""
+        Raises:
+            SinkError: it could not be completed; says what is kept, and where.
+        """
 
     def __enter__(self):
         return self
 
-    def __exit__(self, kind, *_):
-        if kind is None or issubclass(kind, (KeyboardInterrupt, SourceError, SinkError)):
-            self.close()
-        else:
-            self.discard()
+    def __exit__(self, *_):
+        self.close()
 
 
 class PacedSink(Sink):

@@ -2,18 +2,24 @@
 
 import errno
 import os
-import secrets
 from contextlib import contextmanager, suppress
-from itertools import chain, count
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from background_blur.errors import SinkError
+from background_blur.errors import SinkError, UserError
+from background_blur.metadata import encode_picture
 from background_blur.sinks.base import Sink
+from background_blur.sinks.parts import free_path, new_part
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+WHOLE_SUFFIXES = (".png", ".tif", ".tiff")  # of files that hold 16 bits and transparency
+
+
+EXISTS = "exists; add --force to overwrite it, or --skip-existing to leave it"
 
 
 class AtomicFile(Sink):
@@ -28,55 +34,84 @@ class AtomicFile(Sink):
         self.part = reserve(path)
         self.written = 0  # frames
 
-    @contextmanager
-    def or_none(self):
-        """What fails in here leaves nothing behind."""
-        try:
-            with sink_errors(self.path):
-                yield
-        except SinkError:
-            self.discard()
-            raise
-
     def finish(self) -> None:
         """Completes the part."""
 
-    def abandon(self) -> None:
-        """Lets go of the part."""
+    def salvage(self) -> str | None:
+        """Makes the best of a part that cannot be completed; says what that holds, or None."""
 
-    def close(self) -> None:
-        if not self.written:
-            self.discard()
-        if self.part is None:
-            return
+    @contextmanager
+    def salvaged(self):
+        """What fails in here ends the file, and leaves what can be kept."""
         try:
             with sink_errors(self.path):
-                self.finish()
-                target = self.path if self.force else free_path(self.path)
-                os.replace(self.part, target)
+                yield
+        except SinkError as error:
+            raise SinkError(f"{error}{self.keep()}") from error
         except BaseException:
-            self.discard()
+            self.keep()
             raise
-        self.part = None
-        if target != self.path:
-            raise SinkError(f"{self.path}: exists since this run began; it was saved as {target}")
 
-    def discard(self) -> None:
+    def keep(self) -> str:
+        """Saves what there is of a part that cannot be completed, beside what exists."""
+        part, self.part = self.part, None
+        held = None
+        with suppress(OSError):
+            held = self.salvage()
+            if held is None:
+                part.unlink(missing_ok=True)
+                return ""
+            target = free_path(self.path)
+            os.replace(part, target)
+            return f"; kept {held} in {target}"
+        return f"; kept what there is in {part}" if part.exists() else ""
+
+    def close(self) -> None:
         if self.part is None:
             return
-        with suppress(Exception):
-            self.abandon()
-        with suppress(OSError):
-            self.part.unlink(missing_ok=True)
-        self.part = None
+        if not self.written:
+            self.keep()
+            return
+        with self.salvaged():
+            self.finish()
+        part, self.part = self.part, None
+        target = self.path if self.force else free_path(self.path)
+        try:
+            with sink_errors(self.path):
+                os.replace(part, target)
+        except SinkError as error:
+            kept = f"; kept all of it in {part}" if part.exists() else ""
+            raise SinkError(f"{error}{kept}") from error
+        if target != self.path:
+            raise SinkError(f"{self.path}: exists; what was written was saved as {target}")
+
+    def __exit__(self, kind, error, _):
+        if kind is None or issubclass(kind, (KeyboardInterrupt, UserError)):
+            self.close()
+            return
+        self.force = False  # a run that failed replaces nothing
+        try:
+            self.close()
+        except SinkError as trouble:
+            error.add_note(str(trouble))
 
 
 class ImageFile(AtomicFile):
-    """A picture: the last frame that came."""
+    """A picture: the last frame that came, with the metadata of the one it was made of.
+
+    PNG and TIFF hold it whole, be it of 16 bits or transparent.
+    """
 
     def write(self, frame) -> None:
-        with self.or_none():
-            self.part.write_bytes(encode_image(frame.image, self.path.suffix))
+        suffix = self.path.suffix.lower()
+        image = frame.image
+        if frame.whole is not None and suffix in WHOLE_SUFFIXES:
+            image = frame.whole
+        with self.salvaged():
+            data = encode_picture(image, suffix, frame.metadata)
+            if data is None:
+                raise OSError(errno.EFBIG, f"too large for {suffix}")
+            self.part.write_bytes(data)
         self.written += 1
 
 
@@ -88,18 +123,20 @@ class ImageFolder(Sink):
     Each is whole as soon as `write` is done with it, and stays.
     """
 
-    def __init__(self, path: Path, force: bool = False, source: Path | None = None):
+    def __init__(self, path: Path, force=False, source: Path | None = None, skip=False):
         """Creates the folder.
 
         Args:
             path: of the folder.
             force: overwrite pictures that lie there, but nothing of the source.
             source: the file or folder that the frames come from.
+            skip: leave pictures that lie there as they are, and write the others.
 
         Raises:
             SinkError: there is no such folder to be had, or it cannot be written to.
         """
-        self.path, self.force, self.source = path, force, source
+        self.path, self.force, self.source, self.skip = path, force, source, skip
+        self.skipped = 0  # pictures
         self.made = not path.is_dir()
         self.paths = set()  # of the pictures written
         with sink_errors(path):
@@ -111,9 +148,11 @@ class ImageFolder(Sink):
         name = frame.path
         if name and frame.image.shape[2] == 4:
             name = name.with_suffix(".png")
+        if self.skips(name):
+            return
         path = self.path_for(name)
         if path.exists() and not self.force:
-            raise SinkError(f"{path}: exists; add --force to overwrite")
+            raise SinkError(f"{path}: {EXISTS}")
         if path.exists() and self.source and is_within(path, self.source):
             raise SinkError(f"{path}: is of the source itself; give another --output")
         with sink_errors(path):
@@ -121,6 +160,27 @@ class ImageFolder(Sink):
             with ImageFile(path, self.force) as file:
                 file.write(frame)
         self.paths.add(path)
+
+    def skips(self, name: Path | None) -> bool:
+        """Whether the picture of that name lies there and is to stay; counted if so."""
+        path = self.path_for(name)
+        if not (self.skip and path.exists()):
+            return False
+        self.paths.add(path)
+        self.skipped += 1
+        return True
+
+    def is_unwanted(self, name: Path) -> bool:
+        # What lies in this folder, if that is within the source's, came from a run before.
+        made_here = (
+            self.source and self.source.is_dir() and is_within(self.source / name, self.path)
+        )
+        return bool(made_here) or self.skips(name)
+
+    @property
+    def warning(self) -> str | None:
+        pictures = "1 picture" if self.skipped == 1 else f"{self.skipped} pictures"
+        return f"{pictures} skipped: already in {self.path}" if self.skipped else None
 
     def path_for(self, name: Path | None) -> Path:
         """Where the next picture goes; never where this run has written one."""
@@ -138,8 +198,6 @@ class ImageFolder(Sink):
             with suppress(OSError):  # somebody else put something in
                 self.path.rmdir()
 
-    discard = close
-
 
 def same_file(path: Path, other: Path | None) -> bool:
     if other is None or not (os.path.exists(path) and os.path.exists(other)):
@@ -155,20 +213,10 @@ def is_within(path: Path, source: Path) -> bool:
 
 def reserve(path: Path) -> Path:
     """Creates the empty part that is to become `path`; raises SinkError if that is not possible."""
-    part = path.with_name(f"{path.stem[:50]}.{secrets.token_hex(3)}.part{path.suffix}")
     if not path.parent.is_dir():
         raise SinkError(f"{path}: there is no folder {path.parent}; create it first")
     with sink_errors(path):
-        with suppress(FileNotFoundError):
-            path.lstat()  # too long a name shows here, not only when the part is renamed
-        part.open("xb").close()
-    return part
-
-
-def free_path(path: Path) -> Path:
-    """The path, or the first of NAME_1.EXT, NAME_2.EXT, ... where nothing lies yet."""
-    others = (path.with_name(f"{path.stem}_{n}{path.suffix}") for n in count(1))
-    return next(it for it in chain([path], others) if not os.path.exists(it))
+        return new_part(path)
 
 
 @contextmanager
@@ -183,10 +231,10 @@ def sink_errors(path: Path):
         raise SinkError(f"{path}: cannot be written: {reason}; give another --output") from error
 
 
-def encode_image(image: np.ndarray, suffix: str) -> bytes:
-    """uint8 [H,W,3] BGR -> the file of a picture. Raises cv2.error: too large for its kind."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix.lower() in (".jpg", ".jpeg") else []
-    encoded, data = cv2.imencode(suffix.lower(), image, options)
-    if not encoded:
-        raise OSError(errno.EFBIG, f"too large for {suffix}")
-    return data.tobytes()
+def fill_up(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Repeats the last column and row up to (width, height)."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    right, below = size[0] - width, size[1] - height
+    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)

@@ -97,8 +97,6 @@ class Window(PacedSink):
         self.open = False
         self.guard.close()
 
-    discard = close
-
 
 def check_display() -> None:
     """Raises SinkError where a window would end the whole process: Qt aborts without a display."""

@@ -139,7 +139,7 @@ def test_a_camera_plugged_in_again_goes_on(impatient, size):
     troubles, times = [], []
     with Camera(0, open=captures, wait=20) as camera:
         for frame in camera:
-            troubles.append(camera.trouble)
+            troubles.append(camera.problem)
             times.append(frame.time)
             if len(captures.opened) == 4 and is_recognisable(frame.image):
                 break
@@ -147,7 +147,7 @@ def test_a_camera_plugged_in_again_goes_on(impatient, size):
         assert frame.image.shape == (*size, 3)
         time.sleep(0.1)
         assert next(iter(camera)).image.shape == (*size, 3)
-        assert camera.trouble is None
+        assert camera.problem is None
     assert "camera 0 sends no frames; waiting" in "".join(filter(None, troubles))
     assert times == sorted(times)
     assert all(capture.released for capture in captures.opened)
@@ -175,7 +175,7 @@ def test_a_camera_that_wakes_up_late_is_waited_for(impatient, sleepy):
                 break
             cards += not is_recognisable(frame.image)
     assert cards == len(times) - 2 > 0
-    assert camera.trouble is None
+    assert camera.problem is None
     assert times == sorted(times)
 
 
@@ -245,7 +245,7 @@ def test_black_frames_are_told_while_they_last(monkeypatch):
     black = np.full((48, 64, 3), 4, np.uint8)
     capture = FakeCapture(after=black)
     with Camera(0, open=capture) as camera:
-        frames = (camera.trouble for _ in camera)
+        frames = (camera.problem for _ in camera)
         assert next(trouble for trouble in frames if trouble) == (
             "camera 0 gives only black frames; uncover its lens, or close the program that uses it"
         )

@@ -39,7 +39,7 @@ class FakeSource(Source):
         while not self.closed:
             self.clock.now += 0.1
             image = rng.integers(0, 256, (48, 64, 3), np.uint8)
-            yield Frame(image, self.clock.now - start, taken=self.clock.now)
+            yield Frame(image, self.clock.now - start, captured_at=self.clock.now)
 
     def close(self):
         self.closed = True
@@ -103,31 +103,31 @@ def test_it_rests_and_wakes_covered_up(clock):
     times = [frame.time for frame in frames]
     assert times == sorted(times) and times[-1] == pytest.approx(clock.now - 100, abs=0.3)
     assert 0.5 < len(source.camera.repeated) / (back - went) / LOOKS <= 1
-    assert source.rested == pytest.approx(woke - went, abs=0.3)
+    assert source.idle_seconds == pytest.approx(woke - went, abs=0.3)
 
 
 def test_the_seconds_of_a_rest_are_counted_while_it_lasts(clock):
     source, _, _ = on_demand(clock, lambda now: now >= 130)
     frames = iter(source)
     while not source.resting:
-        assert source.rested == 0
+        assert source.idle_seconds == 0
         next(frames)
     clock.now += 7
-    assert source.rested == 7
+    assert source.idle_seconds == 7
 
 
 def test_it_says_so_once_and_is_else_like_its_source(clock):
     source, first, _ = on_demand(clock, lambda now: now >= 130)
     frames = iter(source)
     while not source.resting:
-        assert source.trouble is None
+        assert source.problem is None
         next(frames)
-    assert source.trouble == "nobody watches /dev/video42; resting until somebody does"
+    assert source.problem == "nobody watches /dev/video42; resting until somebody does"
     next(frames), next(frames)
-    assert source.trouble is None
+    assert source.problem is None
     assert (source.size, source.live, source.count) == (first.size, True, None)
-    source.source.trouble = "black"
-    assert source.trouble == "black"
+    source.source.problem = "black"
+    assert source.problem == "black"
     source.close()
     assert source.source.closed
 
@@ -250,7 +250,9 @@ def test_the_program_rests_without_a_run_of_the_network(program, monkeypatch):
 
 
 def test_a_rest_does_not_count_in_the_rate(program, monkeypatch):
-    monkeypatch.setattr(OnDemand, "rested", -1e6)  # as if a million seconds had passed at work
+    monkeypatch.setattr(
+        OnDemand, "idle_seconds", -1e6
+    )  # as if a million seconds had passed at work
     _, output, _ = program(enough=5, is_read=lambda camera: True)
     assert ", 0.0 frames/s; " in output
 

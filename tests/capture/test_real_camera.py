@@ -38,7 +38,7 @@ def colours(width: int, height: int) -> np.ndarray:
 def demo() -> list[np.ndarray]:
     """Two seconds of the demo, 640x360."""
     source = open_source("demo", (640, 360), 15)
-    source.live = False
+    source.unpace()
     return [frame.image for _, frame in zip(range(30), source, strict=False)]
 
 
@@ -211,9 +211,9 @@ def test_a_camera_gone_and_back_within_the_wait_is_live_again(camera, reader, de
     first, child = camera(demo), reader()
     child.said(), child.said()
     first.close()
-    assert child.said()["trouble"] == LOST
+    assert child.said()["problem"] == LOST
     camera(demo)
-    assert child.said() == {"trouble": None, "size": [640, 360]}
+    assert child.said() == {"problem": None, "size": [640, 360]}
 
 
 @pytest.mark.slow
@@ -253,10 +253,10 @@ def test_a_camera_frozen_for_three_seconds_is_covered_up_and_goes_on(camera, rea
     frozen, child = camera(demo), reader()
     child.said(), child.said()
     frozen.pictures = []
-    assert child.said()["trouble"] == LOST
+    assert child.said()["problem"] == LOST
     time.sleep(2)
     frozen.pictures = demo
-    assert child.said()["trouble"] is None
+    assert child.said()["problem"] is None
 
 
 def test_ctrl_c_while_the_camera_is_frozen_ends_it_at_once(camera, program, demo, tmp_path):

@@ -22,6 +22,7 @@ from background_blur.capture.base import rate_limiter
 from background_blur.capture.camera import Camera
 from background_blur.capture.demo import Demo
 from background_blur.capture.live import Stream
+from background_blur.capture.orientation import display_matrix, turn_upright
 from background_blur.capture.video import Decoder
 from background_blur.errors import SourceError
 from background_blur.frames import Frame
@@ -194,6 +195,68 @@ def test_a_rotation_flag_turns_the_picture_anticlockwise(tmp_path, turn, size, c
             assert red_corner(frame.image) == corner
     theirs = cv2.VideoCapture(str(path)).read()[1]
     assert red_corner(theirs) == corner
+
+
+QUARTERS_AND_FLIPS = {  # display matrix (a, b, c, d): x' = a·x + c·y, y' = b·x + d·y
+    (1, 0, 0, 1): "top left",
+    (-1, 0, 0, 1): "top right",
+    (1, 0, 0, -1): "bottom left",
+    (-1, 0, 0, -1): "bottom right",
+    (0, 1, 1, 0): "top left",
+    (0, 1, -1, 0): "top right",
+    (0, -1, 1, 0): "bottom left",
+    (0, -1, -1, 0): "bottom right",
+}
+
+
+def set_display_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Writes a matrix into the track header of an MP4."""
+
+    def pack(*rows):
+        ones = struct.pack(">i", 2**30)
+        return b"".join(struct.pack(">iii", x << 16, y << 16, 0) for x, y in rows) + bytes(8) + ones
+
+    plain, data = pack((1, 0), (0, 1)), bytearray(path.read_bytes())
+    at = data.index(plain, data.index(b"tkhd"))
+    data[at : at + 36] = pack((a, b), (c, d))
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("size", [None, (40, 40)])
+@pytest.mark.parametrize("matrix", QUARTERS_AND_FLIPS)
+def test_a_display_matrix_turns_and_flips(tmp_path, matrix, size):
+    path = set_display_matrix(write_video(tmp_path / "v.mp4", [quadrant()] * 2), *matrix)
+    with open_source(str(path), size=size) as video:
+        assert video.size == (size or ((64, 48) if matrix[0] else (48, 64)))
+        for frame in video:
+            assert red_corner(frame.image) == QUARTERS_AND_FLIPS[matrix]
+            assert frame.image.flags.c_contiguous
+
+
+def test_a_display_matrix_with_the_diagonal_flips_keeps_the_order_of_rows_and_columns(tmp_path):
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:16], image[:, :16, 2] = 120, 255  # grey at the top, red at the left
+    path = set_display_matrix(write_video(tmp_path / "v.mp4", [image]), 0, 1, 1, 0)
+    with open_source(str(path)) as video:
+        shown = next(iter(video)).image  # mirrored at the diagonal: what was left is on top
+    assert shown[4, 40, 2] > 200 > 60 > shown[4, 40, 0]
+    assert shown[40, 4].min() > 90
+
+
+@pytest.mark.parametrize(
+    "turn, corner",
+    [(0, "top left"), (90, "bottom left"), (-180, "bottom right"), (-90, "top right")],
+)
+def test_side_data_that_pyav_has_no_name_for_leaves_the_rotation(turn, corner):
+    class Raw:
+        rotation = turn
+
+        @property
+        def side_data(self):
+            raise ValueError("31 is not a valid Type")
+
+    assert red_corner(turn_upright(quadrant(), display_matrix(Raw()))) == corner
 
 
 def test_a_variable_rate_survives(tmp_path):
@@ -562,16 +625,28 @@ def test_damaged_pictures_in_a_folder_are_left_out_and_told_of_after_the_others(
     read = []
     with (
         open_source(str(tmp_path)) as folder,
-        pytest.raises(SourceError, match="2 of 5 pictures left out: .*a.png: damaged"),
+        pytest.raises(SourceError, match=r"2 of 5 .* left out: .*a.png: damaged.*d.png: damaged"),
     ):
         read.extend(frame.path.name for frame in folder)
     assert read == ["b.png", "c.png", "e.png"]
 
 
-def test_a_folder_of_damaged_pictures_is_refused(tmp_path):
-    for name in ("a.png", "b.png"):
+def test_a_folder_of_damaged_pictures_is_refused_and_names_them_all(tmp_path):
+    names = [f"{index}.png" for index in range(7)]
+    for name in names:
         (tmp_path / name).write_bytes(b"not a picture")
-    assert "a.png: damaged" in complaint(str(tmp_path))
+    line = complaint(str(tmp_path))
+    assert all(f"{name}: damaged" in line for name in names)
+
+
+def test_a_run_that_ends_early_tells_how_many_pictures_were_left_out_so_far(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"not a picture")
+    for name in ("b.png", "c.png"):
+        write_picture(tmp_path / name, picture())
+    with open_source(str(tmp_path)) as folder:
+        next(iter(folder))
+        assert "1 of 3 pictures left out so far" in folder.warning
+        assert "a.png: damaged" in folder.warning
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):

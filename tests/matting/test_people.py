@@ -130,7 +130,7 @@ def around(column: int) -> tuple[slice, slice]:
 def test_the_second_person_is_blurred_while_one_is_main(picture):
     crowd = mask((LEFT, 8), (RIGHT, 8.4))
     for who, sharp in (("main", 1), ("front", 2), ("all", 2)):
-        out = BackgroundBlur(lambda small: crowd, Settings(people=who))(picture)
+        out = BackgroundBlur(lambda small: crowd, Settings(people=who))(picture).image
         shares = [detail(out[around(c)]) / detail(picture[around(c)]) for c in (LEFT, RIGHT)]
         assert sorted(share > 0.9 for share in shares) == [sharp == 2, True]
         assert sharp == 2 or min(shares) < 0.01
@@ -140,21 +140,21 @@ def test_the_second_person_is_blurred_while_one_is_main(picture):
 def test_a_cut_and_a_fault_forget_who_was_main(picture, between):
     both = mask((LEFT, 10), (RIGHT, 8))
     masks = [mask((RIGHT, 8)), both, *[None] * (between == "fault"), 0.99 * both]
-    line = BackgroundBlur(lambda small: masks.pop(0), Settings(people="main"))
+    blur = BackgroundBlur(lambda small: masks.pop(0), Settings(people="main"))
     while len(masks) > 1:
-        line(picture)
+        blur(picture)
     last = picture // 2 if between == "cut" else picture
     main = RIGHT if between == "nothing" else LEFT
-    out = line(last)
+    out = blur(last).image
     assert np.array_equal(out[around(main)], last[around(main)])
     assert detail(out[around(LEFT + RIGHT - main)]) < 0.1 * detail(last)
 
 
 def test_unrelated_pictures_choose_each_for_itself(picture):
     crowds = [mask((RIGHT, 9)), mask((LEFT, 10), (RIGHT, 8))]
-    line = BackgroundBlur(lambda small: crowds.pop(0), Settings(people="main"), independent=True)
-    line(picture)
-    assert np.array_equal(line(picture)[around(LEFT)], picture[around(LEFT)])
+    blur = BackgroundBlur(lambda small: crowds.pop(0), Settings(people="main"), is_sequence=False)
+    blur(picture)
+    assert np.array_equal(blur(picture).image[around(LEFT)], picture[around(LEFT)])
 
 
 def test_the_refiner_forgets_with_reset(picture):

@@ -4,7 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from background_blur.matting.propagation import OLDEST, REST, MaskPropagator
+from background_blur.matting.propagation import (
+    MAX_AGE,
+    MAX_STILL_AGE,
+    PROPAGATED,
+    REUSED,
+    MaskPropagator,
+)
 
 GRID = (80, 44)  # (width, height) of a mask
 SIZE = (640, 360)
@@ -42,17 +48,18 @@ def overlap(mask, truth) -> float:
     return ((mask > 0.5) & (truth > 0.5)).sum() / ((mask > 0.5) | (truth > 0.5)).sum()
 
 
-def remembering(textures) -> MaskPropagator:
-    carrier = MaskPropagator()
+def with_key_frame(textures) -> MaskPropagator:
+    propagator = MaskPropagator()
     picture, alpha = scene(textures, 0)
-    carrier.remember(picture, mask_of(alpha), 0.0)
-    return carrier
+    propagator.set_key_frame(picture, mask_of(alpha), 0.0)
+    return propagator
 
 
 @pytest.mark.parametrize("way", [(8, 0), (-9, 5), (3.5, -9), (10, 0)])
 def test_a_mask_moves_with_what_it_covers(textures, way):
     picture, alpha = scene(textures, *way)
-    mask = remembering(textures)(picture, FRAME, every=2)
+    mask, mask_from = with_key_frame(textures)(picture, FRAME, every=2)
+    assert mask_from == PROPAGATED
     truth, old = mask_of(alpha), mask_of(scene(textures, 0)[1])
     assert mask.dtype == np.float32 and mask.shape == old.shape
     assert overlap(mask, truth) > 0.96
@@ -60,57 +67,59 @@ def test_a_mask_moves_with_what_it_covers(textures, way):
 
 
 def test_it_is_measured_from_the_masks_own_picture_so_errors_do_not_add_up(textures):
-    carrier = remembering(textures)
+    propagator = with_key_frame(textures)
     for index in (1, 2, 3):
         picture, alpha = scene(textures, 3 * index)
-        mask = carrier(picture, index * FRAME, every=4)
+        mask, mask_from = propagator(picture, index * FRAME, every=4)
+        assert mask_from == PROPAGATED
     assert overlap(mask, mask_of(alpha)) > 0.96
-    assert carrier.carried == 3
 
 
 def test_the_network_looks_at_every_so_many_th_picture(textures):
     for every in (1, 2, 3):
-        carrier, looked = remembering(textures), []
+        propagator, looked = with_key_frame(textures), []
         for index in range(1, 7):
             picture, alpha = scene(textures, 2 * index)
-            looked.append(carrier(picture, index * FRAME / 4, every) is None)
+            looked.append(propagator(picture, index * FRAME / 4, every) is None)
             if looked[-1]:
-                carrier.remember(picture, mask_of(alpha), index * FRAME / 4)
+                propagator.set_key_frame(picture, mask_of(alpha), index * FRAME / 4)
         assert looked == [index % every == 0 for index in range(1, 7)]
 
 
 def test_motion_that_does_not_explain_the_picture_is_not_believed(textures):
     other = scene(textures[::-1], 0)[0][:, ::-1].copy()
-    assert remembering(textures)(other, FRAME, every=2) is None
+    assert with_key_frame(textures)(other, FRAME, every=2) is None
     person, room = textures
     popped_up = scene((np.roll(person, 200, 0), room), 0)[0]  # the same room, another person
-    assert remembering(textures)(popped_up, FRAME, every=2) is None
+    assert with_key_frame(textures)(popped_up, FRAME, every=2) is None
 
 
-@pytest.mark.parametrize("time", [OLDEST + 0.01, -0.01, float("nan")])
+@pytest.mark.parametrize("time", [MAX_AGE + 0.01, -0.01, float("nan")])
 def test_nothing_is_carried_for_long_nor_back_in_time(textures, time):
-    carrier = remembering(textures)
-    assert carrier(scene(textures, 1)[0], time, every=99) is None
-    assert carrier(scene(textures, 0)[0], time, every=99) is None
+    propagator = with_key_frame(textures)
+    assert propagator(scene(textures, 1)[0], time, every=99) is None
+    assert propagator(scene(textures, 0)[0], time, every=99) is None
 
 
 def test_nothing_is_carried_before_the_first_mask_nor_once_forgotten(textures):
     picture, _ = scene(textures, 0)
     assert MaskPropagator()(picture, 0.0, every=2) is None
-    carrier = remembering(textures)
-    carrier.forget()
-    assert carrier(picture, FRAME, every=2) is None
+    propagator = with_key_frame(textures)
+    propagator.reset()
+    assert propagator(picture, FRAME, every=2) is None
 
 
 def test_while_only_noise_moves_the_network_rests_but_for_some_looks_a_second(textures):
-    carrier, looks = MaskPropagator(), 0
+    propagator, looks = MaskPropagator(), 0
     for index in range(60):
         picture, alpha = scene(textures, 0, noise=index + 1)
-        if carrier(picture, index * FRAME, every=1) is None:
-            carrier.remember(picture, mask_of(alpha), index * FRAME)
+        found = propagator(picture, index * FRAME, every=1)
+        if found is None:
+            propagator.set_key_frame(picture, mask_of(alpha), index * FRAME)
             looks += 1
+        else:
+            assert found[1] == REUSED
     assert 10 <= looks <= 14  # in two seconds
-    assert carrier.rested == 60 - looks and carrier.carried == 0
 
 
 def test_any_motion_ends_the_rest_on_that_very_picture(textures):
@@ -118,9 +127,9 @@ def test_any_motion_ends_the_rest_on_that_very_picture(textures):
     for patch in (np.s_[10:22, 10:22], np.s_[340:352, 600:612], np.s_[175:187, 300:312]):
         moving = still.copy()
         moving[patch] = np.roll(moving[patch], 8, axis=1) // 2 + 60
-        carrier = remembering(textures)
-        assert carrier(still, FRAME, every=1) is not None
-        assert carrier(moving, 2 * FRAME, every=1) is None
+        propagator = with_key_frame(textures)
+        assert propagator(still, FRAME, every=1) is not None
+        assert propagator(moving, 2 * FRAME, every=1) is None
 
 
 def test_colour_alone_ends_the_rest(textures):
@@ -129,41 +138,44 @@ def test_colour_alone_ends_the_rest(textures):
     patch = other[100:140, 100:140].astype(int) // 2 + 60
     still[100:140, 100:140] = patch
     other[100:140, 100:140] = patch + np.array([0, 13, -25])  # as bright as before
-    carrier = MaskPropagator()
-    carrier.remember(still, np.zeros(GRID[::-1], np.float32), 0.0)
-    assert carrier(other, FRAME, every=1) is None
+    propagator = MaskPropagator()
+    propagator.set_key_frame(still, np.zeros(GRID[::-1], np.float32), 0.0)
+    assert propagator(other, FRAME, every=1) is None
 
 
 def test_a_slow_drift_ends_the_rest_too(textures):
-    carrier, picture = remembering(textures), scene(textures, 0)[0]
-    steps = [carrier(cv2.add(picture, (s, s, s, 0)), s * REST / 20, every=1) for s in range(1, 9)]
+    propagator, picture = with_key_frame(textures), scene(textures, 0)[0]
+    steps = [
+        propagator(cv2.add(picture, (s, s, s, 0)), s * MAX_STILL_AGE / 20, every=1)
+        for s in range(1, 9)
+    ]
     assert steps[0] is not None and steps[-1] is None
 
 
 def test_the_same_pictures_give_the_same_masks(textures):
     picture, _ = scene(textures, 7, 3)
-    first, again = (remembering(textures)(picture, FRAME, every=2) for _ in range(2))
-    assert np.array_equal(first, again)
+    first, again = (with_key_frame(textures)(picture, FRAME, every=2) for _ in range(2))
+    assert np.array_equal(first[0], again[0])
 
 
 def test_what_is_remembered_and_given_is_nobody_elses(textures):
     picture, alpha = scene(textures, 0)
-    carrier, mask = MaskPropagator(), mask_of(alpha)
-    carrier.remember(picture, mask, 0.0)
+    propagator, mask = MaskPropagator(), mask_of(alpha)
+    propagator.set_key_frame(picture, mask, 0.0)
     mask[:] = 1
-    carrier(picture, FRAME, every=1)[:] = 1
-    assert np.array_equal(carrier(picture, FRAME, every=1), mask_of(alpha))
+    propagator(picture, FRAME, every=1)[0][:] = 1
+    assert np.array_equal(propagator(picture, FRAME, every=1)[0], mask_of(alpha))
 
 
 @pytest.mark.parametrize("grid", [GRID, (56, 32)])
 def test_what_is_remembered_does_not_depend_on_what_was_asked_before(textures, grid):
-    asked, fresh = remembering(textures), MaskPropagator()
+    asked, fresh = with_key_frame(textures), MaskPropagator()
     picture, alpha = scene(textures, 30)
     other, _ = scene(textures, 12)
     mask = cv2.resize(alpha, grid, interpolation=cv2.INTER_AREA)
     for before in (other, picture):  # that the network looked at, and that it did not
         asked(before, FRAME, every=1)
-        for carrier in (asked, fresh):
-            carrier.remember(picture, mask, FRAME)
+        for propagator in (asked, fresh):
+            propagator.set_key_frame(picture, mask, FRAME)
         assert np.array_equal(asked.picture, fresh.picture)
         assert np.array_equal(asked.grey, fresh.grey)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from background_blur.matting.quality import (
     LEVELS,
-    MOST_PATIENCE,
+    MAX_PATIENCE,
     PATIENCE,
     WINDOW,
     QualityController,
@@ -16,14 +16,14 @@ from background_blur.matting.segmenter import NORMAL, SMALL
 COSTS = [1.0, 0.6, 0.5, 0.4]  # of a step's frames, by the full one's
 
 
-def play(beat: QualityController, used, seconds: float, start: float = 0.0) -> list[int]:
+def play(quality: QualityController, used, seconds: float, start: float = 0.0) -> list[int]:
     """The step at each frame; `used` gives the seconds of one by (time, step)."""
     now, steps = start, []
     while now < start + seconds:
-        took = used(now, beat.number)
-        beat.count(now, now + took)
-        now += max(took, beat.budget)
-        steps.append(beat.number)
+        took = used(now, quality.number)
+        quality.record(now, now + took)
+        now += max(took, quality.budget)
+        steps.append(quality.number)
     return steps
 
 
@@ -54,9 +54,9 @@ def test_it_steps_no_further_than_it_must():
 
 
 def test_it_comes_back_when_there_is_room_but_not_at_once():
-    beat = QualityController(30)
-    play(beat, machine(4), 5)
-    steps = play(beat, machine(0.5), 30, start=5)
+    quality = QualityController(30)
+    play(quality, machine(4), 5)
+    steps = play(quality, machine(0.5), 30, start=5)
     up = np.flatnonzero(np.diff(steps) < 0) / 30
     assert steps[-1] == 0 and len(up) == len(LEVELS) - 1
     assert min(np.diff([0, *up])) >= PATIENCE - 0.1
@@ -64,24 +64,17 @@ def test_it_comes_back_when_there_is_room_but_not_at_once():
 
 
 def test_where_a_step_up_is_too_much_it_tries_ever_more_seldom():
-    beat = QualityController(30)
+    quality = QualityController(30)
     used = lambda now, step: 1.3 / 30 if step == 0 else 0.6 / 30  # noqa: E731
-    steps = play(beat, used, 600)
+    steps = play(quality, used, 600)
     tries = np.flatnonzero(np.diff(steps) < 0) / 30
-    assert 5 < len(tries) < 600 / MOST_PATIENCE + 8
-    assert beat.frames[0] < 0.05 * len(steps)
+    assert 5 < len(tries) < 600 / MAX_PATIENCE + 8
+    assert steps.count(0) < 0.05 * len(steps)
 
 
 def test_one_hiccup_costs_no_step():
     used = lambda now, step: 0.5 if 3 < now < 3.1 else 0.6 / 30  # noqa: E731
     assert set(play(QualityController(30), used, 10)) == {0}
-
-
-def test_it_counts_frames_by_step():
-    beat = QualityController(30)
-    steps = play(beat, machine(2), 10)
-    assert sum(beat.frames.values()) == len(steps)
-    assert beat.frames[0] > 0 and set(beat.frames) <= set(range(len(LEVELS)))
 
 
 times = st.lists(st.floats(0, 0.2), min_size=1, max_size=200)
@@ -91,11 +84,11 @@ times = st.lists(st.floats(0, 0.2), min_size=1, max_size=200)
 @given(times, st.sampled_from([15.0, 30.0, 60.0]))
 def test_whatever_frames_take_it_moves_by_single_steps_and_the_same_way_again(took, fps):
     def run():
-        beat, now, numbers = QualityController(fps), 0.0, [0]
+        quality, now, numbers = QualityController(fps), 0.0, [0]
         for seconds in took:
-            beat.count(now, now + seconds)
+            quality.record(now, now + seconds)
             now += max(seconds, 1 / fps)
-            numbers.append(beat.number)
+            numbers.append(quality.number)
         return numbers
 
     numbers = run()

@@ -90,9 +90,9 @@ def test_the_person_of_a_portrait_is_found_at_every_scale(segmenter, portrait, s
 
 
 def test_the_person_of_a_portrait_is_found_by_four_looks(segmenter, portrait):
-    mask = segmenter.thorough(portrait)
+    mask = segmenter.predict_tta(portrait)
     check_portrait(mask)
-    mirrored = segmenter.thorough(cv2.flip(portrait, 1))[:, ::-1]
+    mirrored = segmenter.predict_tta(cv2.flip(portrait, 1))[:, ::-1]
     assert np.abs(mask - mirrored).max() < 1e-3
 
 

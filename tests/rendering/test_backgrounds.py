@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from background_blur.capture import open_file
 from background_blur.errors import BackgroundError
@@ -42,8 +43,8 @@ def fails(small: np.ndarray):
 
 def test_a_colour_is_red_green_blue():
     background = open_background("#00B140", open_file)
-    line = BackgroundBlur(left_half, Settings(background=background))
-    out = line(np.full((240, 320, 3), 9, np.uint8))
+    blur = BackgroundBlur(left_half, Settings(background=background))
+    out = blur(np.full((240, 320, 3), 9, np.uint8)).image
     assert (out[:, 200:] == GREEN).all()
     assert (out[:, :120] == 9).all()
 
@@ -97,6 +98,15 @@ def test_a_video_is_looped_at_its_own_pace(clip):
     assert background((32, 32), 1e6 + 0.31).mean() == pytest.approx(180, abs=4)
 
 
+def test_an_animated_picture_is_looped_too(tmp_path):
+    pictures = [Image.new("RGB", (64, 48), (60 * index,) * 3) for index in range(3)]
+    path = tmp_path / "a.webp"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100, lossless=True)
+    background = open_background(str(path), open_file)
+    for time, grey in {0.0: 0, 0.11: 60, 0.21: 120, 0.31: 0, 0.55: 120}.items():
+        assert background((32, 32), time).mean() == pytest.approx(grey, abs=2), time
+
+
 def test_a_video_that_goes_away_leaves_its_last_picture(clip):
     background = open_background(str(clip), open_file)
     background((32, 32), 0.2)
@@ -127,31 +137,31 @@ def test_what_is_transparent_is_shown_on_grey_squares(picture):
 
 @pytest.mark.parametrize("view", ["result", "split"])
 def test_a_hidden_frame_is_the_background_alone(picture, view):
-    line = BackgroundBlur(
+    blur = BackgroundBlur(
         fails, Settings(view=view, background=open_background("#00b140", open_file))
     )
-    assert (line(picture)[:, -320:] == GREEN).all()
-    line.settings.background = TRANSPARENT
-    assert not line(picture)[:, -320:].any()
+    assert (blur(picture).image[:, -320:] == GREEN).all()
+    blur.settings.background = TRANSPARENT
+    assert not blur(picture).image[:, -320:].any()
 
 
 def test_the_split_view_of_a_cut_out_has_the_original_beside_it(picture):
-    out = BackgroundBlur(left_half, Settings(view="split", background=TRANSPARENT))(picture)
+    out = BackgroundBlur(left_half, Settings(view="split", background=TRANSPARENT))(picture).image
     assert out.shape == (240, 640, 4)
     assert np.array_equal(out[:, :320, :3], picture) and (out[:, :320, 3] == 255).all()
 
 
 def test_the_mirror_leaves_the_background_as_it_is(picture):
-    line = BackgroundBlur(left_half, Settings(mirror=True, background=StillBackground(picture)))
-    assert np.array_equal(line(np.zeros_like(picture))[:, 200:], picture[:, 200:])
+    blur = BackgroundBlur(left_half, Settings(mirror=True, background=StillBackground(picture)))
+    assert np.array_equal(blur(np.zeros_like(picture)).image[:, 200:], picture[:, 200:])
 
 
 def test_the_frames_time_is_the_backgrounds(picture):
     times = []
-    line = BackgroundBlur(
+    blur = BackgroundBlur(
         left_half, Settings(background=lambda size, time: times.append(time) or picture)
     )
-    line.finish(Frame(picture, 4.5))
+    blur(Frame(picture, 4.5))
     assert times == [4.5]
 
 

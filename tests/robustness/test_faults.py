@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import io
 import json
 import os
 import random
@@ -26,7 +25,7 @@ from background_blur.capture.camera import Camera
 from background_blur.errors import SinkError
 from background_blur.frames import Frame
 from background_blur.matting import engines
-from background_blur.sinks import files as sink
+from background_blur.sinks.parts import GrowingFile
 from background_blur.sinks.video import VideoFile
 from background_blur.sinks.window import Window
 from support import ROOT
@@ -116,6 +115,18 @@ FAULTS = [
         "robustness/test_faults.test_a_signal_in_the_middle_of_writing_costs_nothing",
         "robustness/test_faults.test_more_signals_while_the_file_is_finished_cost_nothing",
         "robustness/test_faults.test_signals_while_it_starts_leave_nothing_and_no_traceback",
+        "robustness/test_recordings.test_an_impatient_user_loses_nothing",
+    ),
+    (
+        "terminal closed, its pipe read by nobody, the disk of its log full",
+        "one line, where it can be seen; exit code 1, or 128 + the signal",
+        "everything; figures and warnings come once the file is complete",
+        "robustness/test_recordings.test_a_terminal_that_is_closed_costs_no_recording",
+        "robustness/test_recordings.test_a_logout_that_ends_terminal_and_display_costs_no_recording",
+        "robustness/test_recordings.test_a_terminal_that_is_closed_under_the_bar_costs_nothing",
+        "robustness/test_recordings.test_figures_that_cannot_be_printed_cost_no_finished_file",
+        "robustness/test_recordings.test_a_damaged_source_whose_warning_cannot_be_printed_costs_no_finished_file",
+        "robustness/test_recordings.test_ctrl_c_into_a_pipe_that_nobody_reads_any_more_costs_no_recording",
     ),
     (
         "started without stdout and stderr, as by some services",
@@ -124,10 +135,22 @@ FAULTS = [
         "robustness/test_faults.test_without_stdout_and_stderr_it_works_as_ever",
     ),
     (
+        "program killed, or crashed; the computer goes off",
+        "the next start, and --check, name the part that is left",
+        "a part that plays, but for at most two seconds",
+        "robustness/test_recordings.test_a_killed_run_loses_no_more_than_two_seconds",
+        "robustness/test_recordings.test_what_a_killed_run_left_plays_and_is_told_at_the_next_start",
+        "robustness/test_recordings.test_check_tells_what_a_killed_run_left_here_and_where_output_goes",
+        "robustness/test_recordings.test_a_run_that_hangs_at_its_end_can_be_broken_off_and_loses_nothing",
+    ),
+    (
         "disk full",
-        "one line; exit code 1",
-        "pictures that are whole; nothing half-written",
-        "robustness/test_faults.test_a_full_disk_is_told_at_once_and_nothing_half_written_stays",
+        "one line that says how much is kept; exit code 1",
+        "the video so far, but for at most a second; pictures that are whole; nothing replaced",
+        "robustness/test_recordings.test_a_full_disk_keeps_what_was_written_and_says_how_much",
+        "robustness/test_recordings.test_a_disk_that_is_full_just_when_the_file_is_completed",
+        "robustness/test_recordings.test_a_full_disk_replaces_no_whole_file_by_half_a_one",
+        "robustness/test_faults.test_a_full_disk_is_told_at_once_and_nothing_broken_stays",
         "robustness/test_faults.test_a_full_disk_is_one_line_and_keeps_the_pictures_that_went_before",
     ),
     (
@@ -259,22 +282,16 @@ def test_signals_while_it_starts_leave_nothing_and_no_traceback(tmp_path):
 
 @posix
 def test_a_signal_in_the_middle_of_writing_costs_nothing(tmp_path, monkeypatch, capsys):
-    class Interrupted(io.FileIO):
-        def write(self, data):
-            if not main.asked_to_stop:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return super().write(data)
+    sent = []
 
-    class Part(type(tmp_path)):
-        def open(self, mode):
-            return Interrupted(self, "w") if mode == "wb" else super().open(mode)
+    def interrupted(file, data):
+        if not sent:
+            sent.append(os.kill(os.getpid(), signal.SIGTERM))
+        return real(file, data)
 
-    def reserve(path):
-        return Part(real(path))
-
-    real = sink.reserve
+    real = GrowingFile.write
+    monkeypatch.setattr(GrowingFile, "write", interrupted)
     monkeypatch.setattr(engines, "open_segmenter", open_cheap)
-    monkeypatch.setattr("background_blur.sinks.files.reserve", reserve)
     out = tmp_path / "out.mp4"
     assert main.main([*DEMO, "--output", str(out)]) == 143
     assert len(read(out)) == int(capsys.readouterr().out.split()[0]) > 0
@@ -321,14 +338,19 @@ def little_room(room=20_000):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm"])
-def test_a_full_disk_is_told_at_once_and_nothing_half_written_stays(tmp_path, suffix):
-    file = VideoFile(tmp_path / f"out{suffix}", 30)
+@pytest.mark.parametrize("room, kept", [(200, False), (150_000, True)])
+def test_a_full_disk_is_told_at_once_and_nothing_broken_stays(tmp_path, suffix, room, kept):
+    path = tmp_path / f"out{suffix}"
+    file = VideoFile(path, 30)
     rng = np.random.default_rng(0)
-    with little_room(), pytest.raises(SinkError, match="cannot be written: File too large"), file:
+    with little_room(room), pytest.raises(SinkError, match="File too large") as caught, file:
         for index in range(200):
             file.write(Frame(rng.integers(0, 256, (96, 128, 3), np.uint8), index / 30))
         pytest.fail("nobody noticed")
-    assert not list(tmp_path.iterdir())
+    file.close()
+    assert list(tmp_path.iterdir()) == [path] * kept
+    assert ("kept the first" in str(caught.value)) == kept
+    assert not kept or len(read(path)) > 5
 
 
 def test_a_full_disk_is_one_line_and_keeps_the_pictures_that_went_before(tmp_path, capsys):
@@ -361,7 +383,7 @@ def test_a_second_copy_into_the_same_file_costs_neither_its_frames(tmp_path):
         for index in range(count):
             file.write(Frame(noise(), index / 30))
     first.close()
-    with pytest.raises(SinkError, match="exists since .* saved as .*out_1.mp4"):
+    with pytest.raises(SinkError, match="exists; .* saved as .*out_1.mp4"):
         second.close()
     assert [len(read(path.with_name(name))) for name in ("out.mp4", "out_1.mp4")] == [1, 2]
     third.close()

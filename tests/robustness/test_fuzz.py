@@ -55,6 +55,9 @@ def test_damaged_sources(tmp_path):
         elif index % 10 == 1:
             (tmp_path / "out").mkdir(exist_ok=True)
             commands[-1] += ["--output", str(tmp_path / "out" / f"{index}.mkv")]
+        elif index % 10 < 6:
+            kind = (".jpg", ".png", ".tiff", ".webp")[index % 10 - 2]
+            commands[-1] += ["--output", str(tmp_path / "out" / f"{index}{kind}")]
     before = digests(tmp_path)
     answers = run_all(commands, tmp_path)
     assert_all_well(commands, answers)

@@ -12,15 +12,12 @@ import numpy as np
 import pytest
 
 from background_blur.capture import open_source
-from background_blur.controls import Viewer
 from background_blur.errors import SinkError
 from background_blur.frames import Frame
 from background_blur.imaging import letterbox
-from background_blur.settings import Settings
 from background_blur.sinks import virtual_camera as virtual
 from background_blur.sinks.video import VideoFile
 from background_blur.sinks.virtual_camera import VirtualCamera
-from blur import BackgroundBlur
 from support import ROOT
 from support.display import wait_until
 from support.virtual_camera import frames
@@ -151,21 +148,13 @@ def test_repeats_come_at_the_cameras_rate(fake, monkeypatch):
     assert len(frames(fake, (64, 48))) == 11
 
 
-def test_what_stays_in_the_window_is_sent_on_without_the_text(fake):
-    keys = ["h", "m", None, "n"]
-    window = SimpleNamespace(key=lambda: keys.pop(0), write=lambda frame: None, closed=False)
-    source = SimpleNamespace(live=False, independent=True, dropped=0, trouble=None)
-    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    chance = np.random.default_rng(1)  # the same mask for another picture would not be believed
-    segmenter = lambda small: chance.uniform(0.95, 1, (12, 16)).astype(np.float32)  # noqa: E731
-    line = BackgroundBlur(segmenter, Settings(), independent=True)
-    frame = Frame(picture, 0.0)
-    with VirtualCamera(None, (64, 48), 1000) as camera:
-        camera.write(frame)
-        assert Viewer(window, line, source, True, None, camera).show(frame, line.finish(frame))
-    plain, with_help, mirrored, again = frames(fake, (64, 48))
-    assert np.array_equal(plain, with_help)
-    assert np.array_equal(mirrored, picture[:, ::-1]) and np.array_equal(again, mirrored)
+def test_a_photo_is_sent_again_and_again_until_it_is_stopped(fake, tmp_path):
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((48, 64, 3), np.uint8))
+    process = start("--source", tmp_path / "photo.png", "--virtual-camera", "--no-window")
+    wait_until(lambda: fake.exists() and len(frames(fake, (64, 48))) > 5, "frames")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert np.ptp(frames(fake, (64, 48)), axis=0).max() == 0
 
 
 # --- What to do, on each system

@@ -128,16 +128,40 @@ def seeds(folder: Path) -> dict[str, bytes]:
     }
     for suffix, (codec, pixels) in codecs.items():
         made[suffix] = video(folder / f"seed{suffix}", images, codec, pixels)
+    made[".hdr.mkv"] = video(folder / "seed.mkv", images, "ffv1", "yuv420p10le", transfer=16)
+    return made | pillows(images)
+
+
+def pillows(images) -> dict[str, bytes]:
+    """Animations, pages, EXIF, a colour profile, 16 bits and alpha, by suffix."""
+    from PIL import Image, ImageCms
+
+    exif = Image.Exif()
+    exif[271] = "Camera"
+    exif.get_ifd(34665)[36867] = "2024:05:06 07:08:09"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    more = {"save_all": True, "append_images": [Image.fromarray(image) for image in images[1:]]}
+    tags = {"exif": exif.tobytes(), "icc_profile": profile}
+    made = {}
+    for suffix, options in ((".a.png", more), (".a.webp", more), (".p.tiff", more), (".jpg", {})):
+        file = io.BytesIO()
+        kind = {".png": "PNG", ".webp": "WEBP", ".tiff": "TIFF", ".jpg": "JPEG"}[
+            Path(f"x{suffix}").suffix
+        ]
+        Image.fromarray(images[0]).save(file, kind, **options, **tags)
+        made[f".e{suffix}"] = file.getvalue()
+    deep = np.random.default_rng(1).integers(0, 65536, (48, 64, 4), np.uint16)
+    made[".deep.png"] = cv2.imencode(".png", deep)[1].tobytes()
     return made
 
 
-def video(path: Path, images, codec: str, pixels: str) -> bytes:
+def video(path: Path, images, codec: str, pixels: str, transfer: int = 2) -> bytes:
     import av
 
     with av.open(path, "w") as container:
         stream = container.add_stream(codec, rate=25)
         stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = pixels
+        stream.pix_fmt, stream.codec_context.color_trc = pixels, transfer
         for image in images:
             frame = av.VideoFrame.from_ndarray(image, format="bgr24").reformat(format=pixels)
             container.mux(stream.encode(frame))

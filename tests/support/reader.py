@@ -30,10 +30,10 @@ with Camera(0, size) as camera:
     say(size=camera.size, fps=camera.fps, warning=camera.warning)
     told, count = "", 0
     for frame in camera:
-        if camera.trouble != told:
-            say(trouble=camera.trouble, size=frame.image.shape[1::-1])
-            told = camera.trouble
-        if not camera.trouble:
+        if camera.problem != told:
+            say(problem=camera.problem, size=frame.image.shape[1::-1])
+            told = camera.problem
+        if not camera.problem:
             count += 1
             if count == frames:
                 say(quarters=quarters(frame.image), seconds=frame.time)

@@ -26,7 +26,7 @@ def test_it_measures_a_tiny_clip_at_two_sizes(tmp_path, capsys):
     for at in report["sizes"].values():
         assert set(at) == {"decode", "ours", "network"}
         assert all(set(got) >= FIGURES and got["frames"] == 3 for got in at.values())
-        assert set(at["ours"]["stages"]) == {"shrink", "segment", "refine", "blur", "compose"}
+        assert set(at["ours"]["stages"]) == {"downscale", "segment", "refine", "blur", "compose"}
         assert at["ours"]["peak_mb"] > 20 and at["ours"]["first_frame_s"] > 0
     assert "growth_per_doubling" in report["ratios"]["128x72"]
     printed = capsys.readouterr().out
@@ -48,7 +48,7 @@ def test_it_measures_how_fresh_a_live_picture_is(capsys, monkeypatch):
         cv2.setNumThreads(before)
     got = json.loads(capsys.readouterr().out)["live"]["128x72"]
     assert 0 < got["age_ms"]["median"] <= got["age_ms"]["p95"]
-    assert got["shown"] > 0 and got["hidden"] == 0 and got["cpu_ms"] > 0
+    assert got["shown"] > 0 and got["fully_blurred"] == 0 and got["cpu_ms"] > 0
     assert sum(got["steps"].values()) == got["shown"]
     assert not multiprocessing.active_children()
 
@@ -101,10 +101,10 @@ def test_a_line_whose_network_fails_is_not_passed_off_as_a_fast_one():
     def broken(frame):
         raise RuntimeError("no network")
 
-    line = BackgroundBlur(broken, Settings())
-    contender = bench.Contender(line, line=line)
+    blur = BackgroundBlur(broken, Settings())
+    contender = bench.Contender(blur)
     contender.measure(np.zeros((36, 64, 3), np.uint8), True)
-    assert bench.figures(contender)["hidden_frames"] == 1
+    assert bench.figures(contender)["fully_blurred"] == 1
 
 
 @pytest.mark.parametrize(

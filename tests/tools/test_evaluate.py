@@ -197,10 +197,10 @@ class Looks:
     """A segmenter whose looks are all the same function."""
 
     def __init__(self, look):
-        self.thorough = look
+        self.predict_tta = look
 
     def __call__(self, image):
-        return self.thorough(image)
+        return self.predict_tta(image)
 
 
 def write(folder: Path, name: str, truth=None, seed=0) -> None:

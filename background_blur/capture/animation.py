@@ -1,0 +1,68 @@
+"""Animated pictures, PNG and WebP, read as the videos they are; FFmpeg reads GIFs."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from background_blur.capture.base import Source, rate_limiter
+from background_blur.capture.video import MAX_PIXELS
+from background_blur.errors import SourceError
+from background_blur.frames import Frame, Size
+from background_blur.imaging import crop_to_fill, flatten_alpha
+
+ANIMATED = (".png", ".webp")
+UNTOLD = 0.1  # seconds that a frame stays which does not say how long: as in browsers
+
+
+class Animation(Source):
+    """An animated PNG or WebP, once from its first frame to its last."""
+
+    def __init__(self, path: Path, size: Size | None = None, fps: float | None = None):
+        """Opens it; `size` and `fps` as `open_source` takes them. Raises SourceError."""
+        from PIL import Image
+
+        self.path, self._asked = path, size
+        self._picture = Image.open(path)
+        self.count = self._picture.n_frames
+        self._frames = self._decoded()
+        first = next(self._frames, None)
+        if first is None:
+            raise SourceError(f"{path}: damaged, or too large; none of its frames can be decoded")
+        self._all = itertools.chain([first], self._frames)
+        self.size = first[0].shape[1::-1]
+        own = min(1000.0, 1 / first[1])
+        self.fps = min(fps, own) if fps else own
+        self.count = math.ceil(self.count * self.fps / own)
+        self._due = rate_limiter(self.fps if self.fps < own else None)
+
+    def _decoded(self) -> Iterator[tuple[np.ndarray, float]]:
+        """Yields pictures, and the seconds that each stays."""
+        picture = self._picture
+        if picture.width * picture.height > MAX_PIXELS:
+            return
+        for index in range(picture.n_frames):
+            try:
+                picture.seek(index)
+                pixels = np.asarray(picture.convert("RGBA"))
+            except Exception:  # Pillow raises all sorts of them
+                what = f"damaged after {index} of {picture.n_frames} frames; the rest is missing"
+                self.warning = f"{self.path}: {what}"
+                return
+            image = flatten_alpha(cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA))
+            yield crop_to_fill(image, self._asked), picture.info.get("duration", 0) / 1000 or UNTOLD
+
+    def __iter__(self) -> Iterator[Frame]:
+        time = 0.0
+        for image, seconds in self._all:
+            if self._due(time):
+                yield Frame(image, time)
+            time += seconds
+
+    def close(self) -> None:
+        self._all = iter(())
+        self._frames.close()
+        self._picture.close()

@@ -1,0 +1,138 @@
+"""HDR and wide-gamut video to what ordinary screens show: BT.709, 8 bits.
+
+FFmpeg's `haldclut` filter looks the colours up in a table made here. The tone mapping of FFmpeg's
+scaler takes seconds to begin and comes out darker; `zscale` is not in PyAV's packages.
+"""
+
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+
+from background_blur.capture.orientation import side_data
+
+BT709, UNKNOWN, BT2020, PQ, HLG = 1, 2, 9, 16, 18  # of ITU-T H.273
+WHITE = 203.0  # cd/m2: a white wall in HDR (BT.2408), and the brightest of what comes out
+PEAK = 1000.0  # cd/m2: of the screen that HLG is meant for, and of PQ that does not say its own
+TICK = Fraction(1, 1000)
+LEVEL = 8  # of the table: its square, 64, is how many values an axis has
+
+# Linear light, from the primaries of BT.2020 to those of BT.709 (BT.2087).
+TO_BT709 = np.array(
+    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]
+)
+
+
+def is_wide(raw) -> bool:
+    """Whether an `av.VideoFrame` has colours that would look flat if they were taken for BT.709."""
+    return raw.color_trc in (PQ, HLG) or raw.color_primaries == BT2020
+
+
+def nature(raw) -> tuple[int, int, int]:
+    """What frames must have in common to go through one ToneMapper: width, height, transfer."""
+    return raw.width, raw.height, raw.color_trc
+
+
+class ToneMapper:
+    """Takes frames of one nature to BT.709."""
+
+    def __init__(self, raw):
+        """Takes the first `av.VideoFrame`."""
+        from av import VideoFrame
+        from av.filter import Graph
+        from av.video.reformatter import VideoReformatter
+
+        self.reformatter = VideoReformatter()
+        self.takes = nature(raw)
+        side = LEVEL**3
+        table = make_table(raw.color_trc, peak(raw)).reshape(side, side, 3)
+        table = VideoFrame.from_ndarray(table, format="rgb48le")
+        self.count = 0  # of frames, which the filter wants to come in order
+        self.graph = graph = Graph()
+        inputs = [
+            graph.add("buffer", f"video_size={w}x{h}:pix_fmt=rgb48le:time_base={TICK}")
+            for w, h in (self.takes[:2], (side, side))
+        ]
+        look_up = graph.add("haldclut", "clut=first")
+        for number, node in enumerate(inputs):
+            node.link_to(look_up, 0, number)
+        self.frames, self.sink = inputs[0], graph.add("buffersink")
+        look_up.link_to(self.sink)
+        graph.configure()
+        table.pts, table.time_base = 0, TICK
+        inputs[1].push(table)
+        inputs[1].push(None)
+
+    def __call__(self, raw):
+        """An `av.VideoFrame` of any format -> one in rgb48le, BT.709."""
+        matrix = BT2020 if raw.colorspace == UNKNOWN else raw.colorspace
+        frame = self.reformatter.reformat(raw, format="rgb48le", src_colorspace=matrix)
+        frame.pts, frame.time_base = self.count, TICK
+        self.count += 1
+        self.frames.push(frame)
+        return self.sink.pull()
+
+
+def peak(raw) -> float:
+    """The brightest that a video in PQ says it holds, in cd/m2: CTA-861's MaxCLL."""
+    level = np.frombuffer(side_data(raw, "CONTENT_LIGHT_LEVEL")[:4], np.uint32)
+    return float(np.clip(level[0], 400, 10000)) if level.any() else PEAK
+
+
+@lru_cache(4)
+def make_table(transfer: int, peak: float) -> np.ndarray:
+    """BT.709 of every colour: uint16 [64·64·64,3] RGB, red changing fastest, then green."""
+    steps = np.linspace(0, 1, LEVEL**2)
+    blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
+    signal = np.stack([red, green, blue], -1).reshape(-1, 3)
+    light = LINEAR.get(transfer, sdr_light)(signal)  # cd/m2
+    if transfer in (PQ, HLG):
+        brightest = np.maximum(light.max(-1, keepdims=True), 1e-6)
+        light *= roll_off(brightest, peak if transfer == PQ else PEAK) / brightest
+    light = np.clip(light @ TO_BT709.T / WHITE, 0, 1)
+    return np.round(65535 * light ** (1 / 2.4)).astype(np.uint16)  # BT.1886
+
+
+def pq_light(signal: np.ndarray) -> np.ndarray:
+    """SMPTE ST 2084: 0..1 -> cd/m2."""
+    power = signal ** (1 / M2)
+    return 10000 * (np.maximum(power - C1, 0) / (C2 - C3 * power)) ** (1 / M1)
+
+
+def pq_signal(light: np.ndarray) -> np.ndarray:
+    """cd/m2 -> 0..1, the inverse of `pq_light`."""
+    power = (light / 10000) ** M1
+    return ((C1 + C2 * power) / (1 + C3 * power)) ** M2
+
+
+M1, M2, C1, C2, C3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
+
+
+def hlg_light(signal: np.ndarray) -> np.ndarray:
+    """BT.2100's HLG on a screen of 1000 cd/m2: 0..1 -> cd/m2."""
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
+    luminance = scene @ [0.2627, 0.6780, 0.0593]
+    return PEAK * scene * luminance[..., None] ** 0.2
+
+
+def sdr_light(signal: np.ndarray) -> np.ndarray:
+    return WHITE * signal**2.4  # BT.1886
+
+
+LINEAR = {PQ: pq_light, HLG: hlg_light}
+
+
+def roll_off(light: np.ndarray, peak: float) -> np.ndarray:
+    """Light up to `peak` -> up to WHITE, in cd/m2: dark and middle tones stay, highlights are bent.
+
+    The curve of Report BT.2390, a Hermite spline over PQ values from its knee on.
+    """
+    top = pq_signal(np.float64(peak))
+    most = pq_signal(np.float64(WHITE)) / top
+    value = np.minimum(pq_signal(light) / top, 1)
+    knee = 1.5 * most - 0.5
+    t = np.maximum(value - knee, 0) / (1 - knee)
+    bent = (2 * t**3 - 3 * t**2 + 1) * knee
+    bent += (t**3 - 2 * t**2 + t) * (1 - knee) + (3 * t**2 - 2 * t**3) * most
+    return pq_light(np.where(value < knee, value, bent) * top)

@@ -1,0 +1,38 @@
+"""How a video's frames are to be turned and flipped, as its display matrix says."""
+
+import cv2
+import numpy as np
+
+
+def display_matrix(raw) -> np.ndarray:
+    """The turn and flip asked for by a decoded `av.VideoFrame`, as float [2,2].
+
+    It takes an (x, y) of the frame to where that is shown, y pointing downwards: the matrix of
+    ISO/IEC 14496-12, `tkhd`, without its offset. The identity where the frame asks for nothing.
+    """
+    data = side_data(raw, "DISPLAYMATRIX")
+    if len(data) < 36:
+        angle = np.radians(raw.rotation)  # anticlockwise
+        return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    matrix = np.frombuffer(data[:36], np.int32).reshape(3, 3)
+    return matrix[:2, :2].T / 65536  # transposed: the file's multiplies row vectors
+
+
+def side_data(raw, kind: str) -> bytes:
+    """What a frame carries beside its picture, by its name in FFmpeg; nothing where it does not."""
+    try:
+        return bytes(raw.side_data.get(kind) or b"")
+    except ValueError:  # one of a kind that PyAV has no name for hides them all
+        return b""
+
+
+def turn_upright(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Turns and flips a uint8 [H,W,3] by the quarter turns and flips nearest to `matrix`."""
+    (a, b), (c, d) = matrix
+    if abs(b) + abs(c) > abs(a) + abs(d):  # x and y change places
+        image, a, d = cv2.transpose(image), b, c
+    if a < 0 and d < 0:
+        return cv2.flip(image, -1)
+    if a < 0:
+        return cv2.flip(image, 1)
+    return cv2.flip(image, 0) if d < 0 else image

@@ -1,0 +1,104 @@
+"""What a run has done, collected from its results: the summary at the end, and the overlay."""
+
+from collections import Counter, deque
+from time import monotonic
+
+from background_blur.frames import Result
+from background_blur.matting.quality import QualityLevel
+from background_blur.settings import HIDDEN
+
+ROLLING_FRAMES = 30  # that the overlay's figures are means of
+
+
+class RunStatistics:
+    """Counts a run's results.
+
+    Attributes:
+        frames: how many finished.
+        seconds: spent per stage, in all.
+        hidden, failed: frames fully blurred because the user asked, because no mask was trusted.
+        masks: how many frames' masks came from where, by `Result.mask_from`.
+        levels: how many frames were finished at each quality level, by its name.
+    """
+
+    def __init__(self):
+        self.began = self.ended = monotonic()
+        self.last: Result | None = None
+        self.frames = self.hidden = self.failed = 0
+        self.seconds: Counter[str] = Counter()
+        self.masks: Counter[str] = Counter()
+        self.levels: Counter[str] = Counter()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the start to the last frame."""
+        return self.ended - self.began
+
+    def record(self, result: Result, level: QualityLevel | None = None) -> None:
+        """Notes a result. One that comes again, as of a photo that is held, counts once."""
+        self.ended = monotonic()
+        if result is self.last:
+            return
+        self.last = result
+        self.frames += 1
+        self.seconds.update(result.seconds)
+        reason = result.fully_blurred_because
+        self.hidden += reason == HIDDEN
+        self.failed += reason not in (None, HIDDEN)
+        self.masks.update([result.mask_from] if result.mask_from else [])
+        self.levels.update([level.name] if level else [])
+
+    def summary(self, seconds: float | None) -> str:
+        """A line such as "90 frames, 29.9 frames/s; ms per frame: segment 9.1, refine 2.0"."""
+        rate = f", {self.frames / seconds:.1f} frames/s" if seconds else ""
+        stages = ", ".join(f"{k} {1000 * v / self.frames:.1f}" for k, v in self.seconds.items())
+        return f"{plural(self.frames)}{rate}; ms per frame: {stages}"
+
+    def format_quality(self) -> str:
+        """What a live run left out so as not to be late: "masks: network 60 %, ..."."""
+        return f"masks: {percentages(self.masks)}; quality: {percentages(self.levels)}"
+
+
+class FrameStats:
+    """Means of the last 30 frames, for the overlay."""
+
+    def __init__(self):
+        self.past: deque[tuple[float, Result]] = deque(maxlen=ROLLING_FRAMES + 1)
+        self.age: float | None = None  # seconds from the last frame's capture until it was shown
+        self.total = RunStatistics()
+        self.level: QualityLevel | None = None
+
+    def record(self, result: Result, level: QualityLevel | None = None) -> None:
+        """Notes that a frame is about to be shown."""
+        now = monotonic()
+        self.past.append((now, result))
+        self.age = None if result.captured_at is None else now - result.captured_at
+        self.total.record(result, level)
+        self.level = level
+
+    def lines(self, dropped: int) -> list[str]:
+        if len(self.past) < 2:
+            return []
+        frames = len(self.past) - 1
+        seconds: Counter[str] = Counter()
+        for _, result in list(self.past)[1:]:
+            seconds.update(result.seconds)
+        lines = [f"{frames / max(self.past[-1][0] - self.past[0][0], 1e-6):.1f} frames/s"]
+        lines += [f"{stage} {1000 * spent / frames:.1f} ms" for stage, spent in seconds.items()]
+        if self.age is not None:
+            lines.append(f"latency {1000 * self.age:.0f} ms")
+        lines += [f"dropped {dropped}", f"fully blurred {self.total.failed}"]
+        if self.level:
+            lines += [f"masks: {percentages(self.total.masks)}", f"quality: {self.level.name}"]
+        return lines
+
+
+def plural(frames: int) -> str:
+    return "1 frame" if frames == 1 else f"{frames} frames"
+
+
+def percentages(counts: Counter[str]) -> str:
+    """ "network 60 %, propagated 40 %", the most frequent first; "none" of nothing."""
+    total = sum(counts.values())
+    shares = (f"{name} {100 * count / total:.0f} %" for name, count in counts.most_common())
+    return ", ".join(shares) or "none"
