@@ -2,10 +2,12 @@
 
 import signal
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from background_blur.settings import Background, Settings
+if TYPE_CHECKING:  # else --help would load NumPy
+    from background_blur.settings import Background, Settings
 
-Backgrounds = Mapping[str, Background | str | None]
+    Backgrounds = Mapping[str, Background | str | None]
 
 
 class RemoteControl:
@@ -26,7 +28,7 @@ class RemoteControl:
         else:
             self._next += 1
 
-    def apply(self, settings: Settings, backgrounds: Backgrounds) -> list[str]:
+    def apply(self, settings: "Settings", backgrounds: "Backgrounds") -> list[str]:
         """Does what was asked for since the last time.
 
         Args:
@@ -46,7 +48,7 @@ class RemoteControl:
         return notes
 
 
-def next_background(settings: Settings, backgrounds: Backgrounds, steps: int = 1) -> str:
+def next_background(settings: "Settings", backgrounds: "Backgrounds", steps: int = 1) -> str:
     """Takes the background so many further on, and says which."""
     if len(backgrounds) < 2:
         return "one background only; give --background several times"
