@@ -26,6 +26,7 @@ from background_blur.imaging import downscale, flatten_alpha
 from background_blur.matting.propagation import MaskPropagator
 from background_blur.matting.quality import QualityLevel
 from background_blur.matting.refinement import MaskRefiner
+from background_blur.matting.segmenter import Masks
 from background_blur.matting.validation import MaskHistory, validate_mask
 from background_blur.rendering.compositing import blur_background, compose, to_bgra, to_depth
 from background_blur.settings import HIDDEN, TRANSPARENT, Settings
@@ -36,9 +37,9 @@ CUT = 8  # grey levels that half of the thumbnail changes by at a cut
 
 log = logging.getLogger("background_blur.pipeline")
 
-# An image, uint8 [H,W,3] BGR, and for live sources a scale of the network's input -> a mask,
-# float32 [h,w], the probability of person.
-Segmenter = Callable[..., np.ndarray]
+# An image, uint8 [H,W,3] BGR, and for live sources the `scale` of the network's input -> Masks, or
+# one mask, float32 [h,w], the probability of person.
+Segmenter = Callable[..., Masks | np.ndarray]
 
 
 class NoTrustedMask(Exception):
@@ -146,7 +147,7 @@ class BackgroundBlur:
         mask, mask_from = propagated or (None, "network")
         is_key_frame = mask is None
         if is_key_frame:
-            mask = self.segmenter(small, level.scale) if level else self.segmenter(small)
+            mask = self.run_network(small, level)
         size = (small.shape[1], small.shape[0])
         context = self.history.context(size, self.thumbnail, is_key_frame, self.is_sequence)
         if reason := validate_mask(mask, context):
@@ -155,6 +156,13 @@ class BackgroundBlur:
         if is_key_frame and level:
             self.propagator.set_key_frame(small, mask, time)
         return mask, mask_from
+
+    def run_network(self, small: np.ndarray, level: QualityLevel | None) -> object:
+        """The mask of who is to stay, as far as the network tells people apart."""
+        masks = self.segmenter(small, scale=level.scale) if level else self.segmenter(small)
+        if not isinstance(masks, Masks):  # one mask, of everybody
+            return masks
+        return masks.person if self.settings.people == "all" else masks.front
 
     def is_new_scene(self, small: np.ndarray) -> bool:
         """Whether nothing seen so far says anything about this image."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from background_blur import cli
 from background_blur.errors import SinkError, UserError
+from background_blur.requirements import require_packages
 from background_blur.signals import RemoteControl
 from background_blur.system import SignalGuard, open_missing, unbreakable_printing
 
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 def run_to_exit_code(args: argparse.Namespace) -> int:
     guard, remote = SignalGuard(), RemoteControl()
     try:
+        require_packages()
         guard.install()
         remote.install()
         return run(args, guard, remote)
@@ -128,16 +130,16 @@ def open_pipeline(
         background=background,
         hide=args.hidden,
     )
-    segmenter = open_segmenter(args.engine, args.weights, args.threads, build_network)
+    segmenter = open_segmenter(args.engine, args.weights, args.threads, load_network)
     segment = segmenter if is_sequence else segmenter.predict_tta
     return BackgroundBlur(segment, settings, is_sequence)
 
 
-def build_network():
-    """The Keras network, without weights."""
+def load_network(path: Path):
+    """The Keras network with the weights of a file."""
     import model
 
-    return model.build("person")
+    return model.load_person(path)[0]
 
 
 @dataclass

@@ -1,14 +1,18 @@
 """DeepLabV3 with a MobileNetV2 backbone, in Keras 3: two networks from one builder.
 
 `voc` is the original network of 21 PASCAL VOC classes, layer by layer the one of the well-known
-Keras port, so that its weights load. `person` keeps that backbone and head, adds the decoder of
-DeepLabV3+ and ends in one person logit at stride 4; it is the one that `main.py` runs.
+Keras port, so that its weights load. `person` keeps that backbone and head and adds the decoder of
+DeepLabV3+; it is the one that `main.py` runs. A `Design` says how wide it is, how fine its mask is
+and what it tells.
 
 Papers: MobileNetV2, arXiv:1801.04381. DeepLabV3, arXiv:1706.05587. DeepLabV3+, arXiv:1802.02611.
 Importing this module imports Keras; the default path of `main.py` runs a compiled copy instead.
 """
 
+import json
+import warnings
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import h5py
@@ -17,6 +21,7 @@ from keras import layers, ops
 
 from background_blur.errors import WeightsError
 
+TRAIN_HINT = "give a .weights.h5 written by tools/train.py or tools/export.py"
 VOC_CLASSES = 21
 VOC_PERSON = 15
 
@@ -32,7 +37,29 @@ BLOCKS = (
 )
 
 
-def build(network: str = "person", output_stride: int = 16, size=(None, None)) -> keras.Model:
+@dataclass(frozen=True)
+class Design:
+    """What a person network looks like.
+
+    `width` scales the channels of the backbone (MobileNetV2's alpha). `mask_stride`, 4 or 2, is how
+    much coarser the mask is than the input. `outputs` names the logits: "person" is anybody,
+    "front" the person or people nearest to the camera, without those behind them. With
+    `takes_mask` the mask of the frame before is a second input; all zeros where there is none.
+    """
+
+    width: float = 1.0
+    mask_stride: int = 4
+    outputs: tuple[str, ...] = ("person",)
+    takes_mask: bool = False
+
+
+FULL = Design()
+SLIM = Design(width=0.5, mask_stride=2, outputs=("person", "front"), takes_mask=True)
+
+
+def build(
+    network: str = "person", output_stride: int = 16, size=(None, None), design: Design = FULL
+) -> keras.Model:
     """Builds a network without weights.
 
     Args:
@@ -41,32 +68,39 @@ def build(network: str = "person", output_stride: int = 16, size=(None, None)) -
             Dilation makes up for the strides left out and changes no kernel's shape, so one set
             of weights serves all three.
         size: (width, height) of the input in pixels, multiples of `output_stride`; None for any.
+        design: of `person`; of `voc` its width alone counts.
 
     Returns:
-        A model from float32 [n,h,w,3] RGB in 0..255 to float32 logits: [n,h/4,w/4,1] for
-        `person`, [n,h,w,21] for `voc`.
+        A model from float32 [n,h,w,3] RGB in 0..255 to float32 logits: [n,h/s,w/s,outputs] for
+        `person`, s its `mask_stride`; [n,h,w,21] for `voc`. With `takes_mask` its input is a list,
+        the second item the mask, float32 [n,h,w,1] in 0..1.
     """
     width, height = size
-    image = layers.Input((height, width, 3), name="image")
+    inputs = image = layers.Input((height, width, 3), name="image")
     x = layers.Rescaling(1 / 127.5, -1, name="normalise")(image)
-    x, skips = backbone(x, output_stride)  # [n,h/os,w/os,320]
+    if network == "person" and design.takes_mask:
+        mask = layers.Input((height, width, 1), name="mask")
+        inputs = [image, mask]
+        x = layers.Concatenate(name="image_and_mask")([x, mask])
+    x, skips = backbone(x, output_stride, design.width)  # [n,h/os,w/os,320 * width]
     x = head(x)  # [n,h/os,w/os,256]
     if network == "voc":
         x = layers.Dropout(0.1)(x)
         x = layers.Conv2D(VOC_CLASSES, 1, name="logits_semantic")(x)
         x = layers.UpSampling2D(output_stride, interpolation="bilinear", name="upsample")(x)
     elif network == "person":
-        x = decoder(x, skips, output_stride)  # [n,h/4,w/4,1]
+        x = decoder(x, skips, output_stride, design)  # [n,h/s,w/s,outputs]
     else:
         raise ValueError(f"unknown network {network!r}: use 'person' or 'voc'")
-    return keras.Model(image, x, name=network)
+    return keras.Model(inputs, x, name=network)
 
 
-def backbone(x, output_stride: int):
-    """MobileNetV2; returns its last features and the skips {stride: features} at 4 and 8."""
-    x = conv_bn(x, "Conv", 32, 3, stride=2, relu=6)  # [n,h/2,w/2,32]
-    stride, rate, skips = 2, 1, {}
+def backbone(x, output_stride: int, width: float = 1.0):
+    """MobileNetV2; returns its last features and the skips {stride: features} at 2, 4 and 8."""
+    x = conv_bn(x, "Conv", round(32 * width), 3, stride=2, relu=6)  # [n,h/2,w/2,32]
+    stem, stride, rate, skips = x, 2, 1, {}
     for i, (channels, block_stride, expansion) in enumerate(BLOCKS):
+        channels = round(channels * width)
         if stride * block_stride > output_stride:
             x = inverted_residual(x, i, channels, 1, rate, expansion)
             rate *= block_stride  # from the next block on
@@ -74,7 +108,7 @@ def backbone(x, output_stride: int):
             stride *= block_stride
             x = inverted_residual(x, i, channels, block_stride, rate, expansion)
         skips[i] = x
-    return x, {4: skips[2], 8: skips[5]}
+    return x, {2: stem, 4: skips[2], 8: skips[5]}
 
 
 def inverted_residual(x, i: int, channels: int, stride: int, rate: int, expansion: int):
@@ -99,16 +133,23 @@ def head(x):
     return norm(x, "concat_projection_BN", epsilon=1e-5, relu=True)
 
 
-def decoder(x, skips: dict, output_stride: int):
-    """DeepLabV3+'s way back up, in two small steps: stride 8, stride 4, one logit."""
+def decoder(x, skips: dict, output_stride: int, design: Design):
+    """DeepLabV3+'s way back up, in small steps: stride 8, stride 4 and, for a fine mask, 2."""
     x = conv_bn(x, "decoder_project", 64, relu=True)
     x = layers.UpSampling2D(output_stride // 8, interpolation="bilinear", name="up_8")(x)
     x = fuse(x, skips[8], "decoder_8", skip_channels=32, channels=64)
     x = layers.UpSampling2D(2, interpolation="bilinear", name="up_4")(x)
     x = fuse(x, skips[4], "decoder_4", skip_channels=24, channels=48)
+    channels = 48
+    if design.mask_stride == 2:
+        channels = 24
+        x = conv_bn(x, "decoder_narrow", channels, relu=True)
+        x = layers.UpSampling2D(2, interpolation="bilinear", name="up_2")(x)
+        x = fuse(x, skips[2], "decoder_2", skip_channels=16, channels=channels)
     x = depthwise_bn(x, "decoder_refine_depthwise")
-    x = conv_bn(x, "decoder_refine", 48, relu=True)
-    return layers.Conv2D(1, 1, name="person_logit")(x)
+    x = conv_bn(x, "decoder_refine", channels, relu=True)
+    name = "person_logit" if len(design.outputs) == 1 else "logits"
+    return layers.Conv2D(len(design.outputs), 1, name=name)(x)
 
 
 def fuse(x, skip, name: str, skip_channels: int, channels: int):
@@ -171,6 +212,43 @@ class ConcatProjection(layers.Layer):
 
 def layers_with_weights(model: keras.Model) -> list[layers.Layer]:
     return [layer for layer in model.layers if layer.weights]
+
+
+def save_person(net: keras.Model, design: Design, path: str | Path) -> None:
+    """Writes the weights of a person network, and its design, as a `.weights.h5`."""
+    net.save_weights(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["design"] = json.dumps(asdict(design))
+
+
+def read_design(path: str | Path) -> Design:
+    """The design of the network whose weights a `.weights.h5` holds; FULL where it says nothing.
+
+    Raises:
+        WeightsError: not such a file.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            stored = json.loads(file.attrs.get("design", "{}"))
+        return Design(**{**stored, "outputs": tuple(stored.get("outputs", FULL.outputs))})
+    except (OSError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: not weights of the person network", TRAIN_HINT) from error
+
+
+def load_person(path: str | Path) -> tuple[keras.Model, Design]:
+    """The person network with the weights of a `.weights.h5`, and its design.
+
+    Raises:
+        WeightsError: not such a file, or the weights of another network.
+    """
+    design = read_design(path)
+    net = build("person", design=design)
+    try:
+        with warnings.catch_warnings(action="error"):  # Keras only warns of layers that it skips
+            net.load_weights(path)
+    except (OSError, KeyError, ValueError, RuntimeError, UserWarning) as error:
+        raise WeightsError(f"{path}: not weights of the person network", TRAIN_HINT) from error
+    return net, design
 
 
 def load_port_weights(model: keras.Model, path: str | Path) -> None:

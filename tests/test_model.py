@@ -227,3 +227,39 @@ def test_norms_keep_their_statistics_in_training(person):
 def test_an_unknown_network_is_refused(model):
     with pytest.raises(ValueError, match="'person' or 'voc'"):
         model.build("cat")
+
+
+def test_a_slim_network_tells_two_masks_at_half_the_size(model):
+    net = model.build("person", design=model.SLIM)
+    image, last = np.zeros((1, 32, 48, 3), np.float32), np.zeros((1, 32, 48, 1), np.float32)
+    assert net([image, last]).shape == (1, 16, 24, 2)
+    assert net.count_params() < 0.4 * model.build("person").count_params()
+
+
+def test_weights_keep_their_design(model, tmp_path):
+    design = model.Design(width=0.5, mask_stride=2)
+    net, path = model.build("person", design=design), tmp_path / "some.weights.h5"
+    model.save_person(net, design, path)
+    loaded, its_design = model.load_person(path)
+    assert its_design == design
+    for value, same in zip(loaded.get_weights(), net.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, same)
+
+
+def test_weights_that_say_nothing_of_a_design_are_of_the_full_one(model, person, tmp_path):
+    path = tmp_path / "old.weights.h5"
+    person.save_weights(path)
+    assert model.read_design(path) == model.FULL
+    assert model.load_person(path)[0].output_shape[-1] == 1
+
+
+@pytest.mark.parametrize("design", ['{"width": 0.5}', '{"colour": 1}', "no json"])
+def test_weights_of_another_design_than_they_say_are_refused(model, person, tmp_path, design):
+    import h5py
+
+    path = tmp_path / "wrong.weights.h5"
+    person.save_weights(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["design"] = design
+    with pytest.raises(model.WeightsError, match="wrong.weights.h5"):
+        model.load_person(path)

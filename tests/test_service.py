@@ -21,8 +21,7 @@ NODE = "background_blur"
 
 @pytest.fixture(scope="module")
 def service() -> configparser.SectionProxy:
-    unit = configparser.ConfigParser(delimiters="=", interpolation=None)
-    unit.optionxform = str
+    unit = configparser.RawConfigParser(delimiters="=")
     unit.read(UNIT, "utf-8")
     return unit["Service"]
 

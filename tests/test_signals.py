@@ -4,18 +4,22 @@ import os
 import signal
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from background_blur.capture import open_source
+from background_blur.settings import Settings
 from background_blur.signals import RemoteControl, next_background
 from support import ROOT
 from support.captures import detail
 from support.display import wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signals here")
+
+
+def picture(size, time) -> np.ndarray:
+    return np.zeros((size[1], size[0], 3), np.uint8)
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def remote():
 
 
 def test_each_signal_does_its_own(remote):
-    settings, green = SimpleNamespace(hide=False, background=None), object()
+    settings, green = Settings(), picture
     backgrounds = {"blur": None, "green": green}
     assert remote.apply(settings, backgrounds) == []
     os.kill(os.getpid(), signal.SIGUSR1)
@@ -45,8 +49,8 @@ def test_each_signal_does_its_own(remote):
 
 
 def test_the_backgrounds_go_round():
-    settings = SimpleNamespace(background=None)
-    backgrounds = {"blur": None, "a": object(), "b": object()}
+    settings = Settings()
+    backgrounds = {"blur": None, "a": picture, "b": lambda size, time: picture(size, time)}
     names = [next_background(settings, backgrounds) for _ in range(4)]
     assert names == ["background: a", "background: b", "background: blur", "background: a"]
     assert "several times" in next_background(settings, {"blur": None})

@@ -163,10 +163,10 @@ def test_sixteen_bits_of_grey(tmp_path):
 @pytest.mark.parametrize("mask", [half, fails])
 def test_the_whole_picture_is_finished_as_the_one_of_8_bits_is(view, mirror, background, mask):
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
-    line = BackgroundBlur(
-        mask, Settings(view, background=background, mirror=mirror), independent=True
+    settings = Settings(view, background=background, mirror=mirror)
+    done = BackgroundBlur(mask, settings, is_sequence=False)(
+        Frame(noise, 0.0, whole=noise.astype(np.uint16) * 257)
     )
-    done = line.finish(Frame(noise, 0.0, whole=noise.astype(np.uint16) * 257))
     if view == "alpha":
         assert done.whole is None  # 8 bits are all that the mask has
         return

@@ -101,7 +101,7 @@ def open_contender(name: str, args: argparse.Namespace) -> Contender:
     if name == "mediapipe":
         return Contender(mediapipe_recipe(args.peer, args.threads))
     engine = "keras" if name == "ours_keras" else "litert"
-    segmenter = open_segmenter(engine, None, args.threads, program.build_network)
+    segmenter = open_segmenter(engine, None, args.threads, program.load_network)
     if name == "network":
         return Contender(segmenter.engine, prepare=network_input)
     return Contender(BackgroundBlur(segmenter, Settings()))

@@ -32,6 +32,8 @@ def load_coral(net: keras.Model, path: str | Path) -> list[str]:
     done = []
     for name in sorted(kernels.keys() & layers.keys()):
         layer, kernel = layers[name], arrange(kernels[name])
+        if name == "Conv" and layer.weights[0].shape[2] == 4:  # the last mask: not heeded at first
+            kernel = np.concatenate([kernel, np.zeros_like(kernel[:, :, :1])], 2)
         if kernel.shape != tuple(layer.weights[0].shape):
             raise WeightsError(f"{path}: {name} is {kernel.shape}")
         if len(layer.weights) == 2:
@@ -88,8 +90,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tflite", type=Path)
     parser.add_argument("out", type=Path, help="a .weights.h5 file for model.build('voc')")
+    parser.add_argument("--width", type=float, default=1.0, help="0.5 for the `dm05` file")
     args = parser.parse_args()
-    net = model.build("voc")
+    net = model.build("voc", design=model.Design(width=args.width))
     try:
         done = load_coral(net, args.tflite)
     except WeightsError as error:

@@ -1,127 +1,314 @@
 """Photographs with masks become training batches that look like a webcam's world.
 
-A photograph is `NAME.jpg`; its mask `NAME.png` is 8-bit grey: 255 person, 128 don't know,
-0 background. A photograph without a mask shows nobody. The prefix before `_` says what it is.
+A photograph is `NAME.jpg` or `.webp`; its mask `NAME.png` is 8-bit grey: 255 person, 128 don't
+know, 0 background. A photograph without a mask shows nobody. The prefix before `_` says what it is:
+of a `matte_` the PNG is the true alpha, 0..255, all of it known.
+
+From here on a mask is a share of 0..255 in uint8, of which exactly 128 is "don't know"; a true 128
+becomes 129. Each view of a photograph carries two: of any person, and of those in front.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from tools.camera_effects import camera, headset
+from tools.cutouts import Cutout, foreground, lay, paste, place
+
 UNKNOWN = 128
+SUFFIXES = (".jpg", ".webp")
 
 # What a batch is made of. Upper bodies are whole street figures cropped as a webcam would;
 # "pasted" are people cut out and put into rooms, the nearest to what the tool will see.
-MIX = {"selfie": 0.26, "voc": 0.24, "ccp": 0.16, "coco": 0.02, "pasted": 0.22, "nobody": 0.10}
+MIX = {
+    "selfie": 0.13,
+    "picsart": 0.13,
+    "pexels": 0.19,
+    "voc": 0.12,
+    "ccp": 0.07,
+    "coco": 0.01,
+    "matte": 0.04,
+    "pasted": 0.19,
+    "nobody": 0.12,
+}
+# Whom "pasted" cuts out: keyed and matte people have a true alpha.
+CUTOUT_MIX = {
+    "keyed": 0.15,
+    "matte": 0.15,
+    "picsart": 0.26,
+    "selfie": 0.2,
+    "pexels": 0.14,
+    "ccp": 0.1,
+}
+UPRIGHT = ("selfie", "picsart", "matte")
+SINGLE = ("selfie", "picsart", "matte", "ccp")  # one person mostly, who is in front
 
 
 @dataclass
 class Photo:
     name: str
     image: np.ndarray  # uint8 [h,w,3] BGR
-    mask: np.ndarray  # uint8 [h,w]: 255, 128 or 0
+    mask: np.ndarray  # uint8 [h,w]: 255, 128 or 0; a share where `soft`
+    soft: bool = False  # the mask's edges are a true or a nearly true alpha
 
     @property
     def prefix(self) -> str:
         return self.name.split("_")[0]
 
+    @cached_property
+    def front(self) -> np.ndarray:
+        """The mask of those in front: known where one person stands clearly before the others."""
+        return self.mask if self.prefix in SINGLE else front_of(self.mask)
 
-def read_photos(folder: Path) -> list[Photo]:
+    @cached_property
+    def cutout(self) -> Cutout:
+        colours = foreground(self.image, self.mask)
+        whole = self.prefix == "ccp" or self.prefix == "pexels" and is_tall(self.mask)
+        return Cutout(colours, self.mask, self.soft, whole)
+
+
+def read_photos(folder: Path, edges: Path | None = None) -> list[Photo]:
     """Reads all photographs of a folder, in order of their names.
+
+    Args:
+        edges: a folder of soft alphas (`NAME.png`, 0..255, another network's) that lend drawn masks
+            the look of their edges, where the two agree but for those.
 
     Raises:
         FileNotFoundError: no photograph there.
     """
-    photos = [read_photo(path) for path in sorted(folder.glob("*.jpg"))]
-    if not photos:
-        raise FileNotFoundError(f"{folder}: no .jpg in it")
-    return photos
+    paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    if not paths:
+        raise FileNotFoundError(f"{folder}: no .jpg or .webp in it")
+    return [soften(read_photo(path), edges) for path in paths]
 
 
 def read_photo(path: Path) -> Photo:
     image = cv2.imread(str(path))
     mask_path = path.with_suffix(".png")
-    if mask_path.exists():
-        mask = cv2.imread(str(mask_path), cv2.IMREAD_GRAYSCALE)
-    else:
-        mask = np.zeros(image.shape[:2], np.uint8)
-    return Photo(path.stem, image, mask)
+    if not mask_path.exists():
+        return Photo(path.stem, image, np.zeros(image.shape[:2], np.uint8))
+    mask = cv2.imread(str(mask_path), cv2.IMREAD_GRAYSCALE)
+    if soft := path.name.startswith("matte_"):
+        mask[mask == UNKNOWN] += 1
+    return Photo(path.stem, image, mask, soft)
+
+
+def soften(photo: Photo, edges: Path | None) -> Photo:
+    """Gives the drawn mask another network's edges, in a narrow band along its own outline.
+
+    Only where the two differ outside that band by less than 3 % of the person: the drawn mask says
+    what is person, the other one at most how its edge looks.
+    """
+    path = edges and edges / f"{photo.name}.png"
+    if not path or not path.exists() or photo.soft:
+        return photo
+    alpha = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    person = (photo.mask == 255).astype(np.uint8)
+    reach = 2 * int(round(0.012 * np.hypot(*person.shape))) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    band = (cv2.dilate(person, kernel) != cv2.erode(person, kernel)) & (photo.mask != UNKNOWN)
+    differing = np.abs(alpha / 255 - person)[~band & (photo.mask != UNKNOWN)].sum()
+    if differing > 0.03 * person.sum():
+        return photo
+    alpha[alpha == UNKNOWN] += 1
+    return Photo(photo.name, photo.image, np.where(band, alpha, photo.mask), soft=True)
+
+
+def front_of(mask) -> np.ndarray:
+    """Tells apart who is in front by height alone; what cannot be told is unknown.
+
+    Parts at least 0.8 as tall as the tallest are in front with it, parts under half of its height
+    behind it, all others unknown, and so are specks, which may be anybody's.
+    """
+    count, parts, stats, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
+    if count <= 2:
+        return mask
+    heights, areas = stats[1:, cv2.CC_STAT_HEIGHT], stats[1:, cv2.CC_STAT_AREA]
+    front, largest = mask.copy(), heights.max()
+    for part, (height, area) in enumerate(zip(heights, areas, strict=True), 1):
+        if height < 0.8 * largest:
+            behind = height < 0.5 * largest and area > 0.01 * areas.max()
+            front[parts == part] = 0 if behind else UNKNOWN
+    return front
+
+
+def is_tall(mask) -> bool:
+    ys, xs = np.nonzero(mask)
+    return np.ptp(ys) > 1.9 * np.ptp(xs)
 
 
 class Batches:
     """Endless random batches. Batch `i` depends on `i` and the seed alone: training can resume."""
 
-    def __init__(self, photos: list[Photo], batch_size: int, seed: int = 2018):
-        self.batch_size, self.seed = batch_size, seed
-        self.by_prefix = {}
+    def __init__(self, photos: list[Photo], batch_size: int, seed: int = 2018, stride: int = 4):
+        self.batch_size, self.seed, self.stride = batch_size, seed, stride
+        self.by_prefix, self.cutouts = {}, {}
         for photo in photos:
             self.by_prefix.setdefault(photo.prefix, []).append(photo)
-        self.cutouts = [p for p in photos if p.prefix in ("selfie", "ccp") and stands_free(p)]
+            if photo.prefix in CUTOUT_MIX and stands_free(photo):
+                self.cutouts.setdefault(photo.prefix, []).append(photo)
         self.empty = self.by_prefix.get("room", []) + self.by_prefix.get("none", [])
+        self.mix = shares(MIX, {*self.by_prefix, "pasted", "nobody"})
+        self.cutout_mix = shares(CUTOUT_MIX, self.cutouts)
 
     def batch(self, i: int, size: tuple[int, int]):
-        """Returns images [n,h,w,3] float32 RGB 0..255 and targets [n,h/4,w/4,2] float32.
+        """Returns images, last masks and targets, all float32.
 
-        The targets are the person's share of each 4x4 cell and that cell's weight in the loss.
+        Images [n,h,w,3] are RGB 0..255, last masks [n,h,w,1] 0..1, targets as `target` makes them.
         """
         rng = np.random.default_rng((i, self.seed))
-        kinds = rng.choice(list(MIX), self.batch_size, p=list(MIX.values()))
-        pairs = [self.example(rng, kind, size) for kind in kinds]
-        images = np.stack([image[..., ::-1] for image, _ in pairs]).astype(np.float32)
-        targets = np.stack([target(mask) for _, mask in pairs])
-        return images, targets
+        kinds = rng.choice(list(self.mix), self.batch_size, p=list(self.mix.values()))
+        wide = size[0] > size[1]  # where upright pictures show less of a person than a webcam does
+        kinds = ["pasted" if wide and k in UPRIGHT and rng.random() < 0.5 else k for k in kinds]
+        examples = [self.example(rng, kind, size) for kind in kinds]
+        others = [masks[..., 0] for _, masks, _ in examples]
+        lasts = [
+            last_mask(rng, masks, others[(n + 1) % len(others)])
+            for n, (_, masks, _) in enumerate(examples)
+        ]
+        images = np.stack([image[..., ::-1] for image, _, _ in examples]).astype(np.float32)
+        targets = np.stack([target(masks, soft, self.stride) for _, masks, soft in examples])
+        return images, np.stack(lasts)[..., None], targets
 
     def example(self, rng, kind: str, size):
+        """A view, uint8 [h,w,3] BGR, its masks, uint8 [h,w,2], and whether they are soft."""
         if kind == "pasted":
-            image, mask = self.pasted(rng, size)
+            image, masks, soft = self.pasted(rng, size)
         else:
             pool = self.empty if kind == "nobody" else self.by_prefix[kind]
-            image, mask = crop(rng, pool[rng.integers(len(pool))], size)
+            photo = pool[rng.integers(len(pool))]
+            image, masks = crop(rng, photo, size)
+            soft = photo.soft
+            if kind == "nobody" and rng.random() < 0.15:
+                self.hang_up(rng, image)
+            if kind in (*SINGLE, "pexels") and rng.random() < 0.2:
+                image, masks = self.join(rng, image, masks)
         if rng.random() < 0.5:
-            image, mask = image[:, ::-1], mask[:, ::-1]
-        image, mask = np.ascontiguousarray(image), np.ascontiguousarray(mask)
-        if kind in ("selfie", "ccp", "pasted") and rng.random() < 0.12:
-            headset(rng, image, mask)
-        if rng.random() < 0.12:
-            self.hold_up(rng, image, mask)
-        return camera(rng, image, mask), mask
+            image, masks = image[:, ::-1], masks[:, ::-1]
+        image, masks = np.ascontiguousarray(image), np.ascontiguousarray(masks)
+        if kind not in ("voc", "coco", "nobody") and rng.random() < 0.1:
+            headset(rng, image, masks)
+        if rng.random() < 0.1:
+            self.hold_up(rng, image, masks)
+        return camera(rng, image, masks[..., 0]), masks, soft
 
-    def hold_up(self, rng, image, mask) -> None:
+    def hold_up(self, rng, image, masks) -> None:
         """Covers a part with a thing. Whether it belongs to the person is not known."""
         other = self.empty[rng.integers(len(self.empty))].image
-        thing = cv2.resize(other, mask.shape[::-1])
-        middle = rng.uniform(0, 1, 2) * mask.shape[::-1]
-        axes = rng.uniform(0.04, 0.2, 2) * mask.shape[0]
+        height, width = masks.shape[:2]
+        thing = cv2.resize(other, (width, height))
+        middle = rng.uniform(0, 1, 2) * (width, height)
+        axes = rng.uniform(0.04, 0.2, 2) * height
         box = (tuple(map(float, middle)), tuple(map(float, 2 * axes)), rng.uniform(0, 180))
-        shape = np.zeros_like(mask)
+        shape = np.zeros((height, width), np.uint8)
         if rng.random() < 0.5:
             cv2.ellipse(shape, box, 255, -1)
         else:
             cv2.fillConvexPoly(shape, np.int32(cv2.boxPoints(box)), 255)
         image[shape > 0] = thing[shape > 0]
-        if mask.any():
-            mask[cv2.dilate(shape, np.ones((5, 5))) > 0] = UNKNOWN
+        if masks.any():
+            masks[cv2.dilate(shape, np.ones((5, 5))) > 0] = UNKNOWN
+
+    def hang_up(self, rng, image) -> None:
+        """Hangs a small framed picture of somebody on the wall: nobody is there."""
+        pool = self.by_prefix.get("picsart") or self.by_prefix.get("selfie")
+        if not pool:
+            return
+        photo = pool[rng.integers(len(pool))].image
+        height, width = image.shape[:2]
+        tall = int(height * rng.uniform(0.12, 0.3))
+        wide = tall * photo.shape[1] // photo.shape[0]
+        if tall < 8 or wide < 6 or wide + 4 >= width:
+            return
+        small = cv2.resize(photo, (wide, tall), interpolation=cv2.INTER_AREA)
+        rim = max(1, tall // 16)
+        colour = [int(v) for v in rng.integers(0, 256, 3)]
+        small = cv2.copyMakeBorder(small, rim, rim, rim, rim, cv2.BORDER_CONSTANT, value=colour)
+        tall, wide = small.shape[:2]
+        y = int(rng.integers(0, max(1, (height - tall) // 2)))
+        x = int(rng.integers(0, max(1, width - wide)))
+        image[y : y + tall, x : x + wide] = small[: height - y, : width - x]
+
+    def join(self, rng, image, masks):
+        """Puts somebody behind the people of a view, whose mask then says who is in front."""
+        share, unknown = masks[..., 0], masks[..., 0] == UNKNOWN
+        if not np.array_equal(share, masks[..., 1]) or not (share == 255).any():
+            return image, masks
+        ys, xs = np.nonzero(share == 255)
+        if np.ptp(ys) > 1.9 * np.ptp(xs):  # a whole figure; most cutouts are nearer than that
+            return image, masks
+        rise = (share.shape[0] - ys.min()) / share.shape[0] * rng.uniform(0.4, 1.0)
+        aside = np.ptp(xs) * rng.uniform(0.15, 1.1) * rng.choice([-1, 1])
+        spot = place(rng, self.someone(rng), share.shape, rise, np.median(xs) + aside)
+        behind, cover, blank = paste(rng, image, spot)
+        front = np.where(unknown, 1, share / np.float32(255))[..., None]
+        joined = (front * image + (1 - front) * behind).astype(np.uint8)
+        both = masks.copy()
+        total = share + (255 - share.astype(np.float32)) * cover
+        both[..., 0] = known_share(total)
+        both[blank & (share < 255), 0] = UNKNOWN
+        both[unknown] = UNKNOWN
+        return joined, both
+
+    def someone(self, rng) -> Cutout:
+        prefix = rng.choice(list(self.cutout_mix), p=list(self.cutout_mix.values()))
+        pool = self.cutouts[prefix]
+        return pool[rng.integers(len(pool))].cutout
 
     def pasted(self, rng, size):
         """One to three people cut out and put before a room, the nearest last."""
         image, _ = crop(rng, self.empty[rng.integers(len(self.empty))], size)
-        mask = np.zeros(image.shape[:2], np.uint8)
+        masks = np.zeros((*image.shape[:2], 2), np.uint8)
+        if rng.random() < 0.1:
+            self.hang_up(rng, image)
         if rng.random() < 0.25:  # what stands behind a webcam user is out of focus
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.5))
-        people = rng.choice([1, 2, 3], p=[0.82, 0.14, 0.04])
-        for nearness in np.linspace(0.55, 1, people) if people > 1 else [1]:
-            person = self.cutouts[rng.integers(len(self.cutouts))]
-            image, mask = paste(rng, image, mask, person, nearness)
-        return image, mask
+        people = rng.choice([1, 2, 3], p=[0.6, 0.32, 0.08])
+        ratios = np.sort(rng.uniform(0.4, 1.0, people - 1)).tolist() + [1.0]
+        rise = rng.uniform(0.5, 1.1)
+        x = np.clip(rng.normal(0.5, 0.17), 0.1, 0.9)
+        soft = True
+        for ratio in ratios:
+            someone = self.someone(rng)
+            aside = rng.uniform(0.1, 0.5) * rng.choice([-1, 1]) if ratio < 1 else 0
+            at = size[0] * np.clip(x + aside, 0.02, 0.98)
+            spot = place(rng, someone, masks.shape[:2], rise * ratio, at)
+            image, cover, blank = paste(rng, image, spot)
+            touching = (cover > 0.5) & (masks[..., 0] > 127)
+            before = rank(ratios, ratio, touching.any())
+            masks = lay(masks, cover, blank, before)
+            soft &= someone.soft
+        return image, masks, soft
+
+
+def rank(ratios: list[float], ratio: float, touching: bool) -> str:
+    """What those pasted before this person are to them: "behind", or "unsure"."""
+    last = max((r for r in ratios if r < ratio), default=0)
+    return "behind" if touching or last < 0.75 * ratio else "unsure"
+
+
+def shares(mix: dict[str, float], there) -> dict[str, float]:
+    """The part of the mix that there is something for, adding up to 1 again."""
+    total = sum(share for kind, share in mix.items() if kind in there)
+    return {kind: share / total for kind, share in mix.items() if kind in there}
+
+
+def known_share(value) -> np.ndarray:
+    """float 0..255 -> uint8, never 128."""
+    out = np.rint(value).astype(np.uint8)
+    out[out == UNKNOWN] += 1
+    return out
 
 
 def stands_free(photo: Photo) -> bool:
     """Whether the person does not touch the picture's sides in its upper three quarters."""
     sides = photo.mask[: photo.mask.shape[0] * 3 // 4, [0, -1]] > 0
     top = photo.mask[0] > 0
-    return photo.mask.any() and sides.mean() < 0.02 and top.mean() < 0.02
+    return bool((photo.mask == 255).any()) and sides.mean() < 0.02 and top.mean() < 0.02
 
 
 def crop(rng, photo: Photo, size):
@@ -132,23 +319,36 @@ def crop(rng, photo: Photo, size):
     width, height = size
     rows, columns = photo.mask.shape
     full = min(columns / width, rows / height)  # largest view inside, in photo pixels a pixel
-    zoom = full * rng.uniform(0.45, 1.0) if rng.random() < 0.5 else full * rng.uniform(0.9, 1.35)
+    zoom = full * rng.uniform(0.45, 1.0) if rng.random() < 0.3 else full * rng.uniform(0.9, 1.35)
     middle = np.array([columns, rows]) / 2
-    ys, xs = np.nonzero(photo.mask[::4, ::4] == 255)
+    ys, xs = np.nonzero(photo.front[::4, ::4] == 255)
     if photo.prefix == "ccp" and len(ys):  # head to somewhere between chest and knees
         top, tall = 4 * ys.min(), 4 * (ys.max() - ys.min())
         zoom = max(tall * rng.uniform(0.22, 0.75), columns * 0.25) / height
         middle = np.array([4 * np.median(xs), top + height * zoom * rng.uniform(0.3, 0.5)])
         middle[0] += rng.normal(0, 0.15) * width * zoom
-    elif len(ys):
-        slack = np.maximum(np.array([columns, rows]) - np.array(size) * zoom, 0)
-        person = 4 * np.array([xs.mean(), ys.mean()])
-        middle = middle + rng.uniform(-0.5, 0.5, 2) * slack
-        middle = middle + rng.uniform(0, 0.5) * np.clip(person - middle, -slack / 2, slack / 2)
+    elif len(ys) and rng.random() < 0.35:
+        zoom, middle = around(rng, 4 * xs, 4 * ys, size, (columns, rows))
     else:
         slack = np.maximum(np.array([columns, rows]) - np.array(size) * zoom, 0)
         middle = middle + rng.uniform(-0.5, 0.5, 2) * slack
+        if len(ys):
+            person = 4 * np.array([xs.mean(), ys.mean()])
+            middle = middle + rng.uniform(0, 0.5) * np.clip(person - middle, -slack / 2, slack / 2)
     return view(rng, photo, size, zoom, middle)
+
+
+def around(rng, xs, ys, size, whole):
+    """The view a tracker would cut: the person's box, 12 % wider on each side, with its error."""
+    box = np.array([np.ptp(xs), np.ptp(ys)]) + 4
+    zoom = max(box / size) * 1.24 * np.exp(rng.normal(0, 0.1))
+    zoom = max(zoom, 0.25)
+    middle = np.array([xs.min() + xs.max(), ys.min() + ys.max()]) / 2
+    middle = middle + rng.normal(0, 0.04, 2) * box
+    reach = np.array(size) * zoom / 2
+    inside = np.clip(middle, reach, np.maximum(whole - reach, reach))
+    fits = 2 * reach <= whole
+    return zoom, np.where(fits, inside, middle)
 
 
 def view(rng, photo: Photo, size, zoom: float, middle):
@@ -156,158 +356,84 @@ def view(rng, photo: Photo, size, zoom: float, middle):
     angle = rng.normal(0, 5) if rng.random() < 0.6 else 0
     matrix = cv2.getRotationMatrix2D(tuple(map(float, middle)), angle, 1 / zoom)
     matrix[:, 2] += np.array(size) / 2 - middle
+    if rng.random() < 0.5:  # a frame is seldom of quite the input's shape
+        squash = np.exp(rng.normal(0, 0.08))
+        matrix[0] *= squash
+        matrix[0, 2] += size[0] / 2 * (1 - squash)
     image = photo.image
     if zoom > 1.5:  # bilinear sampling would alias
         image = cv2.GaussianBlur(image, (0, 0), 0.3 * zoom)
     image = cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REFLECT)
+    if not photo.mask.any():
+        return image, np.zeros((size[1], size[0], 2), np.uint8)
     mask = warp_mask(photo.mask, matrix, size)
+    front = mask if photo.front is photo.mask else warp_mask(photo.front, matrix, size)
+    masks = np.stack([mask, front], -1)
     inside = cv2.warpAffine(np.ones_like(photo.mask), matrix, size, flags=cv2.INTER_NEAREST)
-    has_person = photo.mask.any()
-    mask[(inside == 0) & has_person] = UNKNOWN
-    return image, mask
+    masks[inside == 0] = UNKNOWN
+    return image, masks
 
 
 def warp_mask(mask, matrix, size) -> np.ndarray:
     """Resamples person and unknown apart, so that no edge passes through 'unknown' on its way."""
-    person = cv2.warpAffine((mask == 255).astype(np.float32), matrix, size)
-    unknown = cv2.warpAffine((mask == UNKNOWN).astype(np.float32), matrix, size)
-    out = np.round(person * 254)
-    out[np.abs(out - UNKNOWN) < 0.5] += 1
-    out[person > 0.999] = 255
-    out[unknown > 0.05] = UNKNOWN
-    return out.astype(np.uint8)
+    unknown = mask == UNKNOWN
+    person = cv2.warpAffine(np.where(unknown, 0, mask).astype(np.float32), matrix, size)
+    out = known_share(np.where(person > 254.7, 255, np.minimum(person, 254)))
+    if unknown.any():
+        out[cv2.warpAffine(unknown.astype(np.float32), matrix, size) > 0.05] = UNKNOWN
+    return out
 
 
-def paste(rng, image, mask, person: Photo, nearness: float):
-    """Puts a cut-out person into a picture, cut off by its lower border as before a webcam."""
-    height, width = mask.shape
-    ys, xs = np.nonzero(person.mask[::4, ::4])
-    top, bottom = 4 * ys.min(), 4 * ys.max()
-    tall = bottom - top
-    if person.prefix == "ccp":
-        tall *= rng.uniform(0.25, 0.7)
-    scale = height * rng.uniform(0.5, 1.05) * nearness / tall
-    x = width * np.clip(rng.normal(0.5, 0.17 if nearness == 1 else 0.3), 0.1, 0.9)
-    matrix = np.array([[scale, 0, x - 4 * np.median(xs) * scale], [0, scale, 0]], np.float64)
-    matrix[1, 2] = height - (top + tall) * scale + 1
-    source = person.image
-    if scale < 0.67:
-        source = cv2.GaussianBlur(source, (0, 0), 0.3 / scale)
-    size = (width, height)
-    layer = cv2.warpAffine(source, matrix, size, borderMode=cv2.BORDER_REPLICATE)
-    cut = cv2.erode((person.mask > 0).astype(np.float32), np.ones((3, 3)))
-    alpha = cv2.warpAffine(cut, matrix, size)
-    alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.4, 1.0))[..., None]
-    layer = match_light(rng, layer, image, alpha)
-    image = (alpha * layer + (1 - alpha) * image).astype(np.uint8)
-    label = warp_mask(person.mask, matrix, size)
-    cover = alpha[..., 0]
-    blended = np.round(cover * 255 + (1 - cover) * mask)
-    blended[np.abs(blended - UNKNOWN) < 0.5] += 1
-    blended[(label == UNKNOWN) | ((mask == UNKNOWN) & (cover < 0.5))] = UNKNOWN
-    return image, blended.astype(np.uint8)
+def last_mask(rng, masks, other) -> np.ndarray:
+    """What the network may have said of the frame before: uint8 [h,w,2] -> float32 [h,w], 0..1.
 
-
-def headset(rng, image, mask) -> None:
-    """Draws headphones onto the topmost head: a band over it, a cup at each side; all person."""
-    ys, _ = np.nonzero(mask == 255)
-    if len(ys) == 0 or ys.min() < 0.04 * mask.shape[0]:
-        return
-    top = ys.min()
-    rows = mask[top : ys.max()] == 255
-    ends = rows.shape[1] - rows[:, ::-1].argmax(1)
-    widths = np.where(rows.any(1), ends - rows.argmax(1), 0)
-    if len(widths) < 3:
-        return
-    head = int(np.median(widths[: len(widths) // 3]))  # its width, about
-    if not 12 < head < 0.6 * mask.shape[1]:
-        return
-    row = min(top + int(head * rng.uniform(0.5, 0.75)), mask.shape[0] - 1)  # of the ears
-    there = np.nonzero(mask[row] == 255)[0]
-    if len(there) < 8 or np.ptp(there) > 1.5 * head:  # nobody there, or more than one
-        return
-    left, right = int(there[0]), int(there[-1])
-    colour = [
-        int(v) for v in np.clip(rng.choice([20, 40, 200, 235]) + rng.normal(0, 15, 3), 0, 255)
-    ]
-    thick = max(2, int(head * rng.uniform(0.05, 0.12)))
-    middle, half = ((left + right) // 2, row), ((right - left) // 2, row - top + thick // 2)
-    cup = max(2, int(head * rng.uniform(0.08, 0.14))), max(3, int(head * rng.uniform(0.15, 0.24)))
-    for canvas, value in ((image, colour), (mask, 255)):
-        cv2.ellipse(canvas, middle, half, 0, 180, 360, value, thick)
-        cv2.ellipse(canvas, (left, row), cup, 0, 0, 360, value, -1)
-        cv2.ellipse(canvas, (right, row), cup, 0, 0, 360, value, -1)
-
-
-def match_light(rng, layer, image, alpha) -> np.ndarray:
-    """Moves the person's mean colour some random way towards the room's."""
-    weight = alpha / max(float(alpha.sum()), 1)
-    person, room = (layer * weight).sum((0, 1)), image.mean((0, 1))
-    gain = np.clip((room + 20) / (person + 20), 0.4, 2.0) ** rng.uniform(0, 0.8)
-    return np.clip(layer * gain, 0, 255)
-
-
-def camera(rng, image, mask) -> np.ndarray:
-    """What a webcam and its room do to a picture: light, colour, noise, blur, compression."""
-    x = image.astype(np.float32) / 255
-    if rng.random() < 0.1 and mask.any():  # a window behind the person
-        person = cv2.GaussianBlur((mask > 0).astype(np.float32), (0, 0), 2)[..., None]
-        x = x * (person * rng.uniform(0.3, 0.8) + (1 - person) * rng.uniform(1.0, 1.8))
-    if rng.random() < 0.8:
-        x = np.clip(x, 0, 1) ** rng.uniform(0.6, 1.6) * rng.uniform(0.6, 1.3)
-        x = x * rng.normal(1, 0.08, 3)
-    if rng.random() < 0.3:
-        x = shade(rng, x)
-    if rng.random() < 0.3:
-        grey = x.mean(2, keepdims=True)
-        x = grey + (x - grey) * rng.uniform(0, 1.5)
-    if rng.random() < 0.3:
-        x = smear(rng, x)
-    if rng.random() < 0.18:
-        light = rng.uniform(0.08, 0.4)
-        x = np.clip(x, 0, 1) * light + rng.normal(0, rng.uniform(0.005, 0.03), x.shape)
-        if rng.random() < 0.3:  # the camera turns its gain up
-            x = x * rng.uniform(1, 0.7 / light)
-    elif rng.random() < 0.4:
-        x = x + rng.normal(0, rng.uniform(0.005, 0.05), x.shape)
-    x = (np.clip(x, 0, 1) * 255).astype(np.uint8)
-    if rng.random() < 0.3:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
-        x = cv2.imdecode(cv2.imencode(".jpg", x, quality)[1], cv2.IMREAD_COLOR)
-    return x
-
-
-def shade(rng, x) -> np.ndarray:
-    """Light that falls off across the picture, as a lamp's at one side does."""
-    height, width = x.shape[:2]
-    angle = rng.uniform(0, 2 * np.pi)
-    ramp = np.linspace(-1, 1, width) * np.cos(angle) + np.linspace(-1, 1, height)[:, None] * np.sin(
-        angle
-    )
-    return x * (1 + rng.uniform(0.1, 0.6) * ramp[..., None].astype(np.float32))
-
-
-def smear(rng, x) -> np.ndarray:
-    """Defocus, or motion along a line."""
-    if rng.random() < 0.6:
-        return cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.5))
-    length = int(rng.integers(3, 8))
-    kernel = np.zeros((length, length), np.float32)
-    kernel[length // 2] = 1 / length
-    turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), rng.uniform(0, 180), 1)
-    kernel = cv2.warpAffine(kernel, turn, (length, length))
-    return cv2.filter2D(x, -1, kernel / max(kernel.sum(), 1e-6))
-
-
-def target(mask) -> np.ndarray:
-    """uint8 [h,w] -> float32 [h/4,w/4,2]: the person's share of each cell, and its weight.
-
-    Cells on the outline weigh five times as much; cells with anything unknown weigh nothing.
+    Nothing, half of the time. Else the true mask, of everybody or of those in front, a little moved
+    (the stills recipe of MediaPipe's selfie segmentation, arXiv:1907.06724 for its ancestor), often
+    with an error that must not last: smeared, partly cut away, with a blot, or another picture's.
     """
-    size = (mask.shape[1] // 4, mask.shape[0] // 4)
-    share = cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    unknown = (mask == UNKNOWN).astype(np.uint8) * 255
-    unknown = cv2.resize(unknown, size, interpolation=cv2.INTER_AREA)
-    near = cv2.blur(share, (3, 3))
-    weight = np.where((near > 0.02) & (near < 0.98), 5, 1) * (unknown == 0)
-    return np.stack([share, weight.astype(np.float32)], -1)
+    height, width = masks.shape[:2]
+    if rng.random() < 0.5:
+        return np.zeros((height, width), np.float32)
+    mask = other if rng.random() < 0.1 else masks[..., rng.integers(2)]
+    last = np.where(mask == UNKNOWN, 0, mask).astype(np.float32) / 255
+    much = rng.choice([0.3, 1, 2.5])
+    turn = cv2.getRotationMatrix2D(
+        (width / 2, height / 2), rng.normal(0, 2) * much, np.exp(rng.normal(0, 0.03) * much)
+    )
+    turn[:, 2] += rng.normal(0, 0.02, 2) * much * height
+    last = cv2.warpAffine(last, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    if rng.random() < 0.5:
+        last = cv2.GaussianBlur(last, (0, 0), np.exp(rng.uniform(-0.7, 1.6)))
+    if rng.random() < 0.4:
+        box = rng.uniform(0, 1, 2) * (width, height), rng.uniform(0.1, 0.6, 2) * height
+        spot = (tuple(map(float, box[0])), tuple(map(float, box[1])), rng.uniform(0, 180))
+        blot = np.zeros((height, width), np.float32)
+        if rng.random() < 0.5:
+            cv2.ellipse(blot, spot, 1, -1)
+        else:
+            cv2.fillConvexPoly(blot, np.int32(cv2.boxPoints(spot)), 1)
+        last = np.maximum(last, blot) if rng.random() < 0.5 else last * (1 - blot)
+    if rng.random() < 0.05:
+        last = np.full_like(last, rng.random())
+    return np.clip(last, 0, 1)
+
+
+def target(masks, soft: bool, stride: int) -> np.ndarray:
+    """uint8 [h,w,2] -> float32 [h/s,w/s,5], the truth of each cell.
+
+    The shares of person and of front, the weights of both in the loss, and whether its share is a
+    true alpha, to be matched exactly. Cells along an outline weigh five times as much; cells with
+    anything unknown weigh nothing.
+    """
+    size = (masks.shape[1] // stride, masks.shape[0] // stride)
+    planes = []
+    for mask in (masks[..., 0], masks[..., 1]):
+        share = cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        unknown = (mask == UNKNOWN).astype(np.uint8) * 255
+        unknown = cv2.resize(unknown, size, interpolation=cv2.INTER_AREA)
+        near = cv2.blur(share, (3, 3) if stride == 4 else (5, 5))
+        weight = np.where((near > 0.02) & (near < 0.98), 5, 1) * (unknown == 0)
+        planes.append((share, weight.astype(np.float32)))
+    (person, w_person), (front, w_front) = planes
+    exact = np.full_like(person, soft) * (w_person == 5)
+    return np.stack([person, front, w_person, w_front, exact], -1)

@@ -6,17 +6,25 @@ ours            the line that main.py runs on video, its alpha enlarged to the p
 ours, pictures  the same on unrelated pictures, which the network looks at four times; not on clips
 ours unrefined  the network's mask alone, enlarged bilinearly
 FILE            a MediaPipe-style network, its mask enlarged bilinearly as its documentation does
+RVM             Robust Video Matting frame by frame; `RVM, pictures` looks at each four times
 
 Person is alpha > 0.5, for everybody. Sections:
 
 stills      photographs NAME.jpg with masks NAME.png (255 person, 128 don't know, 0 background; no
             mask: nobody there), a group a prefix of their names, and all of them. With a person:
             IoU, boundary F, MAE, leak. Without: marked (share of pixels taken for a person), and
-            the share of photographs with more than 1 % marked. Means over photographs.
+            the share of photographs with more than 1 % marked. Of `matte_` the mask is the true
+            alpha: MAD, MSE, Grad and rim (MAD along the outline) too. Means over photographs.
 dark        the same photographs at 18 % of the light, with noise of 2 % of full scale
+groups      photographs again, in the groups of `--groups FILE`, JSON of {group: [names]}, such as
+            of skin tone by eye
 composites  people cut out and put before rooms at 1280x720, alpha known: MAD, MSE, Grad
 clips       such composites with camera noise: MAD, dtSSD, flicker. `moving` ones sway, then move
             fast: lag, in frames. `static` ones do not. `--clips DIR` adds real ones: flicker alone.
+talkers     people keyed from blue-screen clips (`--keyed DIR`), before rooms at 1280x720: MAD, MSE,
+            Grad, rim, dtSSD, flicker, worst leak (the worst frame's share of the true background)
+second      a second person comes up behind the first until they touch, 0.9 or 0.55 times as tall:
+            the share of the second that stays sharp, touching and apart; what the first loses
 
 The formulas stand in tools/metrics.py.
 """
@@ -24,101 +32,24 @@ The formulas stand in tools/metrics.py.
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from zlib import crc32
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from background_blur.errors import WeightsError
 from background_blur.matting.engines import open_segmenter
-from background_blur.settings import Settings
-from blur import BackgroundBlur
-from main import build_network
+from main import load_network
 from tools import metrics, scenes
-from tools.dataset import UNKNOWN, Photo, read_photo
+from tools.contenders import AlphaOf, EvaluateError, Method, ours, peer, rvm, unrefined
+from tools.dataset import SUFFIXES, UNKNOWN, Photo, read_photo
+from tools.report import Figures, mean_of, table, without_nan
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
-PICTURES = "ours, pictures"
-SECTIONS = ("stills", "dark", "composites", "clips")
-FIGURES = {  # name in the JSON: (head of the column, format)
-    "pictures": ("n", "d"),
-    "iou": ("IoU", ".4f"),
-    "boundary_f": ("F", ".4f"),
-    "mae": ("MAE", ".4f"),
-    "leak": ("leak", ".4f"),
-    "marked": ("marked", ".4f"),
-    "over_1_percent": (">1%", ".3f"),
-    "mad": ("MAD", ".2f"),
-    "mse": ("MSE", ".2f"),
-    "grad": ("Grad", ".2f"),
-    "dtssd": ("dtSSD", ".2f"),
-    "flicker": ("flicker", ".2f"),
-    "lag": ("lag", ".2f"),
-}
-
-AlphaOf = Callable[[np.ndarray], np.ndarray]  # uint8 [h,w,3] BGR -> float32 [h,w], 0..1
-Method = Callable[[], AlphaOf]  # begins a new source: a picture, or the frames of one clip
-Figures = dict[str, float]
-
-
-class EvaluateError(Exception):
-    """What is asked for cannot be measured; one line fit for the user."""
-
-
-def ours(segmenter, is_sequence=True) -> Method:
-    def begin() -> AlphaOf:
-        blur = BackgroundBlur(segmenter, Settings(view="alpha"), is_sequence)
-
-        def alpha_of(image):
-            result = blur(image)
-            if reason := result.fully_blurred_because:
-                print(f"a picture was fully blurred: {reason}", file=sys.stderr)
-            return result.alpha.astype(np.float32) / 255
-
-        return alpha_of
-
-    return begin
-
-
-def unrefined(segmenter) -> Method:
-    return lambda: lambda image: enlarge(segmenter(image), image)
-
-
-def peer(path: Path) -> Method:
-    """A network with input [1,h,w,3], RGB 0..1, and output [1,h,w,1], the probability of person.
-
-    Raises:
-        EvaluateError: no such file, or another kind of network.
-    """
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        net = Interpreter(str(path), num_threads=2)
-        net.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise EvaluateError(f"{path}: not a .tflite that LiteRT can run") from error
-    (given, *more_given), (made, *more_made) = net.get_input_details(), net.get_output_details()
-    shape, shape_made = list(given["shape"]), list(made["shape"])
-    if more_given or more_made or shape != [1, *shape[1:3], 3] or shape_made != [*shape[:3], 1]:
-        raise EvaluateError(
-            f"{path}: takes {shape} and gives {shape_made}, not a picture and a mask"
-        )
-
-    def alpha_of(image):
-        small = cv2.resize(image, (shape[2], shape[1]))
-        small = cv2.cvtColor(small, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
-        net.set_tensor(given["index"], small[None])
-        net.invoke()
-        return enlarge(net.get_tensor(made["index"])[0, ..., 0], image)
-
-    return lambda: alpha_of
-
-
-def enlarge(mask, image) -> np.ndarray:
-    return cv2.resize(mask, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+PICTURES = ("ours, pictures", "RVM, pictures")
+SECTIONS = ("stills", "dark", "groups", "composites", "clips", "talkers", "second")
 
 
 def measure_photos(methods: dict[str, Method], photos: list[Photo], dark=False) -> dict:
@@ -131,18 +62,47 @@ def measure_photos(methods: dict[str, Method], photos: list[Photo], dark=False) 
         if dark:
             image = scenes.darken(image, seed=crc32(photo.name.encode()))
         for name, begin in methods.items():
-            figures = score_photo(begin()(image), photo.mask)
+            figures = score_photo(begin()(image), photo)
             for group in (photo.prefix, "all"):
                 found.setdefault(group, {}).setdefault(name, []).append(figures)
     found["all"] = found.pop("all", {})  # last
     return {group: {n: mean_of(rows) for n, rows in by.items()} for group, by in found.items()}
 
 
-def score_photo(alpha, truth) -> Figures:
+def measure_groups(methods: dict[str, Method], photos: list[Photo], groups: dict) -> dict:
+    """Returns {group: {method: figures}}."""
+    by_name = {photo.name: photo for photo in photos}
+    found = {}
+    for group, names in groups.items():
+        for photo in progress([by_name[name] for name in names if name in by_name], group):
+            for name, begin in methods.items():
+                figures = score_photo(begin()(photo.image), photo)
+                found.setdefault(group, {}).setdefault(name, []).append(figures)
+    return {group: {n: mean_of(rows) for n, rows in by.items()} for group, by in found.items()}
+
+
+def read_groups(path: Path) -> dict[str, list[str]]:
+    try:
+        groups = json.loads(path.read_text())
+        return {str(group): list(names) for group, names in groups.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise EvaluateError(f"{path}: not JSON of {{group: [names]}}") from error
+
+
+def score_photo(alpha, photo: Photo) -> Figures:
+    truth = np.where(photo.mask > 127, np.uint8(255), np.uint8(0)) if photo.soft else photo.mask
     if not (truth == 255).any():
         marked = metrics.leak(alpha, truth)
         return {"marked": marked, "over_1_percent": float(marked > 0.01)}
     figures = (metrics.iou, metrics.boundary_f, metrics.mae, metrics.leak)
+    scored = {figure.__name__: figure(alpha, truth) for figure in figures}
+    if photo.soft:
+        scored |= score_alpha(alpha, photo.mask.astype(np.float32) / 255)
+    return scored
+
+
+def score_alpha(alpha, truth) -> Figures:
+    figures = (metrics.mad, metrics.mse, metrics.grad, metrics.rim)
     return {figure.__name__: figure(alpha, truth) for figure in figures}
 
 
@@ -152,9 +112,7 @@ def measure_composites(methods, people: list[Photo], rooms: list[Photo], limit) 
     for i, person in enumerate(progress(spread(people, limit), "composites")):
         image, truth = scenes.composite(person, rooms[i % len(rooms)], seed=i)
         for name, begin in methods.items():
-            alpha = begin()(image)
-            figures = (metrics.mad, metrics.mse, metrics.grad)
-            found[name].append({figure.__name__: figure(alpha, truth) for figure in figures})
+            found[name].append(score_alpha(begin()(image), truth))
     return {"composites": {name: mean_of(rows) for name, rows in found.items()}}
 
 
@@ -180,13 +138,50 @@ def measure_clips(
     return {group: {n: mean_of(rows) for n, rows in by.items()} for group, by in found.items()}
 
 
+def measure_talkers(methods, keyed: list[Path], rooms: list[Photo]) -> dict:
+    """Returns {'talkers': {method: figures}}."""
+    found = {name: [] for name in methods}
+    for i, path in enumerate(progress(keyed, "talkers")):
+        for name, begin in methods.items():
+            found[name].append(score_clip(begin(), scenes.talker_clip(path, rooms[i], seed=i)))
+    return {"talkers": {name: mean_of(rows) for name, rows in found.items()}}
+
+
+def measure_second(methods, people: list[Photo], rooms: list[Photo], limit) -> dict:
+    """Returns {'0.9 as tall' and '0.55 as tall': {method: figures}}."""
+    pairs, found = spread(people, min(scenes.PAIRS, limit or scenes.PAIRS)), {}
+    for ratio in (0.9, 0.55):
+        for i, first in enumerate(progress(pairs, "second")):
+            second, room = people[(people.index(first) + 1) % len(people)], rooms[i % len(rooms)]
+            clip = list(scenes.second_clip(first, second, room, ratio, seed=i))
+            for name, begin in methods.items():
+                figures = score_second(begin(), clip)
+                found.setdefault(f"{ratio} as tall", {}).setdefault(name, []).append(figures)
+    return {group: {n: mean_of(rows) for n, rows in by.items()} for group, by in found.items()}
+
+
+def score_second(alpha_of: AlphaOf, clip) -> Figures:
+    """Sharp shares, means over the frames after the first few, in which nothing is known yet."""
+    rows = []
+    for index, frame in enumerate(clip):
+        sharp = alpha_of(frame.image) > 0.5
+        if index >= scenes.SETTLE:
+            shown = metrics.share(sharp & frame.second, frame.second)
+            lost = metrics.share(~sharp & frame.first, frame.first)
+            rows.append({"touching" if frame.touching else "apart": shown, "lost": lost})
+    figures = mean_of(rows)
+    del figures["pictures"]
+    return figures
+
+
 def score_clip(alpha_of: AlphaOf, clip: Iterable[scenes.Frame]) -> Figures:
     """Means over the frames of a clip; of its lag, where its person is seen to move."""
-    rows, places, last_alpha, last = [], [], None, None
+    rows, places, leaks, last_alpha, last = [], [], [], None, None
     for frame in clip:
         alpha, row = alpha_of(frame.image), {}
         if frame.truth is not None:
-            row["mad"] = metrics.mad(alpha, frame.truth)
+            row |= score_alpha(alpha, frame.truth)
+            leaks.append(metrics.share((alpha > 0.5) & (frame.truth == 0), frame.truth == 0))
             places.append((metrics.centre(alpha), metrics.centre(frame.truth)))
         if last is not None and frame.truth is not None:
             row["dtssd"] = metrics.dtssd(alpha, last_alpha, frame.truth, last.truth)
@@ -196,17 +191,11 @@ def score_clip(alpha_of: AlphaOf, clip: Iterable[scenes.Frame]) -> Figures:
         last_alpha, last = alpha, frame
     figures = mean_of(rows)
     del figures["pictures"]
+    if leaks:
+        figures["worst_leak"] = max(leaks)
     if places and np.ptp([true for _, true in places]) > 0:
         figures["lag"] = metrics.lag(*np.transpose(places))
     return figures
-
-
-def mean_of(rows: list[Figures]) -> Figures:
-    """Means, figure by figure, over the rows that have it, and how many rows there are."""
-    names = [name for name in FIGURES if any(name in row for row in rows)]
-    values = {name: np.array([row[name] for row in rows if name in row]) for name in names}
-    values = {name: v[~np.isnan(v)] for name, v in values.items()}
-    return {"pictures": len(rows), **{name: metrics.mean(v) for name, v in values.items()}}
 
 
 def spread(items: list, limit: int | None) -> list:
@@ -227,14 +216,16 @@ def read_data(folder: Path, limit: int | None) -> list[Photo]:
         EvaluateError: nothing there.
     """
     by_prefix = {}
-    for path in sorted(folder.glob("*.jpg")):
+    for path in sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES):
         by_prefix.setdefault(path.name.split("_")[0], []).append(path)
     if not by_prefix:
-        raise EvaluateError(f"{folder}: no photographs (NAME.jpg) there; give another --data")
+        raise EvaluateError(
+            f"{folder}: no photographs (NAME.jpg or .webp) there; give another --data"
+        )
     return [read_photo(path) for paths in by_prefix.values() for path in spread(paths, limit)]
 
 
-def measure(args, methods: dict[str, Method]) -> dict:
+def measure(args, segmenter, methods: dict[str, Method]) -> dict:
     """Returns {section: {group: {method: figures}}}."""
     photos = read_data(args.data, args.limit)
     report = {}
@@ -242,59 +233,36 @@ def measure(args, methods: dict[str, Method]) -> dict:
         report["stills"] = measure_photos(methods, photos)
     if "dark" in args.sections:
         report["dark"] = measure_photos(methods, photos, dark=True)
-    if not {"composites", "clips"} & set(args.sections):
+    if "groups" in args.sections and args.groups:
+        everything = read_data(args.data, None)
+        report["groups"] = measure_groups(methods, everything, read_groups(args.groups))
+    if not {"composites", "clips", "talkers", "second"} & set(args.sections):
         return report
     people, rooms = scenes.people_and_rooms(read_data(args.data, None))
     if not people or not rooms:
         raise EvaluateError(
-            f"{args.data}: composites and clips need selfie_ or ccp_ photographs of people cut off "
-            "by the lower border alone, and room_ ones; leave them out with --sections stills,dark"
+            f"{args.data}: composites and clips need selfie_, ccp_ or matte_ photographs of people "
+            "cut off by the lower border alone, and room_ ones; leave them out with "
+            "--sections stills,dark"
         )
     if "composites" in args.sections:
         report["composites"] = measure_composites(methods, people, rooms, args.limit)
+    moving = {name: method for name, method in methods.items() if name not in PICTURES}
     if "clips" in args.sections:
         real = (
             sorted(p for p in args.clips.iterdir() if p.suffix.lower() in VIDEOS)
             if args.clips
             else []
         )
-        methods = {name: method for name, method in methods.items() if name != PICTURES}
-        report["clips"] = measure_clips(methods, people, rooms, real, args.limit)
+        report["clips"] = measure_clips(moving, people, rooms, real, args.limit)
+    if "talkers" in args.sections and args.keyed:
+        talkers = spread(sorted(args.keyed.iterdir()), args.limit)
+        report["talkers"] = measure_talkers(moving, talkers, rooms)
+    if "second" in args.sections:
+        by_whom = {f"ours, {who}": ours(segmenter, people=who) for who in ("main", "front")}
+        by_whom |= {name: method for name, method in moving.items() if "ours" not in name}
+        report["second"] = measure_second(by_whom, people, rooms, args.limit)
     return report
-
-
-def table(report: dict) -> str:
-    """The report as text, a block a section, columns aligned."""
-    return "\n\n".join(f"{name}\n{block(groups)}" for name, groups in report.items())
-
-
-def block(groups: dict) -> str:
-    rows = [(group, name, row) for group, by in groups.items() for name, row in by.items()]
-    columns = [name for name in FIGURES if any(name in row for _, _, row in rows)]
-    cells = [["", "", *(FIGURES[name][0] for name in columns)]]
-    for group, method, row in rows:
-        first = method == next(iter(groups[group]))
-        cells.append([group if first else "", method, *(cell(row, name) for name in columns)])
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    lines = []
-    for row in cells:
-        texts = [text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True)]
-        texts += [text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True)]
-        lines.append("  ".join(texts).rstrip())
-    return "\n".join(lines)
-
-
-def cell(row: Figures, name: str) -> str:
-    if name not in row or np.isnan(row[name]):
-        return "-"
-    return format(row[name], FIGURES[name][1])
-
-
-def without_nan(value):
-    """JSON has no NaN: null."""
-    if isinstance(value, dict):
-        return {key: without_nan(each) for key, each in value.items()}
-    return None if np.isnan(value) else value
 
 
 def parse(argv) -> argparse.Namespace:
@@ -315,6 +283,10 @@ def parse(argv) -> argparse.Namespace:
     add("--sections", type=lambda text: text.split(","), default=list(SECTIONS), metavar="A,B",
         help=f"which of {','.join(SECTIONS)} to measure (default: all)")  # fmt: skip
     add("--clips", type=Path, metavar="DIR", help="folder of real clips for the section clips")
+    add("--rvm", type=Path, metavar="DIR", help="folder with rvm.py and the numbers it reads: "
+        "Robust Video Matting, to measure beside ours")  # fmt: skip
+    add("--groups", type=Path, metavar="FILE", help="JSON of {group: [names of photographs]}")
+    add("--keyed", type=Path, metavar="DIR", help="folder of blue-screen clips for talkers")
     args = parser.parse_args(argv)
     if unknown := set(args.sections) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
@@ -322,22 +294,26 @@ def parse(argv) -> argparse.Namespace:
         parser.error("--limit must be at least 1")
     if len({path.stem for path in args.model}) < len(args.model):
         parser.error("two --model files of one name; rename one")
-    if args.clips and not args.clips.is_dir():
-        parser.error(f"--clips {args.clips}: no such folder")
+    for name in ("clips", "keyed"):
+        folder = getattr(args, name)
+        if folder and not folder.is_dir():
+            parser.error(f"--{name} {folder}: no such folder")
     return args
 
 
 def main(argv=None) -> int:
     args = parse(argv)
     try:
-        segmenter = open_segmenter(args.engine, args.weights, build_network=build_network)
+        segmenter = open_segmenter(args.engine, args.weights, load_network=load_network)
         methods = {
             "ours": ours(segmenter),
-            PICTURES: ours(segmenter.predict_tta, is_sequence=False),
+            PICTURES[0]: ours(segmenter.predict_tta, is_sequence=False),
             "ours unrefined": unrefined(segmenter),
         }
         methods |= {path.stem: peer(path) for path in args.model}
-        report = measure(args, methods)
+        if args.rvm:
+            methods |= rvm(args.rvm)
+        report = measure(args, segmenter, methods)
         text = json.dumps(without_nan(report), indent=1) + "\n"
         if args.json and args.json != "-":
             Path(args.json).write_text(text)

@@ -23,16 +23,25 @@ import numpy as np
 import tensorflow as tf
 
 import model
+from background_blur.errors import WeightsError
 from background_blur.matting.segmenter import COMPILED_SIZES
 
 
-def load_mean(net: keras.Model, paths: list[Path]) -> None:
-    """Sets the weights to the mean of those in the files."""
-    loaded = []
-    for path in paths:
-        net.load_weights(path)
-        loaded.append(net.get_weights())
+def load_mean(paths: list[Path]) -> tuple[keras.Model, model.Design]:
+    """The person network with the mean of the weights in the files, and its design.
+
+    Raises:
+        WeightsError: weights that cannot be read, or of different designs.
+    """
+    net, design = model.load_person(paths[0])
+    loaded = [net.get_weights()]
+    for path in paths[1:]:
+        other, its_design = model.load_person(path)
+        if its_design != design:
+            raise WeightsError(f"{path}: of another design than {paths[0]}")
+        loaded.append(other.get_weights())
     net.set_weights([np.mean(same, axis=0) for same in zip(*loaded, strict=True)])
+    return net, design
 
 
 def round_to_half(net: keras.Model) -> None:
@@ -48,7 +57,8 @@ def round_to_half(net: keras.Model) -> None:
 def compile_network(net: keras.Model, sizes=COMPILED_SIZES) -> bytes:
     """The network as a LiteRT file with a signature `WxH` for each (width, height) of `sizes`.
 
-    Each maps `image`, float32 [1,h,w,3] RGB 0..255, to `logits`, float32 [1,h/4,w/4,1].
+    Each maps `image`, float32 [1,h,w,3] RGB 0..255, and, if the network takes it, `mask`, float32
+    [1,h,w,1] 0..1, to `logits`, float32 [1,h/s,w/s,outputs].
     """
     module = tf.Module()
     module.weights = [weight.value for weight in net.weights]
@@ -64,13 +74,15 @@ def compile_network(net: keras.Model, sizes=COMPILED_SIZES) -> bytes:
 
 
 def entry_point(net: keras.Model, width: int, height: int):
-    image = keras.layers.Input((height, width, 3))
-    sized = keras.Model(image, net(image))
-    spec = tf.TensorSpec((1, height, width, 3), tf.float32, "image")
+    names = [given.name for given in net.inputs]
+    channels = {"image": 3, "mask": 1}
+    inputs = [keras.layers.Input((height, width, channels[name])) for name in names]
+    sized = keras.Model(inputs, net(inputs if len(inputs) > 1 else inputs[0]))
+    specs = [tf.TensorSpec((1, height, width, channels[name]), tf.float32, name) for name in names]
 
-    @tf.function(input_signature=[spec], autograph=False)
-    def call(image):
-        return {"logits": sized(image, training=False)}
+    @tf.function(input_signature=specs, autograph=False)
+    def call(*given):
+        return {"logits": sized(list(given) if len(given) > 1 else given[0], training=False)}
 
     return call.get_concrete_function()
 
@@ -88,10 +100,12 @@ def main() -> None:
     parser.add_argument("weights", type=Path, nargs="+", help=what)
     parser.add_argument("out", type=Path, help="the .tflite to write")
     args = parser.parse_args()
-    net = model.build("person")
-    load_mean(net, args.weights)
+    try:
+        net, design = load_mean(args.weights)
+    except WeightsError as error:
+        raise SystemExit(str(error)) from error
     round_to_half(net)
-    net.save_weights(args.out.with_suffix(".weights.h5"))
+    model.save_person(net, design, args.out.with_suffix(".weights.h5"))
     args.out.write_bytes(compile_network(net))
     write_sums(args.out.parent)
 

@@ -11,12 +11,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tools.dataset import UNKNOWN, Photo, match_light
+from tools.cutouts import foreground, keyed, match_light
+from tools.dataset import UNKNOWN, Photo
 
 SIZE = (1280, 720)
 CLIPS = 4  # of each kind
 MOVING_FRAMES, STATIC_FRAMES = 44, 24
 NOISE = 3.0  # grey levels (standard deviation) of a clip's camera
+TALKER_FRAMES = 40
+PAIRS, PAIR_FRAMES, SETTLE = 6, 36, 6  # clips of two people, their frames, those not scored
 STILL = 3.0  # grey levels; smaller changes, blurred, are a real camera's noise
 
 
@@ -27,6 +30,16 @@ class Frame:
     still: np.ndarray | None  # bool [h,w]: where the picture is as in the frame before, if any
 
 
+@dataclass
+class PairFrame:
+    """Two people: where the first is, where the second is seen beside or behind the first."""
+
+    image: np.ndarray  # uint8 [h,w,3] BGR
+    first: np.ndarray  # bool [h,w]
+    second: np.ndarray  # bool [h,w]
+    touching: bool
+
+
 def darken(image: np.ndarray, seed: int) -> np.ndarray:
     """A badly lit room: 18 % of the light and noise of 2 % of full scale, clipped to uint8."""
     noise = np.random.default_rng(seed).normal(0, 0.02, image.shape)
@@ -35,13 +48,13 @@ def darken(image: np.ndarray, seed: int) -> np.ndarray:
 
 def people_and_rooms(photos: list[Photo]) -> tuple[list[Photo], list[Photo]]:
     """The photographs that composites are made of."""
-    people = [p for p in photos if p.prefix in ("selfie", "ccp") and cuts_out_whole(p)]
+    people = [p for p in photos if p.prefix in ("selfie", "ccp", "matte") and cuts_out_whole(p)]
     return people, [p for p in photos if p.prefix == "room"]
 
 
 def cuts_out_whole(photo: Photo) -> bool:
     """Whether the person, known to the last pixel, is cut off by the lower border alone."""
-    person = photo.mask == 255
+    person = photo.mask > UNKNOWN
     touched = max(person[:, [0, -1]].mean(), person[0].mean())
     return person[-1].any() and touched < 0.02 and (photo.mask == UNKNOWN).mean() < 0.002
 
@@ -66,22 +79,35 @@ def fill(image: np.ndarray) -> np.ndarray:
 def cut_out(rng, person: Photo, room: np.ndarray, x: float):
     """The person alone, 60 to 90 % of the frame tall, on its lower border, `x` of its width along.
 
-    The mask, a pixel smaller lest old background shows, blurred by a pixel and scaled with the
-    photograph, is the alpha.
+    A drawn mask, a pixel smaller lest old background shows, blurred by a pixel and scaled with the
+    photograph, is the alpha; a true alpha is taken as it is, with the person's own colours.
 
     Returns:
         float32 [720,1280,3], the person lit a little like the room; float32 [720,1280], the alpha.
     """
-    ys, xs = np.nonzero(person.mask == 255)
-    rows = person.mask.shape[0]
-    scale = rng.uniform(0.6, 0.9) * SIZE[1] / (rows - ys.min())
-    to_x, to_y = x * SIZE[0] - scale * np.median(xs), SIZE[1] - 1 - scale * (rows - 1)
-    matrix = np.array([[scale, 0, to_x], [0, scale, to_y]])
-    cut = cv2.erode((person.mask == 255).astype(np.float32), np.ones((3, 3)))
-    alpha = cv2.warpAffine(cv2.GaussianBlur(cut, (0, 0), 1), matrix, SIZE)
-    layer = cv2.warpAffine(person.image, matrix, SIZE, borderMode=cv2.BORDER_REPLICATE)
-    layer = match_light(rng, layer, room, alpha[..., None])
-    return layer.astype(np.float32), alpha
+    matrix = standing(person.mask, rng.uniform(0.6, 0.9), x)
+    return placed(rng, person, room, matrix)
+
+
+def standing(mask, rise: float, x: float) -> np.ndarray:
+    """The affine map that makes a person `rise` of the frame tall, `x` of its width along."""
+    ys, xs = np.nonzero(mask > UNKNOWN)
+    scale = rise * SIZE[1] / (len(mask) - ys.min())
+    to_x, to_y = x * SIZE[0] - scale * np.median(xs), SIZE[1] - 1 - scale * (len(mask) - 1)
+    return np.array([[scale, 0, to_x], [0, scale, to_y]])
+
+
+def placed(rng, person: Photo, room: np.ndarray, matrix):
+    """As `cut_out`, mapped by `matrix`."""
+    cut, colours = person.mask.astype(np.float32) / 255, person.image
+    if person.soft:
+        colours = foreground(person.image, person.mask)
+    else:
+        cut = cv2.erode((cut > 0.9).astype(np.float32), np.ones((3, 3)))
+        cut = cv2.GaussianBlur(cut, (0, 0), 1)
+    alpha = cv2.warpAffine(cut, matrix, SIZE)
+    layer = cv2.warpAffine(colours, matrix, SIZE, borderMode=cv2.BORDER_REPLICATE)
+    return match_light(rng, layer, room, alpha[..., None]).astype(np.float32), alpha
 
 
 def blend(layer, image, alpha) -> np.ndarray:
@@ -119,6 +145,41 @@ def static_clip(person: Photo, room: Photo, seed: int) -> Iterator[Frame]:
     clean = blend(layer, image, alpha)
     for t in range(STATIC_FRAMES):
         yield Frame(noisy(rng, clean), alpha, np.ones(alpha.shape, bool) if t else None)
+
+
+def talker_clip(path: Path, room: Photo, seed: int) -> Iterator[Frame]:
+    """Somebody talking, keyed from a blue-screen clip."""
+    image, last = fill(room.image).astype(np.float32), None
+    for index, (picture, mask) in enumerate(keyed(path, every=1)):
+        if index == TALKER_FRAMES:
+            return
+        rng = np.random.default_rng((seed, 3))  # the same place and light in every frame
+        person = Photo(f"keyed_{index}", picture, mask, soft=True)
+        if index == 0:
+            matrix = standing(mask, rng.uniform(0.7, 0.9), 0.5)
+        layer, truth = placed(rng, person, image, matrix)
+        still = None if last is None else (truth == 0) & (last == 0)
+        yield Frame(to_uint8(blend(layer, image, truth)), truth, still)
+        last = truth
+
+
+def second_clip(first: Photo, second: Photo, room: Photo, ratio: float, seed: int):
+    """Yields `PairFrame`s: the second person comes from a side, until behind the first."""
+    rng = np.random.default_rng((seed, 4))
+    image = fill(room.image).astype(np.float32)
+    rise = rng.uniform(0.6, 0.8)
+    near, near_alpha = placed(rng, first, image, standing(first.mask, rise, 0.4))
+    far, far_alpha = placed(rng, second, image, standing(second.mask, rise * ratio, 0.5))
+    for t in range(PAIR_FRAMES):
+        share = np.clip((t - 8) / (PAIR_FRAMES - 14), 0, 1)
+        move = np.float64([[1, 0, SIZE[0] * (0.42 - 0.37 * share)], [0, 1, 0]])
+        behind = cv2.warpAffine(far_alpha, move, SIZE)
+        layer = cv2.warpAffine(far, move, SIZE, borderMode=cv2.BORDER_REPLICATE)
+        clean = blend(near, blend(layer, image, behind), near_alpha)
+        person = near_alpha > 0.9
+        seen = (behind > 0.9) & (near_alpha < 0.05)
+        touching = (cv2.dilate(person.astype(np.uint8), np.ones((9, 9))) > 0) & (behind > 0.9)
+        yield PairFrame(noisy(rng, clean), person, seen, bool(touching.any()))
 
 
 def real_clip(path: Path) -> Iterator[Frame]:

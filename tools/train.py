@@ -1,6 +1,6 @@
 """Trains the person network, from the Coral numbers, on photographs with masks.
 
-    python -m tools.train --data DIR --coral FILE.tflite --work DIR
+    python -m tools.train --data DIR --coral FILE.tflite --work DIR --until 18:30
 
 Prints the loss and, every so often, figures on `DIR/val`; keeps the best weights there in
 `WORK/person.weights.h5`, the latest in `WORK/last.weights.h5`; run again after an interruption, it
@@ -15,7 +15,8 @@ What makes it work, each found by trying:
 - the new decoder has no statistics to freeze. It starts from gains and biases that make its
   features zero-mean, unit-variance on one batch (Salimans & Kingma 2016, arXiv:1602.07868);
 - the backbone learns ten times slower than the decoder;
-- every third round of steps runs on larger input, which pictures are looked at with too;
+- some rounds of steps run on larger input, which pictures are looked at with too, some on smaller;
+- the learning rate falls with the time left until `--until`, however fast the machine is by then;
 - an average of the weights over the last steps (EMA) is what is validated and kept.
 """
 
@@ -25,6 +26,7 @@ import shutil
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -35,12 +37,13 @@ from keras import layers, ops
 import model
 from background_blur.matting.segmenter import INPUT_SIZES, nearest_input_size, scaled_size
 from tools.convert_weights import load_coral
+from tools.cutouts import keyed
 from tools.dataset import UNKNOWN, Batches, Photo, read_photos
 from tools.fold import Gained, fold, unfold
 
 DECODER_RATE = 10  # the decoder's learning rate over the backbone's
 AHEAD = 6  # batches made before they are needed
-LARGER = 1.5  # side of the larger input over the usual one
+ROUNDS = (1, 1, 1.5, 1, 1, 0.7)  # sides of the input over the usual ones, round by round
 
 
 def calm_decoder(folded: keras.Model, images) -> None:
@@ -54,7 +57,7 @@ def calm_decoder(folded: keras.Model, images) -> None:
 
 
 def is_decoder(name: str) -> bool:
-    return "decoder" in name or "person_logit" in name
+    return "decoder" in name or "logit" in name
 
 
 class TwoRateAdamW(keras.optimizers.AdamW):
@@ -70,13 +73,25 @@ class TwoRateAdamW(keras.optimizers.AdamW):
 
 
 def loss(target, logits):
-    """Weighted cross-entropy, outlines five times as heavy, plus half the soft Dice loss.
+    """The losses of all masks a network tells, and of the alpha of the first where it is true.
 
     Args:
-        target: float32 [n,h,w,2], the person's share and the weight of each cell.
-        logits: float32 [n,h,w,1].
+        target: float32 [n,h,w,5], see `tools.dataset.target`.
+        logits: float32 [n,h,w,1 or 2]: person and, if there, front.
     """
-    share, weight = target[..., :1], target[..., 1:]
+    outputs = logits.shape[-1]
+    total = 0.0
+    for i in range(outputs):
+        share, weight = target[..., i : i + 1], target[..., 2 + i : 3 + i]
+        total = total + mask_loss(share, weight, logits[..., i : i + 1])
+    return total / outputs + matte_loss(target[..., :1], target[..., 4:], logits[..., :1])
+
+
+def mask_loss(share, weight, logits):
+    """Weighted cross-entropy, outlines five times as heavy, plus half the soft Dice loss.
+
+    All float32 [n,h,w,1]: the person's share and the weight of each cell, and the logits.
+    """
     entropy = ops.maximum(logits, 0) - logits * share + ops.log1p(ops.exp(-ops.abs(logits)))
     entropy = ops.sum(entropy * weight) / (ops.sum(weight) + 1)
     known = ops.cast(weight > 0, "float32")
@@ -87,32 +102,61 @@ def loss(target, logits):
     return entropy + 0.5 * ops.mean(1 - (2 * both + little) / (either + little))
 
 
-def schedule(step: int, steps: int, peak: float) -> float:
-    """Learning rate: a short rise, then half a cosine down to zero."""
+def matte_loss(share, exact, logits):
+    """L1 of the alpha and of its gradients, in the cells whose alpha is true."""
+    error = ops.sigmoid(logits) - share
+    along = ops.abs(error[:, :, 1:] - error[:, :, :-1]) * exact[:, :, 1:] * exact[:, :, :-1]
+    down = ops.abs(error[:, 1:] - error[:, :-1]) * exact[:, 1:] * exact[:, :-1]
+    total = ops.sum(ops.abs(error) * exact) + ops.sum(along) + ops.sum(down)
+    return total / (ops.sum(exact) + 1)
+
+
+def schedule(step: int, progress: float, peak: float) -> float:
+    """Learning rate: a short rise, then half a cosine down to zero at a progress of 1."""
     rise = min(1.0, (step + 1) / 150)
-    return peak * rise * 0.5 * (1 + np.cos(np.pi * step / steps))
+    return peak * rise * 0.5 * (1 + np.cos(np.pi * min(progress, 1.0)))
+
+
+class Plan:
+    """When to stop, and how far on a run is: after a number of steps, or at an hour."""
+
+    def __init__(self, steps: int, until: float | None = None, clock=time.time):
+        self.steps, self.until, self.clock = steps, until, clock
+        self.progress, self.last = 0.0, clock()
+
+    def goes_on(self, step: int) -> bool:
+        """Whether to do this step; moves `progress` on by its share of what is left."""
+        now = self.clock()
+        if self.until is None:
+            self.progress = step / self.steps
+        else:
+            left = max(self.until - self.last, 1e-6)
+            self.progress += (1 - self.progress) * min(1.0, (now - self.last) / left)
+        self.last = now
+        return self.progress < 1
 
 
 def grid_of_step(step: int) -> tuple[int, int]:
-    """The input size of a step: the shapes of cameras in turn, larger in every third round."""
-    large = step // len(INPUT_SIZES) % 3 == 2
-    return scaled_size(INPUT_SIZES[step % len(INPUT_SIZES)], LARGER if large else 1)
+    """The input size of a step: the shapes of cameras in turn, some rounds larger or smaller."""
+    scale = ROUNDS[step // len(INPUT_SIZES) % len(ROUNDS)]
+    return scaled_size(INPUT_SIZES[step % len(INPUT_SIZES)], scale)
 
 
-def ahead(batches: Batches, first: int, steps: int):
-    """Yields (step, images, targets), made in a thread a few steps ahead."""
+def ahead(batches: Batches, first: int, plan: Plan):
+    """Yields (step, images, last masks, targets), made in a thread a few steps ahead."""
 
     def make(step):
         return step, *batches.batch(step, grid_of_step(step))
 
     with ThreadPoolExecutor(1) as maker:
-        coming = deque()
-        for step in range(first, steps):
-            coming.append(maker.submit(make, step))
-            if len(coming) > AHEAD:
-                yield coming.popleft().result()
-        while coming:
+        coming = deque(maker.submit(make, first + i) for i in range(AHEAD))
+        step = first
+        while plan.goes_on(step):
+            coming.append(maker.submit(make, step + AHEAD))
             yield coming.popleft().result()
+            step += 1
+        for batch in coming:
+            batch.cancel()
 
 
 class Learner:
@@ -120,19 +164,26 @@ class Learner:
 
     def __init__(self, net: keras.Model, optimizer):
         self.net, self.optimizer, self.sized = net, optimizer, {}
+        self.takes_mask = len(net.inputs) == 2
 
-    def learn(self, images, targets) -> float:
-        return float(self.at(images.shape[1:]).train_on_batch(images, targets))
+    def learn(self, images, lasts, targets) -> float:
+        given = [images, lasts] if self.takes_mask else images
+        return float(self.at(images.shape[1:]).train_on_batch(given, targets))
 
     def logits(self, image) -> np.ndarray:
-        """uint8 [h,w,3] RGB -> float32 [h/4,w/4]"""
-        return self.at(image.shape).predict_on_batch(image[None].astype(np.float32))[0, ..., 0]
+        """uint8 [h,w,3] RGB -> float32 [h/s,w/s,outputs]"""
+        given = image[None].astype(np.float32)
+        if self.takes_mask:
+            given = [given, np.zeros_like(given[..., :1])]
+        return self.at(image.shape).predict_on_batch(given)[0]
 
     def at(self, shape: tuple[int, int, int]) -> keras.Model:
         if shape not in self.sized:
-            image = layers.Input(shape)
-            self.sized[shape] = keras.Model(image, self.net(image))
-            self.sized[shape].compile(self.optimizer, loss=loss)
+            given = layers.Input(shape)
+            if self.takes_mask:
+                given = [given, layers.Input((*shape[:2], 1))]
+            self.sized[shape] = keras.Model(given, self.net(given))
+            self.sized[shape].compile(self.optimizer, loss=loss, jit_compile=False)
         return self.sized[shape]
 
 
@@ -144,8 +195,8 @@ def validate(learner: Learner, photos: list[Photo]) -> dict[str, float]:
         small = cv2.resize(
             photo.image, nearest_input_size((width, height)), interpolation=cv2.INTER_AREA
         )
-        mask = cv2.resize(learner.logits(small[..., ::-1]), (width, height)) > 0
-        person, known = photo.mask == 255, photo.mask != UNKNOWN
+        mask = cv2.resize(learner.logits(small[..., ::-1])[..., 0], (width, height)) > 0
+        person, known = photo.mask > UNKNOWN, photo.mask != UNKNOWN
         if person.any():
             value = (mask & person).sum() / ((mask | person) & known).sum()
         else:
@@ -174,88 +225,134 @@ class Average:
             value += (1 - decay) * weight
 
 
-def save_state(path: Path, net, optimizer, average: Average, step: int, best: float) -> None:
-    """Writes everything needed to go on, never half."""
-    groups = {"w": net.get_weights(), "e": average.values}
-    groups["o"] = [ops.convert_to_numpy(v) for v in optimizer.variables]
-    arrays = {f"{key}{i}": v for key, group in groups.items() for i, v in enumerate(group)}
-    partial = path.with_suffix(".part.npz")
-    np.savez(partial, step=step, best=best, **arrays)
-    os.replace(partial, path)
+@dataclass
+class Run:
+    """A training run: what learns, and all that must be kept to go on with it."""
+
+    net: keras.Model  # folded
+    design: model.Design
+    optimizer: keras.Optimizer
+    average: Average
+    plan: Plan
+    step: int = 0
+    best: float = -np.inf
+
+    def save(self, path: Path) -> None:
+        """Writes everything needed to go on, never half."""
+        groups = {"w": self.net.get_weights(), "e": self.average.values}
+        groups["o"] = [ops.convert_to_numpy(v) for v in self.optimizer.variables]
+        arrays = {f"{key}{i}": v for key, group in groups.items() for i, v in enumerate(group)}
+        scalars = {"step": self.step, "best": self.best, "progress": self.plan.progress}
+        partial = path.with_suffix(".part.npz")
+        np.savez(partial, **scalars, **arrays)
+        os.replace(partial, path)
+
+    def load(self, path: Path) -> None:
+        with np.load(path) as state:
+            self.net.set_weights([state[f"w{i}"] for i in range(len(self.net.weights))])
+            self.average.values = [state[f"e{i}"] for i in range(len(self.net.weights))]
+            for i, variable in enumerate(self.optimizer.variables):
+                variable.assign(state[f"o{i}"])
+            self.step, self.best = int(state["step"]), float(state["best"])
+            self.plan.progress = float(state["progress"])
+
+    def keep(self, path: Path) -> None:
+        net = model.build("person", design=self.design)
+        unfold(self.net, net)
+        model.save_person(net, self.design, path)
 
 
-def load_state(path: Path, net, optimizer, average: Average) -> tuple[int, float]:
-    """Sets network, optimizer and average; returns (next step, best score so far)."""
-    with np.load(path) as state:
-        net.set_weights([state[f"w{i}"] for i in range(len(net.weights))])
-        average.values = [state[f"e{i}"] for i in range(len(net.weights))]
-        for i, variable in enumerate(optimizer.variables):
-            variable.assign(state[f"o{i}"])
-        return int(state["step"]), float(state["best"])
+def start(args) -> Run:
+    if args.start:
+        net, design = model.load_person(args.start)
+    else:
+        design = {"full": model.FULL, "slim": model.SLIM}[args.design]
+        net = model.build("person", design=design)
+        load_coral(net, args.coral)
+    folded = fold(net)
+    optimizer = TwoRateAdamW(args.rate, weight_decay=1e-4)
+    optimizer.build(folded.trainable_variables)
+    plan = Plan(args.images // args.batch, args.until)
+    return Run(folded, design, optimizer, Average(folded, 0.999), plan)
 
 
-def keep(folded: keras.Model, path: Path) -> None:
-    net = model.build("person")
-    unfold(folded, net)
-    net.save_weights(path)
+def read_training_photos(args) -> list[Photo]:
+    photos = read_photos(args.data / "train", args.edges)
+    for path in sorted(args.keyed.iterdir()) if args.keyed else ():
+        frames = keyed(path)
+        photos += [Photo(f"keyed_{path.stem}_{i}", *f, soft=True) for i, f in enumerate(frames)]
+    return photos
 
 
 def train(args) -> None:
-    folded = build_start(args)
-    batches = Batches(read_photos(args.data / "train"), args.batch, args.seed)
-    held_out = read_photos(args.data / "val")
+    run = start(args)
+    stride = run.design.mask_stride
+    batches = Batches(read_training_photos(args), args.batch, args.seed, stride)
+    held_out = read_photos(args.data / "val")[:: args.val_every]
     if not args.start:
-        calm_decoder(folded, batches.batch(0, INPUT_SIZES[0])[0])
-    optimizer = TwoRateAdamW(args.rate, weight_decay=1e-4)
-    optimizer.build(folded.trainable_variables)
-    learner = Learner(folded, optimizer)
-    average = Average(folded, 0.998)
-    state, latest = args.work / "state.npz", args.work / "last.weights.h5"
-    best, first = -np.inf, 0
+        images, lasts, _ = batches.batch(0, INPUT_SIZES[0])
+        calm_decoder(run.net, [images, lasts] if run.design.takes_mask else images)
+    learner = Learner(run.net, run.optimizer)
+    state = args.work / "state.npz"
     if state.exists():
-        first, best = load_state(state, folded, optimizer, average)
-    steps = args.images // args.batch
-    began, losses = time.monotonic(), []
-    for step, images, targets in ahead(batches, first, steps):
-        optimizer.learning_rate = schedule(step, steps, args.rate)
-        losses.append(learner.learn(images, targets))
-        average.update(step)
-        if (step + 1) % 25 == 0:
-            speed = (step + 1 - first) * args.batch / (time.monotonic() - began)
-            print(f"{step + 1}/{steps} loss {np.mean(losses[-25:]):.4f} {speed:.1f} images/s")
-        if (step + 1) % args.every == 0 or step + 1 == steps:
-            raw = folded.get_weights()
-            folded.set_weights(average.values)
-            keep(folded, latest)
-            figures = validate(learner, held_out)
-            if score(figures) > best:
-                best = score(figures)
-                shutil.copy(latest, args.work / "person.weights.h5")
-            folded.set_weights(raw)
-            print(" ".join(f"{k} {v:.4f}" for k, v in figures.items()), f"best {best:.4f}")
-            save_state(state, folded, optimizer, average, step + 1, best)
+        run.load(state)
+    first, began, losses = run.step, time.monotonic(), []
+    run.plan.last = run.plan.clock()
+    for step, images, lasts, targets in ahead(batches, first, run.plan):
+        run.optimizer.learning_rate = schedule(step, run.plan.progress, args.rate)
+        losses.append(learner.learn(images, lasts, targets))
+        run.average.update(step)
+        run.step = step + 1
+        if run.step % 25 == 0:
+            speed = (run.step - first) * args.batch / (time.monotonic() - began)
+            print(
+                f"step {run.step} progress {run.plan.progress:.3f} "
+                f"loss {np.mean(losses[-25:]):.4f} {speed:.1f} images/s",
+                flush=True,
+            )
+        if run.step % args.every == 0:
+            take_stock(run, learner, held_out, args.work)
+    take_stock(run, learner, held_out, args.work)
 
 
-def build_start(args) -> keras.Model:
-    net = model.build("person")
-    if args.start:
-        net.load_weights(args.start)
-    else:
-        load_coral(net, args.coral)
-    return fold(net)
+def take_stock(run: Run, learner: Learner, held_out: list[Photo], work: Path) -> None:
+    """Validates the average and keeps it, as the latest and, if it is that, as the best."""
+    raw = run.net.get_weights()
+    run.net.set_weights(run.average.values)
+    run.keep(work / "last.weights.h5")
+    figures = validate(learner, held_out)
+    if score(figures) > run.best:
+        run.best = score(figures)
+        shutil.copy(work / "last.weights.h5", work / "person.weights.h5")
+    run.net.set_weights(raw)
+    print(" ".join(f"{k} {v:.4f}" for k, v in figures.items()), f"best {run.best:.4f}", flush=True)
+    run.save(work / "state.npz")
+
+
+def hour(text: str) -> float:
+    """ "HH:MM", today's local time, as seconds since the epoch."""
+    now = time.localtime()
+    then = time.strptime(text, "%H:%M")
+    return time.mktime((*now[:3], then.tm_hour, then.tm_min, 0, 0, 0, -1))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and val/")
-    parser.add_argument("--coral", type=Path, help="the Coral .tflite to start from")
-    parser.add_argument("--start", type=Path, help="person weights to start from instead")
-    parser.add_argument("--work", type=Path, required=True, help="folder for weights and state")
-    parser.add_argument("--images", type=int, default=62_400, help="how many to train on")
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=3e-4, help="peak rate of the backbone")
-    parser.add_argument("--seed", type=int, default=2018, help="another one, other batches")
-    parser.add_argument("--every", type=int, default=400, help="steps between validations")
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="folder with train/ and val/")
+    add("--edges", type=Path, help="folder of soft alphas that lend drawn masks their edges")
+    add("--keyed", type=Path, help="folder of clips of people before a blue screen")
+    add("--coral", type=Path, help="the Coral .tflite to start from")
+    add("--start", type=Path, help="person weights to start from instead")
+    add("--design", choices=("full", "slim"), default="slim", help="what to make of --coral")
+    add("--work", type=Path, required=True, help="folder for weights and state")
+    add("--images", type=int, default=62_400, help="how many to train on")
+    add("--until", type=hour, metavar="HH:MM", help="when to stop, in place of --images")
+    add("--batch", type=int, default=16)
+    add("--rate", type=float, default=3e-4, help="peak rate of the backbone")
+    add("--seed", type=int, default=2018, help="another one, other batches")
+    add("--every", type=int, default=400, help="steps between validations")
+    add("--val-every", type=int, default=1, metavar="N", help="validate on every Nth photograph")
     args = parser.parse_args()
     if not (args.coral or args.start):
         parser.error("give --coral or --start")

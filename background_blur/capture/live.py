@@ -20,6 +20,7 @@ class Live(Source):
     """A source read by a thread of its own, which keeps nothing but the newest frame."""
 
     live = True
+    _iterating = False
 
     def _start(self, frames: Iterator[Frame | None], limit: float, silence: float, name: str):
         """Begins to read and waits for the first frame.
@@ -72,12 +73,12 @@ class Live(Source):
 
     def _keep(self, frame: Frame) -> None:
         with self._news:
-            self.dropped += self._newest is not None
+            self.dropped += self._iterating and self._newest is not None
             self._newest = replace(frame, captured_at=time.monotonic())
             self._news.notify()
 
     def __iter__(self) -> Iterator[Frame]:
-        self.dropped = 0
+        self._iterating = True
         while (frame := self._take()) is not None:
             yield frame
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,11 +22,11 @@ def open_segmenter(
     engine: str = "litert",
     weights: Path | None = None,
     threads: int = 2,
-    build_network: Callable[[], Any] | None = None,
+    load_network: Callable[[Path], Any] | None = None,
 ) -> PersonSegmenter:
     """Loads the weights, checked, into an engine.
 
-    `build_network` makes the Keras network, without weights, where the engine is "keras".
+    `load_network` makes the Keras network with the weights of a file, for the engine "keras".
 
     Raises:
         WeightsError: no such file, a damaged one, or one of another network.
@@ -36,8 +35,8 @@ def open_segmenter(
     check_weights(path)
     if engine == "litert":
         return PersonSegmenter(open_litert(path, threads))
-    assert build_network is not None, "the Keras engine needs build_network"
-    return PersonSegmenter(open_keras(path, threads, build_network))
+    assert load_network is not None, "the Keras engine needs load_network"
+    return PersonSegmenter(open_keras(path, threads, load_network))
 
 
 def check_weights(path: Path) -> None:
@@ -76,14 +75,18 @@ def open_litert(path: Path, threads: int) -> Engine:
         hint = "give a .tflite written by tools/export.py"
         raise WeightsError(f"{path}: not the compiled person network; {hint}") from error
 
-    def run(image: np.ndarray) -> np.ndarray:
-        size = image.shape[1], image.shape[0]
-        return runners[size](image=image[None])["logits"][0, ..., 0]
+    takes_mask = "mask" in runners[COMPILED_SIZES[0]].get_input_details()
+
+    def run(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        inputs = {"image": image[None]}
+        if takes_mask:
+            inputs["mask"] = as_input(mask, image)
+        return runners[image.shape[1], image.shape[0]](**inputs)["logits"][0]
 
     return run
 
 
-def open_keras(path: Path, threads: int, build_network: Callable[[], Any]) -> Engine:
+def open_keras(path: Path, threads: int, load_network: Callable[[Path], Any]) -> Engine:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
@@ -96,17 +99,21 @@ def open_keras(path: Path, threads: int, build_network: Callable[[], Any]) -> En
     with suppress(RuntimeError):  # too late where TensorFlow runs already
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     with suppress_stderr():
-        net = build_network()
-    try:
-        # The error says it once, in one line.
-        with suppress_stderr(), warnings.catch_warnings(action="ignore"):
-            net.load_weights(path)
-    except (ValueError, OSError, KeyError, RuntimeError) as error:
-        hint = "give a .weights.h5 written by tools/train.py"
-        raise WeightsError(f"{path}: not weights of the person network; {hint}") from error
+        net = load_network(path)
+    takes_mask = len(net.inputs) == 2
 
     @tf.function(autograph=False)
-    def run(image):
-        return net(image[None], training=False)[0, ..., 0]
+    def run(*inputs):
+        return net(list(inputs) if takes_mask else inputs[0], training=False)[0]
 
-    return lambda image: run(tf.constant(image)).numpy()
+    def engine(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        return run(tf.constant(image[None]), tf.constant(as_input(mask, image))).numpy()
+
+    return engine
+
+
+def as_input(mask: np.ndarray | None, image: np.ndarray) -> np.ndarray:
+    """The last mask as the network takes it, float32 [1,h,w,1]; all zeros where there is none."""
+    if mask is None:
+        return np.zeros((1, *image.shape[:2], 1), np.float32)
+    return np.ascontiguousarray(mask[None, ..., None], np.float32)

@@ -5,6 +5,7 @@ and Keras the original. Both are plain functions from an image to logits.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,7 +16,20 @@ INPUT_SIZES = ((320, 176), (272, 208), (240, 240), (208, 272), (176, 320))
 SMALL, NORMAL, LARGE = SCALES = 0.7, 1.0, 2.0  # sides over those: in need, live, for pictures
 
 
-Engine = Callable[[np.ndarray], np.ndarray]  # float32 [h,w,3] RGB 0..255 -> logits [h/4,w/4]
+# float32 [h,w,3] RGB 0..255, and the last mask, float32 [h,w] 0..1, or None -> float32 [h/s,w/s,n]
+# logits, n of them: person, and front where the network tells it.
+Engine = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+
+
+class Masks(NamedTuple):
+    """Who is where in a frame: float32 [h,w] each, 0..1, a half or a quarter of the input's size.
+
+    `person` is anybody, `front` the person or people nearest to the camera, without those behind
+    them. Both are one where the network cannot tell them apart.
+    """
+
+    person: np.ndarray
+    front: np.ndarray
 
 
 class PersonSegmenter:
@@ -24,29 +38,47 @@ class PersonSegmenter:
     def __init__(self, engine: Engine):
         self.engine = engine
 
-    def __call__(self, frame: np.ndarray, scale: float = NORMAL) -> np.ndarray:
-        """uint8 [H,W,3] BGR -> float32 [h,w], the probability of person, a quarter of a grid."""
-        return sigmoid(self.logits(frame, scale))
+    def __call__(
+        self, frame: np.ndarray, previous_mask: np.ndarray | None = None, scale: float = NORMAL
+    ) -> Masks:
+        """The masks of one frame.
 
-    def predict_tta(self, frame: np.ndarray) -> np.ndarray:
-        """The same at a quarter of a large grid, by four looks, where there is time for them.
+        Args:
+            frame: uint8 [H,W,3] BGR, or a part of a frame.
+            previous_mask: float32 of any size, 0..1, the mask of the frame before, of that same
+                part; None at the start, after a cut and for pictures.
+            scale: of SCALES.
+        """
+        return masks_of(self.logits(frame, previous_mask, scale))
+
+    def predict_tta(self, frame: np.ndarray) -> Masks:
+        """The same at the scale LARGE, by four looks, where there is time for them.
 
         The usual grid knows best what is whole, the large one finds the small and far; of each
         the mean with its mirror image is steadier.
         """
         mirrored = cv2.flip(frame, 1)
         usual, large = (
-            self.logits(frame, scale) + self.logits(mirrored, scale)[:, ::-1]
+            self.logits(frame, None, scale) + self.logits(mirrored, None, scale)[:, ::-1]
             for scale in (NORMAL, LARGE)
         )
-        return sigmoid((cv2.resize(usual, large.shape[::-1]) + large) / 4)
+        enlarged = cv2.resize(usual, large.shape[1::-1]).reshape(large.shape)
+        return masks_of((enlarged + large) / 4)
 
-    def logits(self, frame: np.ndarray, scale: float) -> np.ndarray:
+    def logits(self, frame: np.ndarray, previous_mask, scale: float) -> np.ndarray:
         grid = nearest_input_size((frame.shape[1], frame.shape[0]), scale)
         much = frame.shape[1] > 2.5 * grid[0]
         image = cv2.resize(frame, grid, interpolation=cv2.INTER_AREA if much else cv2.INTER_LINEAR)
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32)  # [h,w,3]
-        return self.engine(image)  # [h/4,w/4]
+        if previous_mask is not None:
+            previous_mask = cv2.resize(previous_mask.astype(np.float32), grid)  # [h,w]
+        return self.engine(image, previous_mask)  # [h/s,w/s,n]
+
+
+def masks_of(logits: np.ndarray) -> Masks:
+    """float [h,w,n] -> the masks; of one logit, twice the same."""
+    shares = sigmoid(logits)
+    return Masks(np.ascontiguousarray(shares[..., 0]), np.ascontiguousarray(shares[..., -1]))
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

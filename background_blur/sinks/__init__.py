@@ -17,7 +17,7 @@ def open_output(path: Path | str, source, force: bool = False, skip: bool = Fals
 
     Args:
         path: where to.
-        source: has `independent`, `count` (frames, or None), `fps`, `sound` (Path or None), and
+        source: has `is_sequence`, `count` (frames, or None), `fps`, `sound` (Path or None), and
             `path` (Path or None).
         force: overwrite what exists.
         skip: leave a folder's pictures that exist.

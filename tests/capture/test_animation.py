@@ -29,7 +29,7 @@ def greys(count=4) -> list[np.ndarray]:
 def test_every_frame_comes_at_its_time(tmp_path, suffix):
     path = write_animation(tmp_path / f"a{suffix}", greys())
     with open_source(str(path)) as source:
-        assert (source.size, source.independent, source.live) == ((64, 48), False, False)
+        assert (source.size, source.is_sequence, source.live) == ((64, 48), True, False)
         assert (source.path, source.warning) == (path, None)
         frames = list(source)
     assert [round(1000 * frame.time) for frame in frames] == TIMES

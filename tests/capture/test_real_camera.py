@@ -26,7 +26,9 @@ from support.pipewire import PipeWireCamera
 READER = ROOT / "tests" / "support" / "reader.py"
 LOST = "camera 0 sends no frames; waiting for it to come back"
 BLACK = "camera 0 gives only black frames; uncover its lens, or close the program that uses it"
-COLOURS = np.uint8([[[30, 40, 200], [40, 180, 50]], [[200, 60, 40], [120, 120, 120]]])  # BGR
+COLOURS = np.array(  # BGR
+    [[[30, 40, 200], [40, 180, 50]], [[200, 60, 40], [120, 120, 120]]], np.uint8
+)
 
 
 def colours(width: int, height: int) -> np.ndarray:

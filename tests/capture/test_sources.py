@@ -155,7 +155,7 @@ def test_the_nature_of_the_source_is_told(opened):
     assert opened.fps > 0
     assert opened.dropped == 0
     assert opened.warning is None
-    assert not (opened.live and opened.independent)
+    assert not (opened.live and not opened.is_sequence)
     if opened.count is not None:
         assert opened.count == len(list(opened))
 
@@ -294,7 +294,7 @@ def test_a_video_is_never_dropped_however_slow_its_taker(tmp_path):
         for _ in video:
             time.sleep(0.005)
         assert video.dropped == 0
-        assert (video.live, video.independent, video.count) == (False, False, 20)
+        assert (video.live, video.is_sequence, video.count) == (False, True, 20)
         assert video.path == video.sound == path
 
 
@@ -502,7 +502,7 @@ def test_pictures_of_each_kind(tmp_path, suffix):
     path = write_picture(tmp_path / f"a{suffix}", picture(65, 49))
     with open_source(str(path)) as image:
         assert image.size == (65, 49)
-        assert (image.count, image.independent, image.path) == (1, True, path)
+        assert (image.count, image.is_sequence, image.path) == (1, False, path)
         (frame,) = image
     assert np.abs(frame.image.astype(int) - picture(65, 49)).mean() < 3
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import main
+from background_blur import cli
 from background_blur.matting.engines import WEIGHTS
 from support.fuzz import BATCH, mutated, run_all, seeds
 
@@ -151,7 +152,7 @@ def test_path_names(tmp_path, exists):
 
 
 flags = st.sampled_from(
-    [flag for action in main.parser()._actions for flag in action.option_strings]
+    [flag for action in cli.parser()._actions for flag in action.option_strings]
 )
 values = st.one_of(
     st.text(max_size=12),

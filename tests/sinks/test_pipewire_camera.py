@@ -24,7 +24,9 @@ from support.pipewire import PipeWireCamera, Session, Watcher
 
 SIZE = 640, 360
 NODE = "background_blur"
-COLOURS = np.uint8([[[30, 40, 200], [40, 180, 50]], [[200, 60, 40], [120, 120, 120]]])  # BGR
+COLOURS = np.array(  # BGR
+    [[[30, 40, 200], [40, 180, 50]], [[200, 60, 40], [120, 120, 120]]], np.uint8
+)
 RESTING = (
     'main.py: nobody watches the PipeWire camera "Background blur"; resting until somebody does'
 )

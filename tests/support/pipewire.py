@@ -41,6 +41,7 @@ class Session:
         self.environment.pop("WAYLAND_DISPLAY", None)
         self._log = (self._folder / "log").open("w")
         self._bus = self._start("dbus-daemon", "--session", "--nofork", "--print-address=1")
+        assert self._bus.stdout
         self.environment["DBUS_SESSION_BUS_ADDRESS"] = self._bus.stdout.readline().decode().strip()
         self.start()
 
@@ -87,8 +88,7 @@ class Session:
     def stop(self) -> None:
         self.stop_daemon()
         self._bus.terminate()
-        self._bus.wait(10)
-        self._bus.stdout.close()
+        self._bus.communicate(timeout=10)
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -123,6 +123,8 @@ class PipeWireCamera:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        assert self._process.stdin
+        self._pipe = self._process.stdin
         self._over = threading.Event()
         self._player = threading.Thread(target=self._play, daemon=True)
         self._player.start()
@@ -133,8 +135,8 @@ class PipeWireCamera:
         with contextlib.suppress(OSError):  # its reader ended
             while not self._over.wait(max(0.0, began + self.sent / self.fps - time.monotonic())):
                 if pictures := self.pictures:
-                    self._process.stdin.write(pictures[self.sent % len(pictures)].tobytes())
-                    self._process.stdin.flush()
+                    self._pipe.write(pictures[self.sent % len(pictures)].tobytes())
+                    self._pipe.flush()
                 self.sent += 1
 
     def close(self) -> None:
@@ -144,7 +146,7 @@ class PipeWireCamera:
         self._process.wait(10)
         self._player.join(10)
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._pipe.close()
 
     def __enter__(self):
         return self
@@ -167,6 +169,7 @@ class Watcher:
     def frames(self, count: int) -> np.ndarray:
         """The next so many frames, uint8 [count,H,W,3] BGR; fewer where it ends."""
         width, height = self._size
+        assert self.process.stdout
         data = self.process.stdout.read(count * height * width * 3)
         return np.frombuffer(data, np.uint8).reshape(-1, height, width, 3)
 

@@ -49,7 +49,7 @@ def test_it_measures_how_fresh_a_live_picture_is(capsys, monkeypatch):
     got = json.loads(capsys.readouterr().out)["live"]["128x72"]
     assert 0 < got["age_ms"]["median"] <= got["age_ms"]["p95"]
     assert got["shown"] > 0 and got["fully_blurred"] == 0 and got["cpu_ms"] > 0
-    assert sum(got["steps"].values()) == got["shown"]
+    assert sum(got["quality"].values()) == got["shown"]
     assert not multiprocessing.active_children()
 
 

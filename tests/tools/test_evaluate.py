@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from background_blur.matting.engines import DEFAULT_WEIGHTS
-from tools import evaluate, metrics, scenes
+from background_blur.matting.segmenter import Masks
+from tools import contenders, evaluate, metrics, scenes
 
 PEERS = Path(__file__).parent.parent.parent / "shared" / "peers"
 
@@ -194,13 +195,15 @@ def see_red(image) -> np.ndarray:
 
 
 class Looks:
-    """A segmenter whose looks are all the same function."""
+    """A segmenter whose looks are all the same function, for everybody and for those in front."""
 
     def __init__(self, look):
-        self.predict_tta = look
+        self.look = look
 
     def __call__(self, image):
-        return self.predict_tta(image)
+        return Masks(*[self.look(image)] * 2)
+
+    predict_tta = __call__
 
 
 def write(folder: Path, name: str, truth=None, seed=0) -> None:
@@ -305,6 +308,105 @@ def test_json_to_stdout_is_json_alone(run, data, capsys):
     assert "IoU" in captured.err
 
 
+def test_mattes_are_scored_as_alphas_too(run, data):
+    truth = cv2.GaussianBlur(rectangle((90, 120), 20, 40, 90, 80), (0, 0), 1.5)
+    write(data, "matte_0", np.where(truth > 127, 255, 0).astype(np.uint8))
+    cv2.imwrite(str(data / "matte_0.png"), truth)
+    ours = run("--sections", "stills")[1]["stills"]["matte"]["ours unrefined"]
+    assert ours["iou"] > 0.9
+    assert 0 < ours["mad"] < 40 and ours["rim"] > 0 and "grad" in ours and "mse" in ours
+
+
+def test_photographs_are_scored_by_the_groups_of_a_file(run, tmp_path, capsys):
+    path = tmp_path / "groups.json"
+    path.write_text('{"one": ["selfie_0", "selfie_2", "absent"], "other": ["selfie_1"]}')
+    report = run("--sections", "groups", "--groups", str(path))[1]["groups"]
+    assert {group: by["ours"]["pictures"] for group, by in report.items()} == {"one": 2, "other": 1}
+    path.write_text("[]")
+    capsys.readouterr()
+    assert run("--sections", "groups", "--groups", str(path))[0] == 1
+    assert "groups.json" in one_line(capsys)
+
+
+def test_a_second_person_is_scored_by_who_stays_sharp(run, data, capsys):
+    code, report = run("--sections", "second", "--limit", "1")
+    assert code == 0
+    assert list(report["second"]) == ["0.9 as tall", "0.55 as tall"]
+    for by in report["second"].values():  # what sees everybody as one keeps both when they touch
+        assert list(by) == ["ours, main", "ours, front"]
+        assert by["ours, main"]["touching"] > 0.8
+        assert by["ours, main"]["lost"] < 0.1
+    assert report["second"]["0.55 as tall"]["ours, main"]["apart"] < 0.1
+
+
+def test_the_second_person_comes_until_behind_the_first(data, small_scenes):
+    people, rooms = scenes.people_and_rooms(evaluate.read_data(data, None))
+    clip = list(scenes.second_clip(people[0], people[1], rooms[0], 0.9, seed=5))
+    touching = [frame.touching for frame in clip]
+    assert not touching[0] and touching[-1] and touching == sorted(touching)
+    assert all((frame.first == clip[0].first).all() for frame in clip)
+    assert not any((frame.first & frame.second).any() for frame in clip)
+    assert clip[0].second.sum() > clip[-1].second.sum() > 0
+
+
+def test_talkers_are_keyed_and_measured(run, tmp_path):
+    folder = tmp_path / "keyed"
+    folder.mkdir()
+    video = cv2.VideoWriter(str(folder / "a.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (180, 144))
+    frame = np.full((144, 180, 3), (190, 150, 20), np.uint8)
+    cv2.ellipse(frame, (90, 110), (50, 70), 0, 0, 360, (40, 40, 220), -1)
+    for _ in range(4):
+        video.write(frame)
+    video.release()
+    code, report = run("--sections", "talkers", "--keyed", str(folder))
+    assert code == 0
+    talkers = report["talkers"]["talkers"]["ours"]
+    assert talkers["mad"] < 60 and talkers["worst_leak"] < 0.05
+    assert {"mse", "grad", "rim", "dtssd", "flicker"} <= talkers.keys()
+
+
+def test_the_rim_counts_along_the_outline_alone():
+    truth = cv2.GaussianBlur(rectangle((200, 300), 50, 100, 200, 200), (0, 0), 1) / np.float32(255)
+    assert metrics.rim(truth, truth) == 0
+    far = truth.copy()
+    far[:20, :20] = 1
+    assert metrics.rim(far, truth) == 0
+    wide = cv2.dilate(truth, np.ones((5, 5)))
+    assert metrics.rim(wide, truth) > 100
+
+
+FAKE_RVM = """
+import numpy as np
+class RVM:
+    def __init__(self, threads): self.looks = 0
+    def reset(self): self.looks = 0
+    def __call__(self, image, ratio):
+        self.looks += 1
+        return np.full(image.shape[:2], self.looks / 10, np.float32)
+    def picture(self, image):
+        self.reset()
+        return [self(image, 1) for _ in range(4)][-1]
+"""
+
+
+def test_rvm_remembers_within_a_clip_and_forgets_between(tmp_path):
+    (tmp_path / "rvm.py").write_text(FAKE_RVM)
+    methods = contenders.rvm(tmp_path)
+    image = np.zeros((20, 30, 3), np.uint8)
+    clip = methods["RVM"]()
+    assert [clip(image)[0, 0] for _ in range(2)] == pytest.approx([0.1, 0.2])
+    assert methods["RVM"]()(image)[0, 0] == pytest.approx(0.1)
+    assert methods["RVM, pictures"]()(image)[0, 0] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("code", [None, "raise OSError('no numbers')", "nothing = 0"])
+def test_an_rvm_that_does_not_run_is_one_line(tmp_path, code):
+    if code:
+        (tmp_path / "rvm.py").write_text(code)
+    with pytest.raises(evaluate.EvaluateError, match="rvm.py"):
+        contenders.rvm(tmp_path)
+
+
 def test_real_clips_are_measured_for_flicker(run, tmp_path):
     clips = tmp_path / "clips"
     clips.mkdir()
@@ -407,7 +509,7 @@ def test_a_peer_finds_the_person(portrait, name):
     path = PEERS / f"{name}.tflite"
     if not path.exists():
         pytest.skip(f"{path.name} is not there")
-    alpha = evaluate.peer(path)()(portrait)
+    alpha = contenders.peer(path)()(portrait)
     assert alpha.shape == portrait.shape[:2] and alpha.dtype == np.float32
     assert alpha[100:400, 180:260].mean() > 0.9  # face and chest
     assert alpha[:100, :60].mean() < 0.1  # the wall

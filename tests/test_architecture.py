@@ -1,0 +1,97 @@
+"""The rule of the stairs: main -> blur -> background_blur, whose rooms do not know one another."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from support import ROOT
+
+DOORS = {"main", "background_blur.__main__"}  # where a run begins: these know all others
+ROOMS = {"capture", "matting", "rendering", "sinks"}
+GROUND = {"errors", "frames", "metadata", "settings", "imaging", "system", "resources"}  # for all
+LONGEST_FILE, LONGEST_FUNCTION = 320, 45  # lines
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+FILES = {
+    name_of(path): path for path in [*ROOT.glob("*.py"), *(ROOT / "background_blur").rglob("*.py")]
+}
+
+
+def imported(source: str, modules: set[str]) -> Iterator[str]:
+    """Those of `modules` that the source imports, anywhere in it, functions too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports say the whole name"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:  # "from package import name" may name a module or what is in one
+            yield from [found for found in (name, name.rpartition(".")[0]) if found in modules][:1]
+
+
+GRAPH = {name: set(imported(path.read_text("utf-8"), set(FILES))) for name, path in FILES.items()}
+
+
+def room(name: str) -> str:
+    """The part of the package that a module belongs to: "sinks" of background_blur.sinks.files."""
+    return name.split(".")[1] if name.startswith("background_blur.") else ""
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    TopologicalSorter(GRAPH).prepare()  # raises CycleError, which names them
+
+
+def test_the_package_imports_none_of_the_files_above_it():
+    inside = {name for name in GRAPH if name.startswith("background_blur")} - DOORS
+    assert not {(name, used) for name in inside for used in GRAPH[name] & {"main", "blur", "model"}}
+    assert not {name for name in GRAPH if "main" in GRAPH[name]} - DOORS
+    assert "blur" not in GRAPH["model"] and "model" not in GRAPH["blur"]
+
+
+@pytest.mark.parametrize("here", sorted(ROOMS))
+def test_rooms_import_only_themselves_and_what_all_may_use(here):
+    used = {(name, u) for name in GRAPH if room(name) == here for u in GRAPH[name]}
+    assert not {(name, u) for name, u in used if room(u) not in {here, *GROUND}}
+
+
+def test_what_all_may_use_uses_nothing_else():
+    used = {(name, u) for name in GRAPH if room(name) in GROUND for u in GRAPH[name]}
+    assert not {(name, u) for name, u in used if room(u) not in GROUND}
+
+
+def test_imports_are_found_wherever_they_stand():
+    source = "import a.b\ndef f():\n    from a import c\n    from a.b import thing, cv2\n"
+    assert list(imported(source, {"a", "a.b", "a.c"})) == ["a.b", "a.c", "a.b", "a.b"]
+
+
+def test_an_old_python_can_read_main_far_enough_to_say_so():
+    for name in ("main", "background_blur"):
+        ast.parse(FILES[name].read_text("utf-8"), feature_version=(3, 8))
+    body = ast.parse(FILES["main"].read_text("utf-8")).body
+    ours = [n for n in body if isinstance(n, ast.ImportFrom) and n.module in GRAPH]
+    others = [n for n in body if n.lineno < ours[0].lineno and not isinstance(n, ast.Expr)]
+    assert all(isinstance(n, ast.Import | ast.ImportFrom) for n in others)
+
+
+def test_files_and_functions_stay_short():
+    long = []
+    for name, path in FILES.items():
+        text = path.read_text("utf-8")
+        if len(text.splitlines()) > LONGEST_FILE:
+            long.append((name, len(text.splitlines())))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > LONGEST_FUNCTION and node.name != "parser":  # a table of flags
+                    long.append((f"{name}.{node.name}", lines))
+    assert not long

@@ -1,0 +1,88 @@
+"""What a webcam, its room and a headset do to a training picture."""
+
+import cv2
+import numpy as np
+
+
+def camera(rng, image, mask) -> np.ndarray:
+    """What a webcam and its room do to a picture: light, colour, noise, blur, compression."""
+    x = image.astype(np.float32) / 255
+    if rng.random() < 0.1 and mask.any():  # a window behind the person
+        person = cv2.GaussianBlur((mask > 0).astype(np.float32), (0, 0), 2)[..., None]
+        x = x * (person * rng.uniform(0.3, 0.8) + (1 - person) * rng.uniform(1.0, 1.8))
+    if rng.random() < 0.8:
+        x = np.clip(x, 0, 1) ** rng.uniform(0.6, 1.6) * rng.uniform(0.6, 1.3)
+        x = x * rng.normal(1, 0.08, 3)
+    if rng.random() < 0.3:
+        x = shade(rng, x)
+    if rng.random() < 0.3:
+        grey = x.mean(2, keepdims=True)
+        x = grey + (x - grey) * rng.uniform(0, 1.5)
+    if rng.random() < 0.3:
+        x = smear(rng, x)
+    if rng.random() < 0.18:
+        light = rng.uniform(0.08, 0.4)
+        x = np.clip(x, 0, 1) * light + rng.normal(0, rng.uniform(0.005, 0.03), x.shape)
+        if rng.random() < 0.3:  # the camera turns its gain up
+            x = x * rng.uniform(1, 0.7 / light)
+    elif rng.random() < 0.4:
+        x = x + rng.normal(0, rng.uniform(0.005, 0.05), x.shape)
+    x = (np.clip(x, 0, 1) * 255).astype(np.uint8)
+    if rng.random() < 0.3:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
+        x = cv2.imdecode(cv2.imencode(".jpg", x, quality)[1], cv2.IMREAD_COLOR)
+    return x
+
+
+def shade(rng, x) -> np.ndarray:
+    """Light that falls off across the picture, as a lamp's at one side does."""
+    height, width = x.shape[:2]
+    angle = rng.uniform(0, 2 * np.pi)
+    ramp = np.linspace(-1, 1, width) * np.cos(angle) + np.linspace(-1, 1, height)[:, None] * np.sin(
+        angle
+    )
+    return x * (1 + rng.uniform(0.1, 0.6) * ramp[..., None].astype(np.float32))
+
+
+def smear(rng, x) -> np.ndarray:
+    """Defocus, or motion along a line."""
+    if rng.random() < 0.6:
+        return cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.5))
+    length = int(rng.integers(3, 8))
+    kernel = np.zeros((length, length), np.float32)
+    kernel[length // 2] = 1 / length
+    turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), rng.uniform(0, 180), 1)
+    kernel = cv2.warpAffine(kernel, turn, (length, length))
+    return cv2.filter2D(x, -1, kernel / max(kernel.sum(), 1e-6))
+
+
+def headset(rng, image, masks) -> None:
+    """Draws headphones onto the topmost head: a band over it, a cup at each side; all person."""
+    mask = masks[..., 1]
+    ys, _ = np.nonzero(mask == 255)
+    if len(ys) == 0 or ys.min() < 0.04 * mask.shape[0]:
+        return
+    top = ys.min()
+    rows = mask[top : ys.max()] == 255
+    ends = rows.shape[1] - rows[:, ::-1].argmax(1)
+    widths = np.where(rows.any(1), ends - rows.argmax(1), 0)
+    if len(widths) < 3:
+        return
+    head = int(np.median(widths[: len(widths) // 3]))  # its width, about
+    if not 12 < head < 0.6 * mask.shape[1]:
+        return
+    row = min(top + int(head * rng.uniform(0.5, 0.75)), mask.shape[0] - 1)  # of the ears
+    there = np.nonzero(mask[row] == 255)[0]
+    if len(there) < 8 or np.ptp(there) > 1.5 * head:  # nobody there, or more than one
+        return
+    left, right = int(there[0]), int(there[-1])
+    colour = [
+        int(v) for v in np.clip(rng.choice([20, 40, 200, 235]) + rng.normal(0, 15, 3), 0, 255)
+    ]
+    thick = max(2, int(head * rng.uniform(0.05, 0.12)))
+    middle, half = ((left + right) // 2, row), ((right - left) // 2, row - top + thick // 2)
+    cup = max(2, int(head * rng.uniform(0.08, 0.14))), max(3, int(head * rng.uniform(0.15, 0.24)))
+    for canvas, value in ((image, colour), (masks, (255, 255))):
+        cv2.ellipse(canvas, middle, half, 0, 180, 360, value, thick)
+        cv2.ellipse(canvas, (left, row), cup, 0, 0, 360, value, -1)
+        cv2.ellipse(canvas, (right, row), cup, 0, 0, 360, value, -1)

@@ -1,0 +1,97 @@
+"""What is measured: our pipeline and other people's networks, each as an alpha of an image."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from background_blur.settings import Settings
+from blur import BackgroundBlur
+
+AlphaOf = Callable[[np.ndarray], np.ndarray]  # uint8 [h,w,3] BGR -> float32 [h,w], 0..1
+Method = Callable[[], AlphaOf]  # begins a new source: a picture, or the frames of one clip
+
+
+class EvaluateError(Exception):
+    """What is asked for cannot be measured; one line fit for the user."""
+
+
+def ours(segmenter, is_sequence=True, people="front") -> Method:
+    def begin() -> AlphaOf:
+        settings = Settings(view="alpha", people=people)
+        blur = BackgroundBlur(segmenter, settings, is_sequence)
+
+        def alpha_of(image):
+            result = blur(image)
+            if reason := result.fully_blurred_because:
+                print(f"a picture was fully blurred: {reason}", file=sys.stderr)
+            return result.alpha.astype(np.float32) / 255
+
+        return alpha_of
+
+    return begin
+
+
+def unrefined(segmenter) -> Method:
+    return lambda: lambda image: enlarge(segmenter(image).front, image)
+
+
+def peer(path: Path) -> Method:
+    """A network with input [1,h,w,3], RGB 0..1, and output [1,h,w,1], the probability of person.
+
+    Raises:
+        EvaluateError: no such file, or another kind of network.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        net = Interpreter(str(path), num_threads=2)
+        net.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise EvaluateError(f"{path}: not a .tflite that LiteRT can run") from error
+    (given, *more_given), (made, *more_made) = net.get_input_details(), net.get_output_details()
+    shape, shape_made = list(given["shape"]), list(made["shape"])
+    if more_given or more_made or shape != [1, *shape[1:3], 3] or shape_made != [*shape[:3], 1]:
+        raise EvaluateError(
+            f"{path}: takes {shape} and gives {shape_made}, not a picture and a mask"
+        )
+
+    def alpha_of(image):
+        small = cv2.resize(image, (shape[2], shape[1]))
+        small = cv2.cvtColor(small, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
+        net.set_tensor(given["index"], small[None])
+        net.invoke()
+        return enlarge(net.get_tensor(made["index"])[0, ..., 0], image)
+
+    return lambda: alpha_of
+
+
+def enlarge(mask, image) -> np.ndarray:
+    return cv2.resize(mask, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def rvm(folder: Path) -> dict[str, Method]:
+    """Robust Video Matting, by a `rvm.py` with a class RVM: frame by frame, and on pictures.
+
+    Raises:
+        EvaluateError: no such file, or it does not run.
+    """
+    path = folder / "rvm.py"
+    if not path.is_file():
+        raise EvaluateError(f"{folder}: no rvm.py in it")
+    try:
+        spec = importlib.util.spec_from_file_location("rvm", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        net = module.RVM(2)
+    except Exception as error:  # somebody else's code: whatever it raises
+        raise EvaluateError(f"{path}: does not run: {error}") from error
+
+    def begin() -> AlphaOf:
+        net.reset()
+        return lambda image: net(image, min(1.0, 320 / max(image.shape[:2])))
+
+    return {"RVM": begin, "RVM, pictures": lambda: net.picture}
