@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from background_blur import cli
 from background_blur.errors import SinkError, UserError
 from background_blur.requirements import require_packages
+from background_blur.signals import RemoteControl
 from background_blur.system import SignalGuard, open_missing, unbreakable_printing
 
 if TYPE_CHECKING:  # imported late: they take their time, which --help has not
@@ -48,11 +49,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_to_exit_code(args: argparse.Namespace) -> int:
-    guard = SignalGuard()
+    guard, remote = SignalGuard(), RemoteControl()
     try:
         require_packages()
         guard.install()
-        return run(args, guard)
+        remote.install()
+        return run(args, guard, remote)
     except KeyboardInterrupt as stop:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except UserError as error:
@@ -65,7 +67,7 @@ def run_to_exit_code(args: argparse.Namespace) -> int:
     return 1
 
 
-def run(args: argparse.Namespace, guard: SignalGuard) -> int:
+def run(args: argparse.Namespace, guard: SignalGuard, remote: RemoteControl) -> int:
     """Opens everything, and moves frames from the source to the sinks until the source ends.
 
     Raises:
@@ -107,7 +109,8 @@ def run(args: argparse.Namespace, guard: SignalGuard) -> int:
         if sinks.output:
             stack.push(sinks.output)  # completed before anything else, which might hang, ends
         stack.callback(guard.shield_from_now_on)  # the first of what is done at the end
-        stream(source, blur, sinks, viewer, quality, statistics, guard)
+        obey = partial(remote.apply, blur.settings, backgrounds)
+        stream(source, blur, sinks, viewer, quality, statistics, guard, obey)
     return 0
 
 
@@ -125,6 +128,7 @@ def open_pipeline(
         mirror=args.mirror,
         people=args.people,
         background=background,
+        hide=args.hidden,
     )
     segmenter = open_segmenter(args.engine, args.weights, args.threads, load_network)
     segment = segmenter if is_sequence else segmenter.predict_tta
@@ -236,10 +240,16 @@ def stream(
     quality: "QualityController | None",
     statistics: "RunStatistics",
     guard: SignalGuard,
+    obey: Callable[[], list[str]],
 ) -> None:
-    """The loop: runs until the source ends or the user stops it."""
+    """The loop: runs until the source ends or the user stops it.
+
+    `obey` does what SIGUSR1 and SIGUSR2 asked for, and says what.
+    """
     for frame in progress(source, sinks.output):
         began = monotonic()
+        for note in obey():
+            log.info(note)
         level = quality.level if quality else None
         result = blur(frame, level)
         with guard.shielded():

@@ -12,7 +12,9 @@ from background_blur.capture import open_source
 from background_blur.capture.base import CAMERA_SIZE
 from background_blur.capture.camera import BLACK, DEVICES, camera_problem
 from background_blur.errors import UserError
+from background_blur.sinks import pipewire
 from background_blur.sinks.parts import folder_of, leftovers
+from background_blur.sinks.pipewire_camera import NAME, PipeWireSink, node_name
 from background_blur.sinks.video import ENCODERS
 from background_blur.sinks.virtual_camera import VirtualCamera
 from background_blur.sinks.window import check_display
@@ -23,16 +25,30 @@ MODES = (640, 480), (1280, 720), (1920, 1080), (3840, 2160)  # that cameras are 
 PROBED = 6  # the numbers tried where the system lists none
 FRAMES = 20  # looked at, of the camera and for the speed
 FLUENT = 24  # frames a second
+VIRTUAL = Path(
+    "/sys/devices/virtual/video4linux"
+)  # a folder for each camera that no hardware makes
+FOUND_BY = (
+    "Firefox finds it where about:config has media.webrtc.camera.allow-pipewire true, Chrome after "
+    "chrome://flags/#enable-webrtc-pipewire-camera"
+)
 
 
 def list_cameras(open=cv2.VideoCapture) -> int:
-    """Prints a line a camera: number, name, the sizes it keeps and their rates; 1 if none."""
+    """Prints a line a camera: number, name, the sizes it keeps and their rates; 1 if none.
+
+    Then those that PipeWire alone offers, which have no number.
+    """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     found = False
     for number in camera_numbers():
         if modes := camera_modes(number, open):
             found = True
-            print(f"{number}  {camera_name(number)}: {', '.join(modes)}")
+            print(f"{number}  {camera_name(number)}: {', '.join(modes)}{whose_output(number)}")
+    for camera in pipewire.cameras(pipewire.objects()):
+        if not camera.device:
+            found = True
+            print(f"-  {camera.description}: PipeWire's alone{made_by(camera)}")
     if not found:
         print(f"main.py: {camera_problem(0)}", file=sys.stderr)
     return 0 if found else 1
@@ -49,6 +65,19 @@ def camera_name(number: int) -> str:
         return (NAMES / f"video{number}" / "name").read_text().strip()
     except OSError:
         return f"camera {number}"
+
+
+def whose_output(number: int) -> str:
+    """Says so of a camera that a program fills."""
+    is_virtual = (VIRTUAL / f"video{number}").exists()
+    return " (a virtual camera, some program's output)" if is_virtual else ""
+
+
+def made_by(camera: pipewire.PipeWireCamera) -> str:
+    if camera.program is None:
+        return "; to use it: pw-v4l2 python main.py"
+    ours = camera.name == node_name(NAME)
+    return f" (the output of {'this program' if ours else camera.program})"
 
 
 def camera_modes(number: int, open) -> list[str]:
@@ -117,7 +146,9 @@ def display(args) -> str:
 
 def virtual_camera(args) -> str:
     with VirtualCamera(args.virtual_camera, args.size or CAMERA_SIZE, args.fps or 30) as camera:
-        return f"{camera.device} takes {camera.size[0]}x{camera.size[1]}"
+        text = f"{camera.device} takes {camera.size[0]}x{camera.size[1]}"
+        is_pipewire = isinstance(camera.camera, PipeWireSink)
+    return f"{text}; {FOUND_BY}" if is_pipewire else text
 
 
 def speed(args, open_pipeline) -> str:

@@ -19,10 +19,17 @@ from background_blur.frames import Frame, Size
 from background_blur.imaging import make_placeholder, to_bgr
 
 LOST = 1.0  # seconds without a frame after which the last one must not stand there as if live
-SETTLE = 5.0  # seconds a camera may take for its first frame after it was opened again
-PLACEHOLDER_INTERVAL = 0.1  # seconds from card to card
+# Seconds a camera may take for its first frame after it was opened again: the first time, more at
+# each further attempt, at most. What was opened may be gone for good, and another be there by now.
+SETTLE = 2.0, 1.0, 5.0
+PAUSE = 0.5  # seconds, at most, between two attempts to open it again
+PLACEHOLDER_INTERVAL = 0.1  # seconds from placeholder to placeholder
 BLACK = 10, 2.0  # grey levels that no pixel of a black frame is above, and seconds of them to tell
 DEVICES = Path("/dev")
+
+# Seconds that OpenCV's V4L2 waits for a frame: 10 by default, and nothing interrupts it meanwhile.
+# It reads this when the first capture is made. It has no such setting for macOS and Windows.
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
 
 
 class Camera(Live):
@@ -103,7 +110,7 @@ class Camera(Live):
 
     def _images(self, open, size: Size) -> Iterator[np.ndarray | None]:
         """What the camera gives, None where it gives nothing; opens it again when it is gone."""
-        pause = 0.0
+        pause, settle = 0.0, SETTLE[0]
         while True:
             try:
                 capture = self._opened(open, size)
@@ -111,17 +118,19 @@ class Camera(Live):
                 if self._began is None:
                     raise
             else:
-                with contextlib.closing(self._read_out(capture)) as images:
+                with contextlib.closing(self._read_out(capture, settle)) as images:
+                    settle = min(settle + SETTLE[1], SETTLE[2])
                     for image in images:
-                        pause = pause if image is None else 0.0
+                        if image is not None:
+                            pause, settle = 0.0, SETTLE[0]
                         yield image
-            pause = min(2 * pause + 0.1, 2.0)
+            pause = min(2 * pause + 0.1, PAUSE)
             self._stop.wait(pause)
             yield None
 
-    def _read_out(self, capture) -> Iterator[np.ndarray | None]:
-        """A capture's pictures until no more come; releases it."""
-        until = math.inf if self._began is None else time.monotonic() + SETTLE
+    def _read_out(self, capture, settle: float) -> Iterator[np.ndarray | None]:
+        """A capture's pictures until no more come, or none within `settle` seconds; releases it."""
+        until = math.inf if self._began is None else time.monotonic() + settle
         try:
             while time.monotonic() < until:
                 image = read_capture(capture)

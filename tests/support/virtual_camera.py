@@ -48,6 +48,7 @@ def fake(tmp_path, monkeypatch) -> Path:
     monkeypatch.delitem(sys.modules, "pyvirtualcam", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(folder))
     monkeypatch.setenv("FAKE_SENT", str(folder / "sent"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder / "no PipeWire"))
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr(virtual_camera, "NODES", folder / "nodes")
