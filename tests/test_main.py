@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import pytest
 
 from background_blur.capture import open_source
 from background_blur.cli import parser
-from background_blur.keys import KEYS
 from background_blur.settings import PEOPLE, VIEWS, Settings
 from main import TITLE
 from support import ROOT
@@ -70,23 +68,6 @@ def test_help_lists_every_flag_and_imports_nothing_heavy():
         assert all(flag in result.stdout for flag in action.option_strings)
     for heavy in ("cv2", "numpy", "av", "tensorflow", "keras", "ai_edge_litert", "imutils"):
         assert f"'{heavy}'" not in result.stdout
-
-
-def test_the_readme_lists_every_flag_and_no_other():
-    rows = re.findall(r"^\| (`--.+?) \| ", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
-    listed = re.findall("--[a-z-]+", " ".join(rows))
-    flags = {flag for action in parser()._actions for flag in action.option_strings}
-    assert sorted(listed) == sorted(flag for flag in flags if flag.startswith("--"))
-
-
-def test_the_readme_names_no_flag_key_or_command_that_there_is_not():
-    readme = (ROOT / "README.md").read_text("utf-8")
-    for command in re.findall(r"python main\.py([^`\n]*)", readme):
-        parser().parse_args(shlex.split(command, comments=True))
-    for_users = readme.partition("\n## How it works")[0]  # later come the flags of tools
-    flags = {flag for action in parser()._actions for flag in action.option_strings}
-    assert set(re.findall("`(--[a-z-]+)", for_users)) <= flags
-    assert set(re.findall("`([a-z+-]|space)`", readme)) <= KEYS.keys()
 
 
 def test_the_choices_are_those_of_the_line():

@@ -279,6 +279,7 @@ def run_python(code: str, *args):
 
 @pytest.mark.slow
 def test_both_engines_give_the_same_mask_on_every_grid(segmenter, portrait):
+    pytest.importorskip("tensorflow")
     original = open_segmenter("keras", load_network=load_network)
     for (width, height), scale in itertools.product(INPUT_SIZES, SCALES):
         zoom = 512 / max(width, height)
@@ -294,6 +295,7 @@ def test_both_engines_give_the_same_mask_on_every_grid(segmenter, portrait):
 
 @pytest.mark.slow
 def test_weights_that_keras_cannot_take(tmp_path):
+    pytest.importorskip("tensorflow")
     import model
 
     whole = (WEIGHTS / "person.weights.h5").read_bytes()

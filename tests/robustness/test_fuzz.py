@@ -86,6 +86,8 @@ def test_damaged_weights(tmp_path, name, engine, with_sums):
     """With the sums beside them none is even parsed."""
     if engine == "keras" and not with_sums and "FUZZ_INPUTS" not in os.environ:
         pytest.skip("slow, as TensorFlow is: make fuzz runs it")
+    if engine == "keras":
+        pytest.importorskip("tensorflow")
     rng, whole = np.random.default_rng(SEED), (WEIGHTS / name).read_bytes()
     source = tmp_path / "a.png"
     source.write_bytes(seeds(tmp_path)[".png"])
