@@ -185,7 +185,7 @@ class Batches:
             soft = photo.soft
             if kind == "nobody" and rng.random() < 0.15:
                 self.hang_up(rng, image)
-            if kind in (*SINGLE, "pexels") and rng.random() < 0.2:
+            if kind in (*SINGLE, "pexels") and rng.random() < 0.35:
                 image, masks = self.join(rng, image, masks)
         if rng.random() < 0.5:
             image, masks = image[:, ::-1], masks[:, ::-1]
@@ -388,8 +388,8 @@ def last_mask(rng, masks, other) -> np.ndarray:
     """What the network may have said of the frame before: uint8 [h,w,2] -> float32 [h,w], 0..1.
 
     Nothing, half of the time. Else the true mask, of everybody or of those in front, a little moved
-    (the stills recipe of MediaPipe's selfie segmentation, arXiv:1907.06724 for its ancestor), often
-    with an error that must not last: smeared, partly cut away, with a blot, or another picture's.
+    (as Tkachenka et al. 2019, arXiv:1907.06740, train on stills for video), often with an error
+    that must not last: smeared, partly cut away, with a blot, or another picture's.
     """
     height, width = masks.shape[:2]
     if rng.random() < 0.5:

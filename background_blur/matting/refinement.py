@@ -34,7 +34,8 @@ class MaskRefiner:
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         half = halve(grey)
         mask = self.whole(self.steady(half, mask), who)
-        return cv2.LUT(fast_guided_filter(grey, half, mask), EDGE)
+        cell = max(1, round(half.shape[1] / mask.shape[1]))  # an edge is known to within one
+        return cv2.LUT(fast_guided_filter(grey, half, mask, radius=cell), EDGE)
 
     def steady(self, grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Averages the mask over time where the picture, a uint8 [h,w], stands still.

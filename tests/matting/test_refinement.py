@@ -165,3 +165,13 @@ def test_reset_forgets():
     refiner(picture, np.ones_like(coarse))
     refiner.reset()
     assert np.array_equal(refiner(picture, coarse), MaskRefiner()(picture, coarse))
+
+
+def test_a_finer_mask_keeps_finer_things():
+    """A finger three cells wide on a plain wall, where no edge of the picture helps."""
+    small = np.full((352, 640, 3), 128, np.uint8)
+    mask = np.zeros((88, 160), np.float32)
+    mask[20:, 60:100] = 1
+    mask[10:20, 79:82] = 1
+    finger = MaskRefiner()(small, mask)[48:72, 318:326]
+    assert finger.min() > 200
