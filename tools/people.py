@@ -31,7 +31,6 @@ from tools.evaluate import EvaluateError, read_data
 from tools.metrics import share
 
 FRAMES = 48
-FPS = 30
 TALL = {"behind": 0.6, "beside": 0.76}  # frame heights; the first person is 0.8
 OVERLAP = 0.04  # frame widths that the second person is hidden by the first when nearest
 STORIES = ("behind", "beside", "leans in", "walks in")
@@ -116,10 +115,8 @@ def measure(alpha: np.ndarray, frame: Meeting) -> dict[str, float]:
 
 def run(segmenter, who: str, clip: Iterator[Meeting]) -> dict[str, float]:
     """Worst frames, and the mean share of the background, over a clip."""
-    line, rows = BackgroundBlur(segmenter, Settings(view="alpha", people=who)), []
-    for t, frame in enumerate(clip):
-        alpha = line(frame.image, t / FPS)[..., 0].astype(np.float32) / 255
-        rows.append(measure(alpha, frame))
+    blur = BackgroundBlur(segmenter, Settings(view="alpha", people=who))
+    rows = [measure(blur(frame.image).alpha.astype(np.float32) / 255, frame) for frame in clip]
     found = {"mean": float(np.mean([row["background"] for row in rows]))}
     for name in ("background", "touching", "apart"):
         found[name] = max((row[name] for row in rows if name in row), default=float("nan"))

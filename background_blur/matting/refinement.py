@@ -65,9 +65,8 @@ class MaskRefiner:
             side = 2 * max(1, round(RIM * mask.shape[1])) + 1
             around = cv2.dilate(away.astype(np.uint8), np.ones((side, side), np.uint8)) == 1
             mask = np.where(away | (around & (person == 0)), 0, mask)
-        labels, sizes = connected_components(1 - person)
-        holes = (sizes < PINHOLE * mask.size)[labels] & (person == 0)
-        return np.where(holes, 1, mask).astype(np.float32)
+            person[away] = 0
+        return without_pinholes(mask, person)
 
     def chosen(self, small, person, who: str) -> tuple[np.ndarray, np.ndarray]:
         """(the part of the mask that each pixel is of, 0 for none; whether each part stays)."""
@@ -77,6 +76,21 @@ class MaskRefiner:
         else:
             labels, sizes = self.separator(small, person)
         return labels, self.people.kept(who, labels, sizes, self.separator.parents)
+
+
+def without_pinholes(mask: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """A mask, float32 [h,w], closed where a person, uint8 [h,w] of 0 and 1, has small holes."""
+    outlines, inner = cv2.findContours(person, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    most = PINHOLE * mask.size
+    holes = [
+        outline
+        for outline, (*_, parent) in zip(outlines, inner[0] if outlines else (), strict=True)
+        if parent >= 0 and cv2.contourArea(outline) < most
+    ]
+    if not holes:
+        return mask
+    filled = cv2.drawContours(np.zeros_like(person), holes, -1, 1, cv2.FILLED)
+    return np.where((filled == 1) & (person == 0), np.float32(1), mask)
 
 
 def median(x: np.ndarray) -> float:

@@ -10,6 +10,8 @@ for a moment only becomes one with whom it touches.
 import cv2
 import numpy as np
 
+from background_blur.matting.propagation import MIN_SIDE
+
 SPECK = 0.006  # share of the mask; smaller parts of person are mistakes
 HERE = 0.3  # share of a part that must lie in a later one for that to be, or to hold, the same
 HAND = 0.08  # share of the largest part; what is smaller may be a hand of whom it touches
@@ -19,7 +21,6 @@ SETTLED = (
 A_WHILE = 30  # frames in touch after which what is so small belongs to whom it touches all the same
 STACKED = 0.5  # share of its columns below or above whom it came off; it is a part of their body
 CORE = 0.012  # share of the mask's width, by which a part's sure core is smaller on each side
-LEAST = 48  # pixels; motion in smaller pictures is not measured
 
 Labels = np.ndarray  # int [h,w]: the number of the part that each pixel is of, 0 for none
 
@@ -64,9 +65,7 @@ class PeopleSeparator:
             self.grey = None
             parts *= self.labels.max() or 1
         self.labels = parts
-        sizes = np.bincount(parts.ravel())
-        sizes[0] = 0
-        return parts, sizes
+        return parts, sizes_of(parts)
 
     def _numbered(self, picture: np.ndarray, parts: Labels) -> Labels:
         """Gives each part the number that it had, and those of several a number each."""
@@ -76,7 +75,7 @@ class PeopleSeparator:
         if any(len(numbers) > 1 for numbers in held.values()):
             last = self._moved(grey)
             held = held_numbers(parts, last)
-        sizes = np.bincount(last.ravel(), minlength=1)
+        sizes = sizes_of(last)
         labels, touching = np.zeros_like(parts), set()
         for part, numbers in held.items():
             here = parts == part
@@ -92,7 +91,7 @@ class PeopleSeparator:
 
     def _moved(self, grey: np.ndarray) -> Labels:
         """The last frame's labels, moved as the picture has since."""
-        if self.grey is None or min(grey.shape) < LEAST:
+        if self.grey is None or min(grey.shape) < MIN_SIDE:
             return self.labels
         flow = self.motion.calc(grey, self.grey, None)  # [h,w,2]: where each pixel came from
         y, x = np.indices(grey.shape)
@@ -137,8 +136,7 @@ class PeopleSeparator:
         return number
 
     def _count(self, labels: Labels, touching: set[int]) -> None:
-        sizes = np.bincount(labels.ravel())
-        sizes[0] = 0
+        sizes = sizes_of(labels)
         for number in numbers_in(labels):
             if number in touching:
                 self.touching[number] = self.touching.get(number, 0) + 1
@@ -149,7 +147,14 @@ class PeopleSeparator:
 
 
 def numbers_in(labels: Labels) -> list[int]:
-    return [int(number) for number in np.flatnonzero(np.bincount(labels.ravel())) if number]
+    return [int(number) for number in np.flatnonzero(sizes_of(labels))]
+
+
+def sizes_of(labels: Labels) -> np.ndarray:
+    """The pixels of each number, 0 of number 0."""
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return sizes
 
 
 def held_numbers(parts: Labels, last: Labels) -> dict[int, list[int]]:
@@ -190,12 +195,12 @@ def split_part(labels: Labels, picture: np.ndarray, here: np.ndarray, cores: dic
 
 def without_specks(parts: Labels, sizes: np.ndarray) -> Labels:
     large = sizes >= max(1, SPECK * parts.size)
+    if large[1:].all():
+        return parts
     return np.where(large, np.cumsum(large), 0)[parts]
 
 
 def connected_components(binary: np.ndarray) -> tuple[Labels, np.ndarray]:
     """Connected parts of a uint8 [h,w] of 0 and 1: (their labels, 0 for none; pixels a label)."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=4)
-    sizes = stats[:, cv2.CC_STAT_AREA]
-    sizes[0] = 0
-    return labels, sizes
+    _, labels = cv2.connectedComponents(binary, connectivity=4)
+    return labels, sizes_of(labels)

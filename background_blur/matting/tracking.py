@@ -4,10 +4,11 @@ The network's input is small. Spent on a box around the people of the last mask 
 whole frame it shows them in more detail at the same cost. What lies outside the box counts as
 background, so that a wrong box blurs too much and never too little. The whole frame is looked at
 
-- at first, after a cut or a fault, and while nobody is there;
+- at first, after a cut or a fault, and while nobody is there; once somebody is, the box follows on
+  that very frame;
 - when the mask touches the box's border, or what was in the box is suddenly gone: on that frame;
-- when something changes outside the box, at most four times a second;
-- at least once a second.
+- besides the box, when something changes outside it, at most four times a second, and once a
+  second at least. What the box showed is kept where the two agree, so that nobody sees it happen.
 """
 
 from collections.abc import Callable
@@ -31,9 +32,13 @@ SHRINKING = 1.0  # seconds after which a box too wide has given up 63 % of what 
 RESHAPE = 1.2  # times the area that another shape would need, to change the box's shape
 WHOLE_EVERY = 1.0  # seconds between looks at the whole frame
 RECHECK = 0.25  # seconds between such looks when something changes outside the box
+LONG_AGO = 2.0  # seconds after such a look, when nothing is known of the people any more
+AGREEING = 0.7  # IoU of the people in the box, seen alone and in the whole frame, to keep the first
 MOST_RECHECK = 2.0  # seconds that the whole frame is looked at when boxes fail again and again
 CHANGED = 5  # grey levels that a spot outside the box changes by, beyond the whole picture's change
 
+# A picture, uint8 [h,w,3], whole or in part -> its mask, float32 of any size; or it raises.
+Predict = Callable[[np.ndarray], np.ndarray]
 Edges = np.ndarray  # float [4]: left, top, right, bottom
 OUTWARD = np.array([-1, -1, 1, 1])
 
@@ -89,78 +94,98 @@ def mask_size(frame: np.ndarray) -> Size:
 
 
 class TrackingSegmenter:
-    """Masks of one source's frames, in order, each from a look at where the people are.
+    """Masks of one source's frames, in order, each from a look at where the people are."""
 
-    Attributes:
-        looks: how many times the network ran.
-        seen: share of the frame that it saw, summed over these looks.
-    """
-
-    def __init__(self, segment: Callable[[np.ndarray], np.ndarray]):
-        """`segment` makes of a picture, or a part of it, a mask of any size, or raises."""
-        self.segment = segment
+    def __init__(self):
         self.tracker = PersonTracker()
-        self.looks, self.seen = 0, 0.0
 
-    def __call__(self, frame: np.ndarray, thumb: np.ndarray, who: str, time: float) -> np.ndarray:
-        """The mask of a frame, uint8 [H,W,3], whose grey thumbnail is given: float32 [H/2,W/2]."""
-        size = mask_size(frame)
-        box = self.tracker.box(size, thumb, time)
-        mask = self._look(frame, box, size)
-        if self.tracker.lost(mask, box, who, time):
-            box = whole(size)
-            mask = self._look(frame, box, size)
-        if box.covers(size):
-            self.tracker.looked_at_all(thumb, time)
+    def reset(self) -> None:
+        self.tracker.reset()
+
+    def follow(self, mask: np.ndarray, who: str, time: float) -> None:
+        """Takes the mask of a frame, wherever it comes from."""
         self.tracker.follow(mask, who, time)
-        return mask
 
-    def _look(self, frame: np.ndarray, box: Box, size: Size) -> np.ndarray:
-        self.looks += 1
-        self.seen += box.area / (size[0] * size[1])
-        return box.place(self.segment(np.ascontiguousarray(box.of(frame, size))), size)
+    def __call__(
+        self, image: np.ndarray, thumbnail: np.ndarray, who: str, time: float, predict: Predict
+    ) -> np.ndarray:
+        """The mask of an image, uint8 [H,W,3], whose grey thumbnail is given: float32 [H/2,W/2]."""
+        size = mask_size(image)
+
+        def look_at_all() -> np.ndarray:
+            self.tracker.looked_at_all(thumbnail, time)
+            return look(image, whole(size), size, predict)
+
+        around, box = None, self.tracker.box(size, time)
+        if box.covers(size):
+            around = look_at_all()
+            self.tracker.follow(around, who, time)
+            box = self.tracker.box(size, time)
+            if box.covers(size):
+                return around
+        mask = look(image, box, size, predict)
+        if self.tracker.lost(mask, box, who, time):
+            return look_at_all() if around is None else around
+        if around is None and self.tracker.must_look_around(box, thumbnail, time):
+            around = look_at_all()
+        return mask if around is None else merged(mask, around, box)
+
+
+def merged(mask: np.ndarray, around: np.ndarray, box: Box) -> np.ndarray:
+    """Two masks float32 [h,w]: `around`, and in the box the other one, unless they contradict."""
+    inside = np.s_[box.top : box.bottom, box.left : box.right]
+    people = [each[inside] > 0.5 for each in (mask, around)]
+    either = np.count_nonzero(people[0] | people[1])
+    if np.count_nonzero(people[0] & people[1]) < AGREEING * either:
+        return around
+    around[inside] = mask[inside]
+    return around
+
+
+def look(image: np.ndarray, box: Box, size: Size, predict: Predict) -> np.ndarray:
+    """The mask, of that (width, height), of what can be seen in the box."""
+    return box.place(predict(np.ascontiguousarray(box.of(image, size))), size)
 
 
 class PersonTracker:
     """Says which part of each frame of one source the network should see.
 
-    For every frame that the network looks at: `box`, then a look at that part; if `lost`, another
-    look at the whole frame; then `follow` with the mask that came of it. Masks of the frames
-    between are followed too, so that the box goes where motion takes the people.
+    For every frame that the network looks at: `box`, then a look at that part; if `lost`, or it
+    `must_look_around`, another at the whole frame, of which `looked_at_all` is told. All masks are
+    followed by `follow`, of the frames between too, so that the box goes where motion takes the
+    people.
 
     Thumbnails are uint8 [h,w], grey, of any one size; masks are of the whole frame, of one size.
     """
 
     def __init__(self):
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self.size = None  # of the masks
         self.edges = self.held = None  # of the people; with their margin, slow to shrink
         self.speed = np.zeros(4)  # of the edges, outwards, in pixels a second
         self.area, self.shape, self.time = 0, None, 0.0
-        self.whole_time, self.whole_thumb = None, None  # of the last look at the whole frame
+        self.whole_time, self.whole_thumbnail = None, None  # of the last look at the whole frame
         self.whole_until, self.recheck = 0.0, RECHECK  # after a box that failed
 
-    def box(self, size: Size, thumb: np.ndarray, time: float) -> Box:
-        """The part of a frame to look at, for a mask of that (width, height).
-
-        Args:
-            size: the same as before, or nothing is known of the people.
-            thumb: of this frame.
-            time: of it, in seconds.
-        """
+    def box(self, size: Size, time: float) -> Box:
+        """The part to look at of the frame of that second, for a mask of that (width, height)."""
         if size != self.size or self.held is None or self.whole_time is None:
             return whole(size)
-        since = time - self.whole_time
-        if not 0 <= since < WHOLE_EVERY or time < self.whole_until:
+        if not 0 <= time - self.whole_time < LONG_AGO or time < self.whole_until:
             return whole(size)
         box = self._around_people(time)
-        if box.area >= NEARLY_WHOLE * size[0] * size[1]:
-            return whole(size)
-        if since >= RECHECK and changes_outside(self.whole_thumb, thumb, box, size):
-            return whole(size)
-        return box
+        return whole(size) if box.area >= NEARLY_WHOLE * size[0] * size[1] else box
+
+    def must_look_around(self, box: Box, thumbnail: np.ndarray, time: float) -> bool:
+        """Whether it is time for another look at the whole frame, whose thumbnail is given."""
+        if box.covers(self.size or box.size):
+            return False
+        since = time - self.whole_time
+        if since >= WHOLE_EVERY:
+            return True
+        return since >= RECHECK and changes_outside(self.whole_thumbnail, thumbnail, box, self.size)
 
     def _around_people(self, time: float) -> Box:
         reach = np.minimum(self.speed * (time - self.time), np.tile(self.size, 2) / 4)
@@ -184,9 +209,9 @@ class PersonTracker:
             self.recheck = RECHECK
         return failed
 
-    def looked_at_all(self, thumb: np.ndarray, time: float) -> None:
+    def looked_at_all(self, thumbnail: np.ndarray, time: float) -> None:
         """Notes that the network has just seen the whole of this frame."""
-        self.whole_time, self.whole_thumb = time, thumb
+        self.whole_time, self.whole_thumbnail = time, thumbnail
 
     def follow(self, mask: np.ndarray, who: str, time: float) -> None:
         """Takes a frame's mask, float32 [h,w], of whatever origin.
@@ -215,20 +240,20 @@ class PersonTracker:
         self.edges = edges
 
 
-def extent(mask: np.ndarray, who: str) -> tuple[Edges | None, int]:
-    """(the edges of the people whom the box must hold, or None; how many pixels they have)."""
+def extent(mask: np.ndarray, who: str) -> tuple[Edges | None, float]:
+    """(the edges of the people whom the box must hold, or None; their area in pixels)."""
     person = (mask > PERSON).astype(np.uint8)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(person, connectivity=4)
-    stats = stats[1:]
-    areas = stats[:, cv2.CC_STAT_AREA]
-    least = max(1, SPECK * mask.size)
+    outlines, _ = cv2.findContours(person, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    areas = np.array([cv2.contourArea(outline) for outline in outlines])
+    least = SPECK * mask.size
     if who != "all" and len(areas):
         least = max(least, BYSTANDER * areas.max())
-    left, top, width, height, areas = stats[areas >= least].T
-    if not len(areas):
-        return None, 0
+    boxes = [cv2.boundingRect(o) for o, area in zip(outlines, areas, strict=True) if area >= least]
+    if not boxes:
+        return None, 0.0
+    left, top, width, height = np.transpose(boxes)
     edges = left.min(), top.min(), (left + width).max(), (top + height).max()
-    return np.array(edges, float), int(areas.sum())
+    return np.array(edges, float), float(areas[areas >= least].sum())
 
 
 def touches(edges: Edges, box: Box, size: Size) -> bool:
@@ -263,13 +288,13 @@ def unlike(size: Size, shape: Size) -> float:
     return abs(np.log(size[0] / size[1] * shape[1] / shape[0]))
 
 
-def changes_outside(last: np.ndarray, thumb: np.ndarray, box: Box, size: Size) -> bool:
+def changes_outside(last: np.ndarray, thumbnail: np.ndarray, box: Box, size: Size) -> bool:
     """Whether some spot of two thumbnails, wholly outside the box, is another than before."""
-    if last.shape != thumb.shape:
+    if last.shape != thumbnail.shape:
         return True
-    change = cv2.subtract(thumb, last, dtype=cv2.CV_16S)
-    outside = np.ones(thumb.shape, bool)
-    across, down = thumb.shape[1] / size[0], thumb.shape[0] / size[1]
+    change = cv2.subtract(thumbnail, last, dtype=cv2.CV_16S)
+    outside = np.ones(thumbnail.shape, bool)
+    across, down = thumbnail.shape[1] / size[0], thumbnail.shape[0] / size[1]
     left, right = int(box.left * across), int(np.ceil(box.right * across))
     top, bottom = int(box.top * down), int(np.ceil(box.bottom * down))
     outside[top:bottom, left:right] = False
