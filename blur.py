@@ -26,13 +26,15 @@ from background_blur.imaging import downscale, flatten_alpha
 from background_blur.matting.propagation import MaskPropagator
 from background_blur.matting.quality import QualityLevel
 from background_blur.matting.refinement import MaskRefiner
-from background_blur.matting.segmenter import Masks
-from background_blur.matting.validation import MaskHistory, validate_mask
+from background_blur.matting.segmenter import Masks, PersonSegmenter
+from background_blur.matting.tracking import TrackingSegmenter
+from background_blur.matting.validation import MaskHistory, NoTrustedMask
 from background_blur.rendering.compositing import blur_background, compose, to_bgra, to_depth
 from background_blur.settings import HIDDEN, TRANSPARENT, Settings
 
 MIN_HIDING_STRENGTH = 0.5  # the least blur of a frame that is fully blurred
 THUMBNAIL_SIZE = (32, 18)  # pixels, (width, height), that changes of the picture are measured at
+USUAL_FPS = 30  # of images that come without a time
 CUT = 8  # grey levels that half of the thumbnail changes by at a cut
 
 log = logging.getLogger("background_blur.pipeline")
@@ -40,10 +42,6 @@ log = logging.getLogger("background_blur.pipeline")
 # An image, uint8 [H,W,3] BGR, and for live sources the `scale` of the network's input -> Masks, or
 # one mask, float32 [h,w], the probability of person.
 Segmenter = Callable[..., Masks | np.ndarray]
-
-
-class NoTrustedMask(Exception):
-    """Why this frame has no mask."""
 
 
 class BackgroundBlur:
@@ -54,6 +52,7 @@ class BackgroundBlur:
         segmenter: Segmenter | None = None,
         settings: Settings | None = None,
         is_sequence: bool = True,
+        track: bool | None = None,
     ):
         """Loads the network, unless it is given one.
 
@@ -61,6 +60,8 @@ class BackgroundBlur:
             segmenter: such as a `PersonSegmenter`; None opens the weights that come along.
             settings: read anew for every frame, so that they may be changed in between.
             is_sequence: False if the frames are unrelated pictures, such as a folder of photos.
+            track: whether, in a sequence, the segmenter is shown the part of each frame where the
+                people are, instead of the whole; None: if it is a `PersonSegmenter`.
 
         Raises:
             WeightsError: the network's weights are missing or damaged.
@@ -71,9 +72,13 @@ class BackgroundBlur:
         self.propagator = MaskPropagator()
         self.refiner = MaskRefiner()
         self.history = MaskHistory()
+        if track is None:
+            track = isinstance(self.segmenter, PersonSegmenter)
+        self.tracker = TrackingSegmenter() if track and is_sequence else None
         self.thumbnail: np.ndarray | None = None  # of the last frame
         self.shape: tuple | None = None  # of the last frame, and whether it was mirrored
         self.seconds: Counter[str] = Counter()  # spent per stage on this frame
+        self.seen: list[float] = []  # share of this frame that the network saw, at each run
         self.errors_logged: set[str] = set()
         self.last_frame: Frame | None = None
         self.last_settings: Settings | None = None
@@ -83,7 +88,7 @@ class BackgroundBlur:
         """Finishes one frame.
 
         Args:
-            frame: a Frame, or just its image, uint8 [H,W,3] BGR.
+            frame: a Frame, or just its image, uint8 [H,W,3] BGR, of 30 frames/s then.
             level: how often to run the network, masks being propagated in between; None: at every
                 frame.
 
@@ -91,10 +96,11 @@ class BackgroundBlur:
             The finished frame in the chosen view, [H,2W,3] for "split", with a fourth channel,
             alpha, where the background is transparent.
         """
-        frame = frame if isinstance(frame, Frame) else Frame(frame)
+        if not isinstance(frame, Frame):
+            frame = Frame(frame, self.last_frame.time + 1 / USUAL_FPS if self.last_frame else 0.0)
         if not self.is_sequence and self.is_same_as_last(frame):
             return self.last_result
-        self.seconds = Counter()
+        self.seconds, self.seen = Counter(), []
         image = cv2.flip(frame.image, 1) if self.settings.mirror else frame.image
         with self.timed("downscale"):
             small = downscale(image)
@@ -114,6 +120,7 @@ class BackgroundBlur:
             fully_blurred_because=reason,
             mask_from=mask_from,
             seconds=self.seconds,
+            seen=tuple(self.seen),
         )
         return self.last_result
 
@@ -144,41 +151,50 @@ class BackgroundBlur:
         if self.settings.hide:
             raise NoTrustedMask(HIDDEN)
         propagated = self.propagator(small, time, level.every) if level else None
-        mask, mask_from = propagated or (None, "network")
-        is_key_frame = mask is None
-        if is_key_frame:
-            mask = self.run_network(small, level)
+        mask, mask_from = propagated or (self.new_mask(small, time, level), "network")
         size = (small.shape[1], small.shape[0])
-        context = self.history.context(size, self.thumbnail, is_key_frame, self.is_sequence)
-        if reason := validate_mask(mask, context):
-            raise NoTrustedMask(reason)
-        self.history.record(mask, self.thumbnail, is_key_frame)
-        if is_key_frame and level:
+        self.history.check_mask(mask, size, self.is_sequence)
+        if self.tracker:
+            self.tracker.follow(mask, self.settings.people, time)
+        if level and not propagated:
             self.propagator.set_key_frame(small, mask, time)
         return mask, mask_from
 
-    def run_network(self, small: np.ndarray, level: QualityLevel | None) -> object:
+    def new_mask(self, small: np.ndarray, time: float, level: QualityLevel | None) -> np.ndarray:
+        """The mask that the network makes of a frame, or of the part where the people are."""
+
+        def predict(part: np.ndarray) -> np.ndarray:
+            self.seen.append(part.size / small.size)
+            mask = self.run_network(part, level)
+            self.history.check_output(mask, (part.shape[1], part.shape[0]), thumbnail_of(part))
+            return mask
+
+        if not self.tracker:
+            return predict(small)
+        return self.tracker(small, self.thumbnail, self.settings.people, time, predict)
+
+    def run_network(self, image: np.ndarray, level: QualityLevel | None) -> object:
         """The mask of who is to stay, as far as the network tells people apart."""
-        masks = self.segmenter(small, scale=level.scale) if level else self.segmenter(small)
+        masks = self.segmenter(image, scale=level.scale) if level else self.segmenter(image)
         if not isinstance(masks, Masks):  # one mask, of everybody
             return masks
         return masks.person if self.settings.people == "all" else masks.front
 
     def is_new_scene(self, small: np.ndarray) -> bool:
         """Whether nothing seen so far says anything about this image."""
-        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
-        thumbnail = cv2.resize(grey, THUMBNAIL_SIZE, interpolation=cv2.INTER_AREA)
-        last, self.thumbnail = self.thumbnail, thumbnail
+        last, self.thumbnail = self.thumbnail, thumbnail_of(small)
         shape, self.shape = self.shape, (small.shape, self.settings.mirror)
         if not self.is_sequence or last is None or shape != self.shape:
             return True
-        return np.median(cv2.absdiff(last, thumbnail)) > CUT
+        return np.median(cv2.absdiff(last, self.thumbnail)) > CUT
 
     def reset(self) -> None:
         """Forgets the frames so far."""
         self.refiner.reset()
         self.propagator.reset()
         self.history.reset()
+        if self.tracker:
+            self.tracker.reset()
 
     def render(self, image, small, alpha, time: float, hidden: bool) -> np.ndarray:
         """The image in the chosen view."""
@@ -237,6 +253,12 @@ class BackgroundBlur:
         began = perf_counter()
         yield
         self.seconds[stage] += perf_counter() - began
+
+
+def thumbnail_of(image: np.ndarray) -> np.ndarray:
+    """uint8 [h,w,3] -> uint8 [18,32], grey."""
+    small = cv2.resize(image, THUMBNAIL_SIZE, interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
 
 
 def open_default(is_sequence: bool) -> Segmenter:

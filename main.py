@@ -103,7 +103,9 @@ def run(args: argparse.Namespace, guard: SignalGuard, remote: RemoteControl) -> 
         stack.callback(source.close)
         blur = open_pipeline(args, source.is_sequence, backgrounds[args.background[0]])
         viewer = sinks.viewer(source, blur.settings, backgrounds)
-        quality = QualityController(source.fps) if source.live and source.is_sequence else None
+        quality = None
+        if source.live and source.is_sequence:
+            quality = QualityController(source.fps, best=args.quality == "best")
         statistics = RunStatistics()
         afterwards.callback(report, statistics, source, sinks.output)
         if sinks.output:
@@ -292,6 +294,8 @@ def report(statistics: "RunStatistics", source: "Source", output: "Sink | None")
         print(statistics.summary(seconds))
     if statistics.levels:
         print(f"{plural(source.dropped)} dropped; {statistics.format_quality()}")
+    if statistics.frames and source.is_sequence:
+        print(statistics.format_network())
     if statistics.hidden:
         print(f"{plural(statistics.hidden)} hidden by you")
     if statistics.failed:

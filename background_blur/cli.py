@@ -105,6 +105,14 @@ def parser(
         help="who stays sharp: all but those who pass small behind (default), the largest and "
         "most central person alone, or everybody",
     )
+    add(
+        "--quality",
+        choices=("normal", "best"),
+        default="normal",
+        help="of live pictures: the network runs at every second frame, masks following the "
+        "motion in between (default), or at every frame, which costs more; files always get the "
+        "best",
+    )
     add("--mirror", action="store_true", help="flip left and right, as a mirror does")
     add(
         "--strength",

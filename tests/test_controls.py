@@ -191,8 +191,10 @@ def test_figures_are_means_of_what_happened(monkeypatch):
         why = "the network failed" if index < 2 else None
         mask_from = None if why else ("network", "propagated")[index % 2]
         timed = {"captured_at": now[0] - 0.04, "seconds": {"segment": 0.010}}
+        seen = () if index % 2 else (0.6,)
         statistics.record(
-            Result(picture, fully_blurred_because=why, mask_from=mask_from, **timed), LEVELS[1]
+            Result(picture, fully_blurred_because=why, mask_from=mask_from, seen=seen, **timed),
+            LEVELS[1],
         )
     assert statistics.lines(dropped=3) == [
         "25.0 frames/s",
@@ -200,6 +202,7 @@ def test_figures_are_means_of_what_happened(monkeypatch):
         "latency 40 ms",
         "dropped 3",
         "fully blurred 2",
+        "the network ran 0.50 times per frame, on 60 % of the frame",
         "masks: network 50 %, propagated 50 %",
         "quality: every 2nd frame",
     ]

@@ -22,7 +22,7 @@ class QualityLevel:
 
 # A mask propagated over three frames is far better than one made of a small input.
 LEVELS = (
-    QualityLevel("full", 1, NORMAL),
+    QualityLevel("every frame", 1, NORMAL),
     QualityLevel("every 2nd frame", 2, NORMAL),
     QualityLevel("every 4th frame", 4, NORMAL),
     QualityLevel("every 4th frame, smaller", 4, SMALL),
@@ -32,12 +32,14 @@ LEVELS = (
 class QualityController:
     """Steps down as soon as the budget is missed, and up again after a while with time to spare.
 
-    A step up that turns out too much at once doubles the wait before the next one.
+    A step up that turns out too much at once doubles the wait before the next one. It begins at
+    every second frame and goes no higher, unless the best is asked for: hardly anybody sees it.
     """
 
-    def __init__(self, fps: float):
+    def __init__(self, fps: float, best: bool = False):
         self.budget = 1 / fps  # seconds per frame
-        self.number = 0  # of the level, into LEVELS
+        self.highest = 0 if best else 1
+        self.number = self.highest  # of the level, into LEVELS
         self.patience = PATIENCE
         self.room_since: float | None = None
         self.stepped_up_at: float | None = None
@@ -69,7 +71,7 @@ class QualityController:
             )
             self._switch_to(self.number + 1, None)
         elif self.room_since is not None and now - self.room_since >= self.patience:
-            if self.number:
+            if self.number > self.highest:
                 self._switch_to(self.number - 1, now)
         elif trial_since is not None and now - trial_since >= self.patience:
             self.stepped_up_at = None  # the step up was right
