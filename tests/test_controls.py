@@ -19,12 +19,12 @@ from background_blur.frames import Result
 from background_blur.keys import ALIASES, KEYS
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import LEVELS
+from background_blur.opening import TITLE
 from background_blur.settings import PEOPLE, VIEWS, Settings
 from background_blur.sinks.overlay import draw
 from background_blur.sinks.window import KEYS as NAMES
 from background_blur.statistics import FrameStats
 from blur import BackgroundBlur
-from main import TITLE
 from support import ROOT
 from support.captures import detail
 from support.display import wait_until
