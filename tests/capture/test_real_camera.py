@@ -273,6 +273,17 @@ def test_ctrl_c_while_the_camera_is_frozen_ends_it_at_once(camera, program, demo
     assert len(images(out)) > 5
 
 
+def test_a_crash_of_the_cameras_library_leaves_a_part_that_plays(camera, program, demo, tmp_path):
+    camera(demo, fps=15)
+    run = program("--size", "640x360", "--output", tmp_path / "out.mp4")
+    wait_until(lambda: run.errors() or is_written(tmp_path, 50_000), "the recording to grow")
+    time.sleep(4)
+    run.process.send_signal(signal.SIGSEGV)
+    run.process.wait(10)
+    (part,) = tmp_path.glob("*.part.mp4")
+    assert len(images(part)) > 5
+
+
 def test_a_black_camera_is_told_of(camera, program):
     black = camera([np.zeros((360, 640, 3), np.uint8)])
     run = program("--size", "640x360")
