@@ -358,4 +358,6 @@ def save(display, folder: Path) -> np.ndarray:
     whole = lambda: {p for p in folder.iterdir() if ".part" not in p.name}  # noqa: E731
     before = whole()
     display.press(TITLE, "s")
-    return cv2.imread(str(wait_until(lambda: whole() - before, "a saved picture").pop()))
+    picture = cv2.imread(str(wait_until(lambda: whole() - before, "a saved picture").pop()))
+    assert picture is not None
+    return picture
