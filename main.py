@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +20,13 @@ from background_blur.signals import RemoteControl
 from background_blur.system import SignalGuard, open_missing, unbreakable_printing
 
 if TYPE_CHECKING:  # imported late: they take their time, which --help has not
+    import keras
+
     from background_blur.capture.base import Source
     from background_blur.controls import Viewer
     from background_blur.frames import Frame
     from background_blur.matting.quality import QualityController
+    from background_blur.settings import Background, Settings
     from background_blur.sinks.base import Sink
     from background_blur.sinks.virtual_camera import VirtualCamera
     from background_blur.sinks.window import Window
@@ -137,7 +140,7 @@ def open_pipeline(
     return BackgroundBlur(segment, settings, is_sequence)
 
 
-def load_network(path: Path):
+def load_network(path: Path) -> "keras.Model":
     """The Keras network with the weights of a file."""
     import model
 
@@ -156,7 +159,12 @@ class Sinks:
     def are_watched(self) -> bool:
         return bool(self.window or self.camera)
 
-    def viewer(self, source: "Source", settings, backgrounds) -> "Viewer | None":
+    def viewer(
+        self,
+        source: "Source",
+        settings: "Settings",
+        backgrounds: "Mapping[str, Background | str | None]",
+    ) -> "Viewer | None":
         """What shows the frames and obeys keys, if there is a window."""
         from background_blur.controls import Viewer
 
@@ -218,7 +226,7 @@ def end_without_display(stack: ExitStack) -> None:
     os._exit(1)
 
 
-def adapt(source: "Source", sinks: Sinks, reopen, wait: float) -> "Source":
+def adapt(source: "Source", sinks: Sinks, reopen: "Callable[[], Source]", wait: float) -> "Source":
     """The source, paced as whoever watches needs it."""
     from background_blur.capture.held import HeldPictures
     from background_blur.capture.on_demand import OnDemand
