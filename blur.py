@@ -11,8 +11,8 @@ a change of size, a mirroring or a fault.
 """
 
 import logging
-from collections import Counter
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -75,9 +75,10 @@ class BackgroundBlur:
         if track is None:
             track = isinstance(self.segmenter, PersonSegmenter)
         self.tracker = TrackingSegmenter() if track and is_sequence else None
-        self.thumbnail: np.ndarray | None = None  # of the last frame
-        self.shape: tuple | None = None  # of the last frame, and whether it was mirrored
-        self.seconds: Counter[str] = Counter()  # spent per stage on this frame
+        self.thumbnail = np.zeros(THUMBNAIL_SIZE[::-1], np.uint8)  # of the last frame
+        # Of the last frame: its shape, and whether it was mirrored.
+        self.shape: tuple[tuple[int, ...], bool] | None = None
+        self.seconds = defaultdict[str, float](float)  # spent per stage on this frame
         self.seen: list[float] = []  # share of this frame that the network saw, at each run
         self.errors_logged: set[str] = set()
         self.last_frame: Frame | None = None
@@ -98,9 +99,9 @@ class BackgroundBlur:
         """
         if not isinstance(frame, Frame):
             frame = Frame(frame, self.last_frame.time + 1 / USUAL_FPS if self.last_frame else 0.0)
-        if not self.is_sequence and self.is_same_as_last(frame):
+        if self.last_result and self.is_same_as_last(frame):
             return self.last_result
-        self.seconds, self.seen = Counter(), []
+        self.seconds, self.seen = defaultdict(float), []
         image = cv2.flip(frame.image, 1) if self.settings.mirror else frame.image
         with self.timed("downscale"):
             small = downscale(image)
@@ -125,10 +126,13 @@ class BackgroundBlur:
         return self.last_result
 
     def is_same_as_last(self, frame: Frame) -> bool:
-        """Whether a photo that is held comes again."""
-        return frame is self.last_frame and self.settings == self.last_settings
+        """Whether a photo that stays on screen comes again."""
+        is_same = frame is self.last_frame and self.settings == self.last_settings
+        return is_same and not self.is_sequence
 
-    def find_alpha(self, small: np.ndarray, time: float, level: QualityLevel | None):
+    def find_alpha(
+        self, small: np.ndarray, time: float, level: QualityLevel | None
+    ) -> tuple[np.ndarray, str | None, str | None]:
         """The alpha of an image, uint8 [h,w,3], as (uint8 [h,w], where its mask comes from, None);
         without a trusted mask (all 0, None, the reason)."""
         if self.is_new_scene(small):
@@ -146,7 +150,9 @@ class BackgroundBlur:
         self.reset()
         return np.zeros(small.shape[:2], np.uint8), None, reason
 
-    def trusted_mask(self, small: np.ndarray, time: float, level: QualityLevel | None):
+    def trusted_mask(
+        self, small: np.ndarray, time: float, level: QualityLevel | None
+    ) -> tuple[np.ndarray, str]:
         """Returns (mask, where it comes from). Raises NoTrustedMask."""
         if self.settings.hide:
             raise NoTrustedMask(HIDDEN)
@@ -173,7 +179,7 @@ class BackgroundBlur:
             return predict(small)
         return self.tracker(small, self.thumbnail, self.settings.people, time, predict)
 
-    def run_network(self, image: np.ndarray, level: QualityLevel | None) -> object:
+    def run_network(self, image: np.ndarray, level: QualityLevel | None) -> np.ndarray:
         """The mask of who is to stay, as far as the network tells people apart."""
         masks = self.segmenter(image, scale=level.scale) if level else self.segmenter(image)
         if not isinstance(masks, Masks):  # one mask, of everybody
@@ -184,9 +190,9 @@ class BackgroundBlur:
         """Whether nothing seen so far says anything about this image."""
         last, self.thumbnail = self.thumbnail, thumbnail_of(small)
         shape, self.shape = self.shape, (small.shape, self.settings.mirror)
-        if not self.is_sequence or last is None or shape != self.shape:
+        if not self.is_sequence or shape != self.shape:
             return True
-        return np.median(cv2.absdiff(last, self.thumbnail)) > CUT
+        return bool(np.median(cv2.absdiff(last, self.thumbnail)) > CUT)
 
     def reset(self) -> None:
         """Forgets the frames so far."""
@@ -196,7 +202,14 @@ class BackgroundBlur:
         if self.tracker:
             self.tracker.reset()
 
-    def render(self, image, small, alpha, time: float, hidden: bool) -> np.ndarray:
+    def render(
+        self,
+        image: np.ndarray,
+        small: np.ndarray,
+        alpha: np.ndarray,
+        time: float,
+        hidden: bool,
+    ) -> np.ndarray:
         """The image in the chosen view."""
         if self.settings.view == "alpha":
             alpha = cv2.resize(alpha, (image.shape[1], image.shape[0]))
@@ -208,7 +221,9 @@ class BackgroundBlur:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
         return np.hstack([result if hidden else image, result])
 
-    def render_whole(self, whole: np.ndarray | None, render) -> np.ndarray | None:
+    def render_whole(
+        self, whole: np.ndarray | None, render: Callable[[np.ndarray], np.ndarray]
+    ) -> np.ndarray | None:
         """A photo as its file has it whole, finished by `render`.
 
         Returns:
@@ -223,7 +238,14 @@ class BackgroundBlur:
             return None
         return render(cv2.flip(whole, 1) if self.settings.mirror else whole)
 
-    def composite(self, image, small, alpha, time: float, hidden: bool) -> np.ndarray:
+    def composite(
+        self,
+        image: np.ndarray,
+        small: np.ndarray,
+        alpha: np.ndarray,
+        time: float,
+        hidden: bool,
+    ) -> np.ndarray:
         background = self.settings.background
         if background == TRANSPARENT:
             with self.timed("compose"):
@@ -236,7 +258,9 @@ class BackgroundBlur:
         with self.timed("compose"):
             return compose(image, behind, alpha)
 
-    def blurred(self, image, small, alpha, hidden: bool) -> np.ndarray:
+    def blurred(
+        self, image: np.ndarray, small: np.ndarray, alpha: np.ndarray, hidden: bool
+    ) -> np.ndarray:
         strength = self.settings.strength
         if hidden:
             strength = max(strength, MIN_HIDING_STRENGTH)
@@ -249,7 +273,7 @@ class BackgroundBlur:
             log.exception("%s; frames are fully blurred meanwhile", reason)
 
     @contextmanager
-    def timed(self, stage: str):
+    def timed(self, stage: str) -> Iterator[None]:
         began = perf_counter()
         yield
         self.seconds[stage] += perf_counter() - began

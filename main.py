@@ -20,6 +20,8 @@ from background_blur.signals import RemoteControl
 from background_blur.system import SignalGuard, open_missing, unbreakable_printing
 
 if TYPE_CHECKING:  # imported late: they take their time, which --help has not
+    import keras
+
     from background_blur.capture.base import Source
     from background_blur.controls import Viewer
     from background_blur.matting.quality import QualityController
@@ -156,7 +158,7 @@ def open_pipeline(
     return BackgroundBlur(segment, settings, is_sequence)
 
 
-def load_network(path: Path):
+def load_network(path: Path) -> "keras.Model":
     """The Keras network with the weights of a file."""
     import model
 

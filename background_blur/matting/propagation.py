@@ -5,6 +5,8 @@ Propagation costs a tenth of the network. The motion of each pixel is found by d
 frame, warped by it, must look like the new one wherever there is a person or somebody near.
 """
 
+import math
+
 import cv2
 import numpy as np
 
@@ -28,13 +30,17 @@ class MaskPropagator:
     """Remembers the last key frame and its mask."""
 
     def __init__(self):
-        self.motion = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self.motion = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self.mask = np.zeros((1, 1), np.float32)  # of the last key frame,
+        self.picture = np.zeros((1, 1, 3), np.uint8)  # which this is a small copy of,
+        self.grey = np.zeros((1, 1), np.uint8)  # in grey too
+        self.last_scaled = self.picture  # a small copy of the last picture asked about
+        self.frames_since = 0
         self.reset()
 
     def reset(self) -> None:
-        self.mask: np.ndarray | None = None
-        self.last_asked: np.ndarray | None = None  # the last picture asked about,
-        self.last_scaled: np.ndarray | None = None  # and its small copy
+        self.time = -math.inf  # of the key frame; without one, too long ago to propagate
+        self.last_asked: np.ndarray | None = None
 
     def set_key_frame(self, image: np.ndarray, mask: np.ndarray, time: float) -> None:
         """Takes the network's mask, float32 [h,w], of an image, uint8 [H,W,3], of that second."""
@@ -42,13 +48,13 @@ class MaskPropagator:
         self.picture = self.last_scaled if self.last_asked is image else scaled(image)
         self.grey = cv2.cvtColor(self.picture, cv2.COLOR_BGR2GRAY)
 
-    def __call__(self, image: np.ndarray, time: float, every: int):
+    def __call__(self, image: np.ndarray, time: float, every: int) -> tuple[np.ndarray, str] | None:
         """The mask of this image, as (mask, PROPAGATED or REUSED); None if it is a key frame.
 
         That is every `every`-th frame, and where no mask is young enough or the motion does not
         explain the picture. While nothing moves at all key frames may be further apart.
         """
-        if self.mask is None or not 0 <= time - self.time <= MAX_AGE:
+        if not 0 <= time - self.time <= MAX_AGE:
             return None
         self.frames_since += 1
         picture = scaled(image)
@@ -64,7 +70,8 @@ class MaskPropagator:
         """The mask moved as the picture was; None where the motion does not explain that."""
         if min(grey.shape) < MIN_SIDE:
             return None
-        flow = self.motion.calc(grey, self.grey, None)  # [H,W,2]: where each pixel came from
+        # [H,W,2]: where each pixel came from. OpenCV's stubs do not know that the flow may be None.
+        flow = self.motion.calc(grey, self.grey, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
         error = cv2.blur(cv2.absdiff(grey, sample(self.grey, flow)), (5, 5))
         mask = sample(self.mask, scaled_flow(flow, self.mask.shape))
         cells = max(1, grey.shape[1] // CELL), max(1, grey.shape[0] // CELL)

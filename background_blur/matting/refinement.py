@@ -20,7 +20,7 @@ class MaskRefiner:
         self.reset()
 
     def reset(self) -> None:
-        self.last_mask = self.last_grey = None
+        self.last: tuple[np.ndarray, np.ndarray] | None = None  # mask and grey picture
         self.people.forget()
         self.separator.forget()
 
@@ -48,13 +48,14 @@ class MaskRefiner:
         is told from movement by the picture's own median change.
         """
         grey = cv2.resize(grey, mask.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
-        if self.last_mask is not None and self.last_mask.shape == mask.shape:
-            change = cv2.blur(cv2.absdiff(grey, self.last_grey), (3, 3))
+        if self.last and self.last[0].shape == mask.shape:
+            last_mask, last_grey = self.last
+            change = cv2.blur(cv2.absdiff(grey, last_grey), (3, 3))
             change = cv2.dilate(change, np.ones((3, 3), np.uint8))
             noise = min(2 * median(change) + 4, 12)  # more is a camera that pans
             hold = 0.92 * np.exp(-np.square(change / noise))
-            mask = mask + hold * (self.last_mask - mask)
-        self.last_mask, self.last_grey = mask, grey
+            mask = mask + hold * (last_mask - mask)
+        self.last = mask, grey
         return mask
 
     def whole(self, small: np.ndarray, mask: np.ndarray, who: str) -> np.ndarray:
@@ -69,7 +70,9 @@ class MaskRefiner:
             person[away] = 0
         return without_pinholes(mask, person)
 
-    def chosen(self, small, person, who: str) -> tuple[np.ndarray, np.ndarray]:
+    def chosen(
+        self, small: np.ndarray, person: np.ndarray, who: str
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(the part of the mask that each pixel is of, 0 for none; whether each part stays)."""
         if who == "all":
             self.separator.forget()
@@ -99,7 +102,13 @@ def median(x: np.ndarray) -> float:
     return np.partition(x, x.size // 2, axis=None)[x.size // 2]
 
 
-def fast_guided_filter(grey, small_grey, mask, radius=4, epsilon=13.0) -> np.ndarray:
+def fast_guided_filter(
+    grey: np.ndarray,
+    small_grey: np.ndarray,
+    mask: np.ndarray,
+    radius: int = 4,
+    epsilon: float = 13.0,
+) -> np.ndarray:
     """Fast guided filter: the mask enlarged, its edges moved onto those of the picture.
 
     In each window alpha = a·grey + b, fitted to the mask by least squares (He & Sun 2015,

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import DTypeLike
 
 from background_blur.imaging import halve
 
@@ -22,7 +23,7 @@ def to_bgra(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     if frame.shape[2] == 4:
         most = np.iinfo(frame.dtype).max
         alpha = np.rint(alpha * (frame[..., 3] / most)).astype(frame.dtype)
-        mask = cv2.convertScaleAbs(cv2.compare(alpha, 0, cv2.CMP_GT))
+        mask = np.where(alpha > 0, np.uint8(255), np.uint8(0))
     person = cv2.bitwise_and(colours, colours, mask=mask)
     return cv2.merge([*cv2.split(person), alpha])
 
@@ -31,7 +32,9 @@ SIGMA_OF_STRENGTH = 0.08  # of the frame's height, at strength 1
 ROWS = 64  # of the strips the composite is made in: they stay in the processor's cache
 
 
-def blur_background(small: np.ndarray, alpha: np.ndarray, strength: float, depth=np.uint8):
+def blur_background(
+    small: np.ndarray, alpha: np.ndarray, strength: float, depth: DTypeLike = np.uint8
+) -> np.ndarray:
     """The background alone, Gaussian-blurred, with nothing of the person in it.
 
     A plain blur would smear the person into a halo around them. This one weighs each pixel with
@@ -54,8 +57,8 @@ def blur_background(small: np.ndarray, alpha: np.ndarray, strength: float, depth
     while sigma >= 6:  # below 3 the enlarging would show
         picture, person, sigma = halve(picture), halve(person), sigma / 2
     picture = cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA).astype(np.float32)  # [h',w',4], A = 255
-    weight = BACKGROUND[cv2.dilate(person, np.ones((3, 3)))]  # [h',w']
-    picture_mean = np.float32(cv2.mean(picture))
+    weight = cv2.LUT(cv2.dilate(person, np.ones((3, 3))), BACKGROUND)  # float32 [h',w']
+    picture_mean = np.array(cv2.mean(picture), np.float32)
     picture *= cv2.merge([weight] * 4)
     near = cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     height, width = weight.shape
@@ -69,12 +72,14 @@ def blur_background(small: np.ndarray, alpha: np.ndarray, strength: float, depth
 BACKGROUND = np.clip(1 - np.arange(256) / 127, 0, 1).astype(np.float32)
 
 
-def to_depth(picture: np.ndarray, depth) -> np.ndarray:
+def to_depth(picture: np.ndarray, depth: DTypeLike) -> np.ndarray:
     """A uint8 picture, or its values stretched to uint16."""
     return picture if depth == np.uint8 else picture.astype(np.uint16) * 257
 
 
-def compose(frame, backdrop, alpha, out=None) -> np.ndarray:
+def compose(
+    frame: np.ndarray, backdrop: np.ndarray, alpha: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray:
     """alpha·frame + (1-alpha)·backdrop, in whole numbers throughout.
 
     Pixels with alpha 255 keep the frame's exact values, pixels with 0 the backdrop's; between them
@@ -110,7 +115,7 @@ def runs(alpha: np.ndarray) -> tuple[int, int, int, int]:
     return left, int(solid[0]), int(solid[-1]) + 1, right
 
 
-def blend(frame, alpha, out) -> None:
+def blend(frame: np.ndarray, alpha: np.ndarray, out: np.ndarray) -> None:
     """Lays alpha·frame over what is in `out`."""
     share = cv2.merge([alpha] * 3)
     depth = cv2.CV_8U if out.dtype == np.uint8 else cv2.CV_16U
