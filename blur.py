@@ -30,6 +30,8 @@ from background_blur.matting.segmenter import Masks, PersonSegmenter
 from background_blur.matting.tracking import TrackingSegmenter
 from background_blur.matting.validation import MaskHistory, NoTrustedMask
 from background_blur.rendering.compositing import blur_background, compose, to_bgra, to_depth
+from background_blur.rendering.follow import WHOLE, Follower, View, crop, portrait_of
+from background_blur.rendering.foreground import apply_correction, foreground_correction
 from background_blur.settings import HIDDEN, TRANSPARENT, Settings
 
 MIN_HIDING_STRENGTH = 0.5  # the least blur of a frame that is fully blurred
@@ -75,6 +77,8 @@ class BackgroundBlur:
         if track is None:
             track = isinstance(self.segmenter, PersonSegmenter)
         self.tracker = TrackingSegmenter() if track and is_sequence else None
+        self.follower = Follower()
+        self.shown = WHOLE  # the part of the frame that is shown
         self.thumbnail = np.zeros(THUMBNAIL_SIZE[::-1], np.uint8)  # of the last frame
         # Of the last frame: its shape, and whether it was mirrored.
         self.shape: tuple[tuple[int, ...], bool] | None = None
@@ -106,6 +110,7 @@ class BackgroundBlur:
         with self.timed("downscale"):
             small = downscale(image)
         alpha, mask_from, reason = self.find_alpha(small, frame.time, level)
+        self.shown = self.view_of(alpha, frame.time)
         render = partial(
             self.render, small=small, alpha=alpha, time=frame.time, hidden=bool(reason)
         )
@@ -117,7 +122,7 @@ class BackgroundBlur:
             frame.captured_at,
             self.render_whole(frame.whole, render),
             frame.metadata,
-            working_alpha=alpha,
+            working_alpha=crop(alpha, self.shown),
             fully_blurred_because=reason,
             mask_from=mask_from,
             seconds=self.seconds,
@@ -213,13 +218,19 @@ class BackgroundBlur:
         """The image in the chosen view."""
         if self.settings.view == "alpha":
             alpha = cv2.resize(alpha, (image.shape[1], image.shape[0]))
-            return cv2.cvtColor(alpha, cv2.COLOR_GRAY2BGR)
+            return cv2.cvtColor(crop(alpha, self.shown), cv2.COLOR_GRAY2BGR)
         result = self.composite(image, small, alpha, time, hidden)
         if self.settings.view != "split":
             return result
         if result.shape[2] == 4:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
-        return np.hstack([result if hidden else image, result])
+        return np.hstack([result if hidden else crop(image, self.shown), result])
+
+    def view_of(self, alpha: np.ndarray, time: float) -> View:
+        """The part of the frame to show."""
+        if not self.settings.follow:
+            return WHOLE
+        return self.follower(alpha, time) if self.is_sequence else portrait_of(alpha)
 
     def render_whole(
         self, whole: np.ndarray | None, render: Callable[[np.ndarray], np.ndarray]
@@ -249,14 +260,16 @@ class BackgroundBlur:
         background = self.settings.background
         if background == TRANSPARENT:
             with self.timed("compose"):
-                return to_bgra(image, alpha)
+                person = apply_correction(image, foreground_correction(small, alpha))
+                return to_bgra(crop(person, self.shown), crop(alpha, self.shown))
         with self.timed("blur"):
             if callable(background):
                 behind = to_depth(background(image.shape[1::-1], time), image.dtype)
             else:
                 behind = self.blurred(image, small, alpha, hidden)
         with self.timed("compose"):
-            return compose(image, behind, alpha)
+            correction = foreground_correction(small, alpha) if callable(background) else None
+            return crop(compose(image, behind, alpha, correction=correction), self.shown)
 
     def blurred(
         self, image: np.ndarray, small: np.ndarray, alpha: np.ndarray, hidden: bool

@@ -150,6 +150,7 @@ def open_pipeline(
         strength=args.strength,
         mirror=args.mirror,
         people=args.people,
+        follow=args.follow,
         background=background,
         hide=args.hidden,
     )

@@ -12,6 +12,7 @@ from background_blur import __version__
 from background_blur.keys import KEYS
 from background_blur.presets import PresetError, default_file, expand, read
 
+TRANSPARENT_SUFFIXES = (".png", ".mov", ".webm")  # of files that hold an alpha
 SMALLEST, LARGEST = 16, 7680  # pixels a side
 DEFAULTS = "~/.config/background-blur/default.txt"
 EPILOG = """\
@@ -21,6 +22,7 @@ examples:
   python main.py --source call.mp4 --output out.mp4  a recording, sound and all
   python main.py --source photos/ --output blurred/  a folder of pictures
   python main.py --background beach.jpg              another background
+  python main.py --follow                            the camera follows you
   python main.py --virtual-camera                    into a call
   python main.py @call.txt                           options kept in a file, one a line
 
@@ -126,8 +128,13 @@ def parser(
         type=background,
         action="append",
         metavar="WHAT",
-        help="blur (default), a picture, a video (looped), #rrggbb, or transparent (into PNGs "
-        "only); several times: for the b key to choose from",
+        help="blur (default), a picture, a video (looped), #rrggbb, or transparent (into .png, "
+        ".mov, .webm or a folder); several times: for the b key to choose from",
+    )
+    add(
+        "--follow",
+        action="store_true",
+        help="frame the person as a calm camera operator would, at most twice as large",
     )
     add("--hidden", action="store_true", help="start with everything hidden, as space hides it")
     add("--weights", type=Path, metavar="PATH", help="other weights of the person network")
@@ -162,7 +169,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     args.background = args.background or ["blur"]
     if "transparent" in args.background:
         if not keeps_transparency(args.output):
-            parser().error("--background transparent needs an --output that is a .png or a folder")
+            known = ", a ".join(TRANSPARENT_SUFFIXES)
+            parser().error(f"--background transparent needs an --output: a {known} or a folder")
         if args.virtual_camera is not None:
             parser().error("--background transparent: no --virtual-camera shows it")
     if args.skip_existing and not args.output:
@@ -250,4 +258,6 @@ def keeps_transparency(output: str | None) -> bool:
     if not output:
         return False
     path = Path(output)
-    return path.suffix.lower() in ("", ".png") or path.is_dir() or output.endswith(("/", os.sep))
+    if path.is_dir() or output.endswith(("/", os.sep)):
+        return True
+    return path.suffix.lower() in ("", *TRANSPARENT_SUFFIXES)

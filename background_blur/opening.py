@@ -75,7 +75,8 @@ def open_file_output(args: argparse.Namespace, source: Source) -> Sink:
     """The file or folder to write, and what to know of those that lie beside it."""
     if any(same_file(Path(args.output), Path(text)) for text in args.background):
         raise SinkError(f"{args.output}: is the background itself; give another --output")
-    output = open_output(args.output, source, args.force, args.skip_existing)
+    transparent = "transparent" in args.background
+    output = open_output(args.output, source, args.force, args.skip_existing, transparent)
     as_png = args.background[0] == "transparent"
     source.leave_out(lambda name: output.is_unwanted(name.with_suffix(".png") if as_png else name))
     for line in leftovers(folder_of(args.output), ENCODERS):

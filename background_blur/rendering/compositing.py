@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from background_blur.imaging import halve
+from background_blur.rendering.foreground import apply_correction
 
 
 def to_bgra(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -78,9 +79,13 @@ def to_depth(picture: np.ndarray, depth: DTypeLike) -> np.ndarray:
 
 
 def compose(
-    frame: np.ndarray, backdrop: np.ndarray, alpha: np.ndarray, out: np.ndarray | None = None
+    frame: np.ndarray,
+    backdrop: np.ndarray,
+    alpha: np.ndarray,
+    out: np.ndarray | None = None,
+    correction: np.ndarray | None = None,
 ) -> np.ndarray:
-    """alpha·frame + (1-alpha)·backdrop, in whole numbers throughout.
+    """alpha·(frame + correction) + (1-alpha)·backdrop, in whole numbers throughout.
 
     Pixels with alpha 255 keep the frame's exact values, pixels with 0 the backdrop's; between them
     the rounding is off by one at most.
@@ -90,18 +95,46 @@ def compose(
         backdrop: of the same depth, [h,w,3], enlarged to the frame.
         alpha: uint8 [h,w], 255 = frame, enlarged to the frame.
         out: of the same depth, [H,W,3], to write to; or None.
+        correction: int16 [h,w,3] of `foreground.foreground_correction`, enlarged to the frame, or
+            None.
     """
     size = frame.shape[1], frame.shape[0]
     out = cv2.resize(backdrop, size, dst=out, interpolation=cv2.INTER_LINEAR)
     alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
+    if correction is not None and not whole_factor(frame, correction):
+        correction = cv2.resize(correction, size, interpolation=cv2.INTER_LINEAR)
     for row in range(0, size[1], ROWS):
-        rows = slice(row, row + ROWS)
+        rows = slice(row, min(row + ROWS, size[1]))
         left, middle, end, right = runs(alpha[rows])
         np.copyto(out[rows, middle:end], frame[rows, middle:end])
         for columns in (slice(left, middle), slice(end, right)):
             if columns.start < columns.stop:
-                blend(frame[rows, columns], alpha[rows, columns], out[rows, columns])
+                person = corrected(frame, correction, rows, columns)
+                blend(person, alpha[rows, columns], out[rows, columns])
     return out
+
+
+def corrected(
+    frame: np.ndarray, correction: np.ndarray | None, rows: slice, columns: slice
+) -> np.ndarray:
+    """Those rows and columns of frame + correction, which is a whole number of times smaller."""
+    part = frame[rows, columns]
+    if correction is None:
+        return part
+    factor = whole_factor(frame, correction)
+    top, left = rows.start // factor, columns.start // factor
+    small = correction[top : -(-rows.stop // factor), left : -(-columns.stop // factor)]
+    large = cv2.resize(small, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    y, x = rows.start - top * factor, columns.start - left * factor
+    large = large[y : y + part.shape[0], x : x + part.shape[1]]
+    return apply_correction(part, large)
+
+
+def whole_factor(large: np.ndarray, small: np.ndarray) -> int:
+    """How many times one picture is larger than the other on both sides; 0 for no whole number."""
+    height, width = small.shape[:2]
+    factor = large.shape[1] // width
+    return factor if large.shape[:2] == (factor * height, factor * width) else 0
 
 
 def runs(alpha: np.ndarray) -> tuple[int, int, int, int]:

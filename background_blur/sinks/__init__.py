@@ -26,7 +26,9 @@ class Input(Protocol):
     def sound(self) -> Path | None: ...
 
 
-def open_output(path: Path | str, source: Input, force: bool = False, skip: bool = False) -> Sink:
+def open_output(
+    path: Path | str, source: Input, force: bool = False, skip: bool = False, alpha: bool = False
+) -> Sink:
     """Opens the file sink that suits a path and a source.
 
     A folder (an existing one, or a path that ends in a separator or has no suffix) becomes an
@@ -37,6 +39,7 @@ def open_output(path: Path | str, source: Input, force: bool = False, skip: bool
         source: where the frames come from.
         force: overwrite existing files.
         skip: leave existing pictures in a folder as they are.
+        alpha: keep the frames' fourth channel.
 
     Raises:
         SinkError: it exists, is the source itself, cannot hold the frames, or cannot be written.
@@ -62,4 +65,4 @@ def open_output(path: Path | str, source: Input, force: bool = False, skip: bool
         raise SinkError(f"{path}: {EXISTS}")
     if suffix in IMAGE_SUFFIXES:
         return ImageFile(path, force)
-    return VideoFile(path, source.fps or 30, source.sound, force=force)
+    return VideoFile(path, source.fps or 30, source.sound, force=force, alpha=alpha)

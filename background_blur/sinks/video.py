@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 X264 = "libx264", {"preset": "veryfast", "crf": "20", "bf": "0"}  # see VideoFile on "bf"
 VP9 = "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "30", "b": "0"}
 ENCODERS = {".mp4": X264, ".m4v": X264, ".mov": X264, ".mkv": X264, ".webm": VP9}
+PRORES = "prores_ks", {"profile": "4444"}
+ALPHA_ENCODERS = {".mov": PRORES, ".webm": VP9}
+ALPHA_PIXELS = {"prores_ks": "yuva444p10le", "libvpx-vp9": "yuva420p"}
 
 
 class VideoFile(AtomicFile):
     """A video, each frame at its own time, with the sound of another file copied along.
 
     H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm. No B-frames: with them, files of variable
-    frame rate would report too short a duration.
+    frame rate would report too short a duration. With alpha: ProRes 4444 in .mov, VP9 in .webm.
 
     Its part is playable at any moment, up to the last second; see `parts`. So what was written is
     kept if, say, the disk fills up.
@@ -40,26 +43,30 @@ class VideoFile(AtomicFile):
         sound: Path | None = None,
         size: Size | None = None,
         force: bool = False,
+        alpha: bool = False,
     ):
         """Opens the file.
 
         Args:
-            path: its suffix, a key of ENCODERS, selects the format.
+            path: its suffix, a key of ENCODERS or, with alpha, of ALPHA_ENCODERS, selects the
+                format.
             fps: frames per second, if they come evenly.
             sound: a video file whose frames will come, with their own times. Its sound is copied as
                 far as the frames go. If it cannot be, `warning` says so.
             size: (width, height) of the video; that of the first frame if None. Other frames are
                 letterboxed.
             force: overwrite an existing file.
+            alpha: keep the frames' fourth channel; frames without one are opaque.
 
         Raises:
             SinkError: nothing can be written there, or not in that format.
         """
         super().__init__(path, force)
-        self.size, self.fps = size, fps
+        self.size, self.fps, self.alpha = size, fps, alpha
         try:
             with sink_errors(path):
-                self.muxer = Muxer(self.part, path.suffix, sound)
+                encoders = ALPHA_ENCODERS if alpha else ENCODERS
+                self.muxer = Muxer(self.part, encoders[path.suffix.lower()], sound)
         except BaseException:
             self.part.unlink(missing_ok=True)
             raise
@@ -85,7 +92,7 @@ class VideoFile(AtomicFile):
     def make_encoder(self, image: np.ndarray) -> "VideoEncoder":
         """Takes the first image; warns if the size has to change."""
         size = self.size or (image.shape[1], image.shape[0])
-        encoder = VideoEncoder(self.muxer.stream, size, self.fps)
+        encoder = VideoEncoder(self.muxer.stream, size, self.fps, self.alpha)
         if encoder.coded_size != size:
             was, now = ("{}x{}".format(*size) for size in (size, encoder.coded_size))
             repeated = "last column and row, where odd, repeated"
@@ -112,12 +119,12 @@ class Muxer:
         sound: what is copied along; its `lead` is where the video begins.
     """
 
-    def __init__(self, part: Path, suffix: str, sound: Path | None):
-        """Opens the part. Raises OSError or FFmpegError."""
+    def __init__(self, part: Path, encoder: tuple[str, dict[str, str]], sound: Path | None):
+        """Opens the part for a codec with its options. Raises OSError or FFmpegError."""
         import av
         from av.video.stream import VideoStream
 
-        codec, options = ENCODERS[suffix.lower()]
+        suffix, (codec, options) = part.suffix, encoder
         self.encoded_until = self.safe_until = Fraction(0)  # seconds: muxed; safe on the disk
         # A file of Python's: errors in FFmpeg's own are only reported when it is closed.
         self.file = GrowingFile(part)
@@ -171,8 +178,9 @@ class VideoEncoder:
         tick: the unit of the stream's times, in seconds.
     """
 
-    def __init__(self, stream: "VideoStream", size: Size, fps: float):
+    def __init__(self, stream: "VideoStream", size: Size, fps: float, alpha: bool = False):
         """Sets up a stream to which nothing has been written."""
+        self.pixels = ALPHA_PIXELS[stream.codec_context.name] if alpha else "yuv420p"
         self.stream, self.size, self.coded_size = stream, size, size
         if stream.codec_context.name == "libx264":
             self.coded_size = size[0] + size[0] % 2, size[1] + size[1] % 2
@@ -188,14 +196,14 @@ class VideoEncoder:
     def set_up(self, rate: Fraction) -> None:
         stream, context = self.stream, self.stream.codec_context
         stream.width, stream.height = self.coded_size
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = self.pixels
         stream.time_base = self.tick
         context.time_base, context.framerate = self.tick, rate
         context.colorspace = context.color_primaries = context.color_trc = self.matrix
         context.color_range = 1  # luma from 16 to 235
 
     def encode(self, image: np.ndarray, seconds: float) -> "list[Packet]":
-        """Encodes a uint8 [H,W,3] BGR, shown from that time on, or just after the last one."""
+        """Encodes a uint8 [H,W,3 or 4], shown from that time on, or just after the last one."""
         frame = self.frame(fill_up(letterbox(image, self.size), self.coded_size))
         frame.pts = self.last_pts = max(round(seconds / self.tick), self.last_pts + 1)
         return self.stream.encode(frame)
@@ -205,12 +213,12 @@ class VideoEncoder:
         return self.stream.encode(None)
 
     def frame(self, image: np.ndarray) -> "VideoFrame":
-        """uint8 [H,W,3] BGR -> a frame in the video's colours."""
+        """uint8 [H,W,3] BGR or [H,W,4] BGRA -> a frame in the video's colours."""
         from av import VideoFrame
 
         matrix = "ITU709" if self.matrix == 1 else "ITU601"
-        frame = VideoFrame.from_ndarray(image, format="bgr24")
-        frame = frame.reformat(format=self.stream.pix_fmt, dst_colorspace=matrix)
+        frame = VideoFrame.from_ndarray(image, format="bgra" if image.shape[2] == 4 else "bgr24")
+        frame = frame.reformat(format=self.pixels, dst_colorspace=matrix)
         frame.time_base = self.tick
         frame.duration = self.frame_ticks
         return frame
