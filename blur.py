@@ -11,30 +11,25 @@ a change of size, a mirroring or a fault.
 """
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from time import perf_counter
 
 import cv2
 import numpy as np
 
 from background_blur.frames import Frame, Result
-from background_blur.imaging import downscale, flatten_alpha
+from background_blur.imaging import downscale
 from background_blur.matting.propagation import MaskPropagator
 from background_blur.matting.quality import QualityLevel
 from background_blur.matting.refinement import MaskRefiner
 from background_blur.matting.segmenter import Masks, PersonSegmenter
 from background_blur.matting.tracking import TrackingSegmenter
 from background_blur.matting.validation import MaskHistory, NoTrustedMask
-from background_blur.rendering.compositing import blur_background, compose, to_bgra, to_depth
 from background_blur.rendering.follow import WHOLE, Follower, View, crop, portrait_of
-from background_blur.rendering.foreground import apply_correction, foreground_correction
-from background_blur.settings import HIDDEN, TRANSPARENT, Settings
+from background_blur.rendering.renderer import Matte, Renderer
+from background_blur.settings import HIDDEN, Settings
+from background_blur.timing import StageTimer
 
-MIN_HIDING_STRENGTH = 0.5  # the least blur of a frame that is fully blurred
 THUMBNAIL_SIZE = (32, 18)  # pixels, (width, height), that changes of the picture are measured at
 USUAL_FPS = 30  # of images that come without a time
 CUT = 8  # grey levels that half of the thumbnail changes by at a cut
@@ -78,11 +73,11 @@ class BackgroundBlur:
             track = isinstance(self.segmenter, PersonSegmenter)
         self.tracker = TrackingSegmenter() if track and is_sequence else None
         self.follower = Follower()
-        self.shown = WHOLE  # the part of the frame that is shown
+        self.render = Renderer(self.settings)
         self.thumbnail = np.zeros(THUMBNAIL_SIZE[::-1], np.uint8)  # of the last frame
         # Of the last frame: its shape, and whether it was mirrored.
         self.shape: tuple[tuple[int, ...], bool] | None = None
-        self.seconds = defaultdict[str, float](float)  # spent per stage on this frame
+        self.timer = StageTimer()  # of this frame
         self.seen: list[float] = []  # share of this frame that the network saw, at each run
         self.errors_logged: set[str] = set()
         self.last_frame: Frame | None = None
@@ -105,27 +100,25 @@ class BackgroundBlur:
             frame = Frame(frame, self.last_frame.time + 1 / USUAL_FPS if self.last_frame else 0.0)
         if self.last_result and self.is_same_as_last(frame):
             return self.last_result
-        self.seconds, self.seen = defaultdict(float), []
+        self.timer, self.seen = StageTimer(), []
         image = cv2.flip(frame.image, 1) if self.settings.mirror else frame.image
-        with self.timed("downscale"):
+        with self.timer("downscale"):
             small = downscale(image)
         alpha, mask_from, reason = self.find_alpha(small, frame.time, level)
-        self.shown = self.view_of(alpha, frame.time)
-        render = partial(
-            self.render, small=small, alpha=alpha, time=frame.time, hidden=bool(reason)
-        )
+        shown = self.view_of(alpha, frame.time)
+        matte = Matte(small, alpha, frame.time, bool(reason), shown)
         self.last_frame, self.last_settings = frame, replace(self.settings)
         self.last_result = Result(
-            render(image),
+            self.render(image, matte, self.timer),
             frame.time,
             frame.path,
             frame.captured_at,
-            self.render_whole(frame.whole, render),
+            self.render.whole(frame.whole, matte, self.timer),
             frame.metadata,
-            working_alpha=crop(alpha, self.shown),
+            working_alpha=crop(alpha, shown),
             fully_blurred_because=reason,
             mask_from=mask_from,
-            seconds=self.seconds,
+            seconds=self.timer.seconds,
             seen=tuple(self.seen),
         )
         return self.last_result
@@ -143,9 +136,9 @@ class BackgroundBlur:
         if self.is_new_scene(small):
             self.reset()
         try:
-            with self.timed("segment"):
+            with self.timer("segment"):
                 mask, mask_from = self.trusted_mask(small, time, level)
-            with self.timed("refine"):
+            with self.timer("refine"):
                 return self.refiner(small, mask, self.settings.people), mask_from, None
         except NoTrustedMask as why:
             reason = str(why)
@@ -207,89 +200,17 @@ class BackgroundBlur:
         if self.tracker:
             self.tracker.reset()
 
-    def render(
-        self,
-        image: np.ndarray,
-        small: np.ndarray,
-        alpha: np.ndarray,
-        time: float,
-        hidden: bool,
-    ) -> np.ndarray:
-        """The image in the chosen view."""
-        if self.settings.view == "alpha":
-            alpha = cv2.resize(alpha, (image.shape[1], image.shape[0]))
-            return cv2.cvtColor(crop(alpha, self.shown), cv2.COLOR_GRAY2BGR)
-        result = self.composite(image, small, alpha, time, hidden)
-        if self.settings.view != "split":
-            return result
-        if result.shape[2] == 4:
-            image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
-        return np.hstack([result if hidden else crop(image, self.shown), result])
-
     def view_of(self, alpha: np.ndarray, time: float) -> View:
         """The part of the frame to show."""
         if not self.settings.follow:
             return WHOLE
         return self.follower(alpha, time) if self.is_sequence else portrait_of(alpha)
 
-    def render_whole(
-        self, whole: np.ndarray | None, render: Callable[[np.ndarray], np.ndarray]
-    ) -> np.ndarray | None:
-        """A photo as its file has it whole, finished by `render`.
-
-        Returns:
-            uint8 or uint16 [H,W,3 or 4], or None where 8 bits and three channels hold it all.
-        """
-        transparent = self.settings.background == TRANSPARENT
-        if whole is None or self.settings.view == "alpha":
-            return None
-        if whole.shape[2] == 4 and not transparent:
-            whole = flatten_alpha(whole)
-        if whole.dtype == np.uint8 and not transparent:
-            return None
-        return render(cv2.flip(whole, 1) if self.settings.mirror else whole)
-
-    def composite(
-        self,
-        image: np.ndarray,
-        small: np.ndarray,
-        alpha: np.ndarray,
-        time: float,
-        hidden: bool,
-    ) -> np.ndarray:
-        background = self.settings.background
-        if background == TRANSPARENT:
-            with self.timed("compose"):
-                person = apply_correction(image, foreground_correction(small, alpha))
-                return to_bgra(crop(person, self.shown), crop(alpha, self.shown))
-        with self.timed("blur"):
-            if callable(background):
-                behind = to_depth(background(image.shape[1::-1], time), image.dtype)
-            else:
-                behind = self.blurred(image, small, alpha, hidden)
-        with self.timed("compose"):
-            correction = foreground_correction(small, alpha) if callable(background) else None
-            return crop(compose(image, behind, alpha, correction=correction), self.shown)
-
-    def blurred(
-        self, image: np.ndarray, small: np.ndarray, alpha: np.ndarray, hidden: bool
-    ) -> np.ndarray:
-        strength = self.settings.strength
-        if hidden:
-            strength = max(strength, MIN_HIDING_STRENGTH)
-        return blur_background(small, alpha, strength, image.dtype) if strength else image
-
     def log_once(self, reason: str) -> None:
         """Logs the exception being handled with its traceback, the same reason only once."""
         if reason not in self.errors_logged:
             self.errors_logged.add(reason)
             log.exception("%s; frames are fully blurred meanwhile", reason)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        began = perf_counter()
-        yield
-        self.seconds[stage] += perf_counter() - began
 
 
 def thumbnail_of(image: np.ndarray) -> np.ndarray:

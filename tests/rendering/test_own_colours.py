@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-import blur
 from background_blur.matting.refinement import MaskRefiner
+from background_blur.rendering import renderer
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import TRANSPARENT, Settings
 from blur import BackgroundBlur
@@ -73,7 +73,7 @@ def test_what_is_transparent_holds_no_colour_and_the_alpha_is_as_it_was():
 
 
 def test_the_blur_asks_for_no_colours(monkeypatch):
-    monkeypatch.setattr(blur, "foreground_correction", None)  # calling it would raise
+    monkeypatch.setattr(renderer, "foreground_correction", None)  # calling it would raise
     result(scene(230))
     result(scene(230), view="alpha")
     with pytest.raises(TypeError):

@@ -24,10 +24,11 @@ from background_blur.matting.quality import LEVELS
 from background_blur.matting.segmenter import nearest_input_size
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.rendering.compositing import blur_background, compose
+from background_blur.rendering.renderer import MIN_HIDING_STRENGTH
 from background_blur.settings import TRANSPARENT, Settings
 from background_blur.sinks.video import VideoFile
 from background_blur.statistics import RunStatistics
-from blur import MIN_HIDING_STRENGTH, BackgroundBlur
+from blur import BackgroundBlur
 from support import ROOT
 from support.display import wait_until
 from support.virtual_camera import frames

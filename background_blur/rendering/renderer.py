@@ -1,0 +1,93 @@
+"""Alpha and image to the finished image, in the view and over the background that are chosen."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from background_blur.imaging import flatten_alpha
+from background_blur.rendering.compositing import blur_background, compose, to_bgra, to_depth
+from background_blur.rendering.follow import View, crop
+from background_blur.rendering.foreground import apply_correction, foreground_correction
+from background_blur.settings import TRANSPARENT, Settings
+from background_blur.timing import StageTimer
+
+MIN_HIDING_STRENGTH = 0.5  # the least blur of a frame that is fully blurred
+
+
+@dataclass(frozen=True)
+class Matte:
+    """What an image is rendered with.
+
+    Attributes:
+        small: uint8 [h,w,3] BGR, the image at the size its alpha was found at.
+        alpha: uint8 [h,w], 255 = person.
+        time: seconds, of the frame.
+        hidden: the frame is fully blurred; alpha is 0 everywhere.
+        shown: the part of the frame to show.
+    """
+
+    small: np.ndarray
+    alpha: np.ndarray
+    time: float
+    hidden: bool
+    shown: View
+
+
+class Renderer:
+    """Renders images as the settings ask, which are read anew for each."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+
+    def __call__(self, image: np.ndarray, matte: Matte, timer: StageTimer) -> np.ndarray:
+        """Renders a uint8 or uint16 [H,W,3] BGR, or [H,W,4] BGRA, in the chosen view."""
+        if self.settings.view == "alpha":
+            alpha = cv2.resize(matte.alpha, (image.shape[1], image.shape[0]))
+            return cv2.cvtColor(crop(alpha, matte.shown), cv2.COLOR_GRAY2BGR)
+        result = self.composite(image, matte, timer)
+        if self.settings.view != "split":
+            return result
+        if result.shape[2] == 4:
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
+        return np.hstack([result if matte.hidden else crop(image, matte.shown), result])
+
+    def whole(self, whole: np.ndarray | None, matte: Matte, timer: StageTimer) -> np.ndarray | None:
+        """Renders a photo as its file has it whole, uint8 or uint16 [H,W,3 or 4].
+
+        Returns:
+            The same kind, or None where 8 bits and three channels hold it all.
+        """
+        transparent = self.settings.background == TRANSPARENT
+        if whole is None or self.settings.view == "alpha":
+            return None
+        if whole.shape[2] == 4 and not transparent:
+            whole = flatten_alpha(whole)
+        if whole.dtype == np.uint8 and not transparent:
+            return None
+        return self(cv2.flip(whole, 1) if self.settings.mirror else whole, matte, timer)
+
+    def composite(self, image: np.ndarray, matte: Matte, timer: StageTimer) -> np.ndarray:
+        """The person over the chosen background, or over nothing."""
+        background, alpha, shown = self.settings.background, matte.alpha, matte.shown
+        if background == TRANSPARENT:
+            with timer("compose"):
+                person = apply_correction(image, foreground_correction(matte.small, alpha))
+                return to_bgra(crop(person, shown), crop(alpha, shown))
+        with timer("blur"):
+            if callable(background):
+                behind = to_depth(background(image.shape[1::-1], matte.time), image.dtype)
+            else:
+                behind = self.blurred(image, matte)
+        with timer("compose"):
+            # Over the blur the room's colours in the outline do not show.
+            correction = foreground_correction(matte.small, alpha) if callable(background) else None
+            return crop(compose(image, behind, alpha, correction=correction), shown)
+
+    def blurred(self, image: np.ndarray, matte: Matte) -> np.ndarray:
+        strength = self.settings.strength
+        if matte.hidden:
+            strength = max(strength, MIN_HIDING_STRENGTH)
+        if not strength:
+            return image
+        return blur_background(matte.small, matte.alpha, strength, image.dtype)
