@@ -18,7 +18,7 @@ test: types  ## formatting, lint, types and every test
 types: .venv/all
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --project pyproject.toml
 
 fast: .venv/all  ## the tests that take a minute
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)

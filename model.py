@@ -14,9 +14,11 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
+import numpy as np
 from keras import layers, ops
 
 from background_blur.errors import WeightsError
@@ -24,6 +26,9 @@ from background_blur.errors import WeightsError
 TRAIN_HINT = "give a .weights.h5 written by tools/train.py or tools/export.py"
 VOC_CLASSES = 21
 VOC_PERSON = 15
+
+Tensor = Any  # symbolic (keras.KerasTensor) in what builds a network, which Keras leaves untyped
+Shape = tuple[Any, ...]  # sides in pixels are None where they may be any
 
 # (channels, stride, expansion) of blocks `expanded_conv_0..16`; the MobileNetV2 paper's table 2.
 BLOCKS = (
@@ -58,7 +63,10 @@ SLIM = Design(width=0.5, mask_stride=2, outputs=("person", "front"), takes_mask=
 
 
 def build(
-    network: str = "person", output_stride: int = 16, size=(None, None), design: Design = FULL
+    network: str = "person",
+    output_stride: int = 16,
+    size: tuple[int | None, int | None] = (None, None),
+    design: Design = FULL,
 ) -> keras.Model:
     """Builds a network without weights.
 
@@ -95,7 +103,7 @@ def build(
     return keras.Model(inputs, x, name=network)
 
 
-def backbone(x, output_stride: int, width: float = 1.0):
+def backbone(x: Tensor, output_stride: int, width: float = 1.0) -> tuple[Tensor, dict[int, Tensor]]:
     """MobileNetV2; returns its last features and the skips {stride: features} at 2, 4 and 8."""
     x = conv_bn(x, "Conv", round(32 * width), 3, stride=2, relu=6)  # [n,h/2,w/2,32]
     stem, stride, rate, skips = x, 2, 1, {}
@@ -111,7 +119,9 @@ def backbone(x, output_stride: int, width: float = 1.0):
     return x, {2: stem, 4: skips[2], 8: skips[5]}
 
 
-def inverted_residual(x, i: int, channels: int, stride: int, rate: int, expansion: int):
+def inverted_residual(
+    x: Tensor, i: int, channels: int, stride: int, rate: int, expansion: int
+) -> Tensor:
     """Expand 1x1, depthwise 3x3, project 1x1 without an activation; figure 4 of the paper."""
     prefix = f"expanded_conv_{i}_" if i else "expanded_conv_"
     shortcut = x
@@ -124,7 +134,7 @@ def inverted_residual(x, i: int, channels: int, stride: int, rate: int, expansio
     return x
 
 
-def head(x):
+def head(x: Tensor) -> Tensor:
     """ASPP with its image-level branch and one 1x1 branch, as the mobile DeepLabV3 has it."""
     pooled = layers.GlobalAveragePooling2D(keepdims=True, name="pool")(x)  # [n,1,1,320]
     pooled = conv_bn(pooled, "image_pooling", 256, epsilon=1e-5, relu=True)
@@ -133,7 +143,7 @@ def head(x):
     return norm(x, "concat_projection_BN", epsilon=1e-5, relu=True)
 
 
-def decoder(x, skips: dict, output_stride: int, design: Design):
+def decoder(x: Tensor, skips: dict[int, Tensor], output_stride: int, design: Design) -> Tensor:
     """DeepLabV3+'s way back up, in small steps: stride 8, stride 4 and, for a fine mask, 2."""
     x = conv_bn(x, "decoder_project", 64, relu=True)
     x = layers.UpSampling2D(output_stride // 8, interpolation="bilinear", name="up_8")(x)
@@ -152,7 +162,7 @@ def decoder(x, skips: dict, output_stride: int, design: Design):
     return layers.Conv2D(len(design.outputs), 1, name=name)(x)
 
 
-def fuse(x, skip, name: str, skip_channels: int, channels: int):
+def fuse(x: Tensor, skip: Tensor, name: str, skip_channels: int, channels: int) -> Tensor:
     """Joins features with the backbone's finer ones; a separable 3x3 mixes them."""
     skip = conv_bn(skip, name + "_skip", skip_channels, relu=True)
     x = layers.Concatenate(name=name + "_concat")([x, skip])
@@ -160,23 +170,40 @@ def fuse(x, skip, name: str, skip_channels: int, channels: int):
     return conv_bn(x, name, channels, relu=True)
 
 
-def conv_bn(x, name, channels, kernel=1, stride=1, epsilon=1e-3, relu=False):
+def conv_bn(
+    x: Tensor,
+    name: str,
+    channels: int,
+    kernel: int = 1,
+    stride: int = 1,
+    epsilon: float = 1e-3,
+    relu: bool | int = False,
+) -> Tensor:
+    """A convolution without a bias, and `norm`."""
     x = layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False, name=name)(x)
     return norm(x, name + "_BN", epsilon, relu)
 
 
-def depthwise_bn(x, name, stride=1, rate=1, epsilon=1e-3, relu=False):
+def depthwise_bn(
+    x: Tensor,
+    name: str,
+    stride: int = 1,
+    rate: int = 1,
+    epsilon: float = 1e-3,
+    relu: bool | int = False,
+) -> Tensor:
+    """A depthwise 3x3 convolution without a bias, and `norm`."""
     conv = layers.DepthwiseConv2D(
         3, stride, padding="same", dilation_rate=rate, use_bias=False, name=name
     )
     return norm(conv(x), name + "_BN", epsilon, relu)
 
 
-def norm(x, name, epsilon=1e-3, relu: bool | int = False):
+def norm(x: Tensor, name: str, epsilon: float = 1e-3, relu: bool | int = False) -> Tensor:
     """Batch norm, then ReLU (True), ReLU6 (6) or nothing.
 
-    It is frozen, so it uses its stored statistics in training too: `tools/fold.py` makes what is
-    left of it, a gain and a bias a channel, part of the convolution before it, to be trained there.
+    It is frozen, so it uses its stored statistics in training too: `tools/fold.py` folds what is
+    left of it, a gain and a bias per channel, into the convolution before it, to be trained there.
     """
     x = layers.BatchNormalization(epsilon=epsilon, trainable=False, name=name)(x)
     return layers.ReLU(max_value=6 if relu == 6 else None)(x) if relu else x
@@ -190,23 +217,24 @@ class ConcatProjection(layers.Layer):
     conv(concat(pooled, x)) = x·K_x + pooled·K_pooled exactly: cheaper, and for any input size.
     """
 
-    def __init__(self, channels: int, **kwargs):
+    def __init__(self, channels: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.channels = channels
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Shape, Shape]) -> None:
         pooled, x = input_shape
         self.seam = pooled[-1]
         shape = (1, 1, pooled[-1] + x[-1], self.channels)
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
 
-    def call(self, inputs):
+    def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         pooled, x = inputs  # [n,1,1,c], [n,h,w,d]
-        return ops.conv(x, self.kernel[:, :, self.seam :]) + ops.conv(
-            pooled, self.kernel[:, :, : self.seam]
+        return ops.add(
+            ops.conv(x, self.kernel[:, :, self.seam :]),
+            ops.conv(pooled, self.kernel[:, :, : self.seam]),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels}
 
 
@@ -284,14 +312,34 @@ def load_port_weights(model: keras.Model, path: str | Path) -> None:
         layer.set_weights(stored[name])
 
 
-def read_port_layers(file: h5py.File) -> Iterator[tuple[str, list]]:
-    """Yields (layer name, arrays) of a Keras 1/2 weights file, layers without weights left out."""
-    root = file.get("model_weights", file)
+def read_port_layers(file: h5py.File) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Yields (layer name, arrays) of a Keras 1/2 weights file, except layers without weights.
+
+    Raises:
+        KeyError, TypeError: it is laid out in another way.
+    """
+    root = group(file, "model_weights") if "model_weights" in file else file
     for name in as_text(root.attrs["layer_names"]):
-        arrays = [root[name][w][()] for w in as_text(root[name].attrs["weight_names"])]
+        layer = group(root, name)
+        arrays = [array(layer, w) for w in as_text(layer.attrs["weight_names"])]
         if arrays:
             yield name, arrays
 
 
-def as_text(names) -> list[str]:
+def group(parent: h5py.Group, name: str) -> h5py.Group:
+    found = parent[name]
+    if not isinstance(found, h5py.Group):
+        raise TypeError(f"{name} is not a group")
+    return found
+
+
+def array(parent: h5py.Group, name: str) -> np.ndarray:
+    found = parent[name]
+    if not isinstance(found, h5py.Dataset):
+        raise TypeError(f"{name} is not a dataset")
+    return found[()]
+
+
+def as_text(names: Any) -> list[str]:
+    """The strings of an attribute, which h5py gives as str or bytes."""
     return [n.decode() if isinstance(n, bytes) else str(n) for n in names]

@@ -4,12 +4,17 @@ import argparse
 import logging
 import os
 import re
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 from background_blur import __version__
 from background_blur.keys import KEYS
+from background_blur.presets import PresetError, default_file, expand, read
 
+TRANSPARENT_SUFFIXES = (".png", ".mov", ".webm")  # of files that hold an alpha
 SMALLEST, LARGEST = 16, 7680  # pixels a side
+DEFAULTS = "~/.config/background-blur/default.txt"
 EPILOG = """\
 examples:
   python main.py                                     your webcam, in a window
@@ -17,10 +22,14 @@ examples:
   python main.py --source call.mp4 --output out.mp4  a recording, sound and all
   python main.py --source photos/ --output blurred/  a folder of pictures
   python main.py --background beach.jpg              another background
+  python main.py --follow                            the camera follows you
   python main.py --virtual-camera                    into a call
+  python main.py @call.txt                           options kept in a file, one a line
 
 keys in the window:
 {keys}
+
+signals: SIGUSR1 hides everything and shows you again, SIGUSR2 takes the next background.
 
 exit codes: 0 done, 1 it failed, 2 wrong usage, 130 Ctrl-C."""
 
@@ -28,8 +37,10 @@ exit codes: 0 done, 1 it failed, 2 wrong usage, 130 Ctrl-C."""
 EPILOG = EPILOG.format(keys="\n".join(f"  {key:<7} {what}" for key, what in KEYS.items()))
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+def parser(
+    kind: type[argparse.ArgumentParser] = argparse.ArgumentParser,
+) -> argparse.ArgumentParser:
+    p = kind(
         prog="main.py",
         description="Keeps the person sharp and blurs everything behind, in real time.",
         epilog=EPILOG,
@@ -62,7 +73,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         const="",
         metavar="DEVICE",
-        help="send to a virtual camera too, for calls: the first free one, or this one",
+        help="send to a virtual camera too, for calls: the first free one, or this one; 'pipewire' "
+        "(or 'pipewire:NAME') makes one that needs no driver",
     )
     add(
         "--no-window",
@@ -95,6 +107,14 @@ def parser() -> argparse.ArgumentParser:
         help="who stays sharp: all but those who pass small behind (default), the largest and "
         "most central person alone, or everybody",
     )
+    add(
+        "--quality",
+        choices=("normal", "best"),
+        default="normal",
+        help="of live pictures: the network runs at every second frame, masks following the "
+        "motion in between (default), or at every frame, which costs more; files always get the "
+        "best",
+    )
     add("--mirror", action="store_true", help="flip left and right, as a mirror does")
     add(
         "--strength",
@@ -108,9 +128,15 @@ def parser() -> argparse.ArgumentParser:
         type=background,
         action="append",
         metavar="WHAT",
-        help="blur (default), a picture, a video (looped), #rrggbb, or transparent (into PNGs "
-        "only); several times: for the b key to choose from",
+        help="blur (default), a picture, a video (looped), #rrggbb, or transparent (into .png, "
+        ".mov, .webm or a folder); several times: for the b key to choose from",
     )
+    add(
+        "--follow",
+        action="store_true",
+        help="frame the person as a calm camera operator would, at most twice as large",
+    )
+    add("--hidden", action="store_true", help="start with everything hidden, as space hides it")
     add("--weights", type=Path, metavar="PATH", help="other weights of the person network")
     add(
         "--engine",
@@ -122,21 +148,51 @@ def parser() -> argparse.ArgumentParser:
     add("--list-cameras", action="store_true", help="print the cameras that are here, and end")
     add("--check", action="store_true", help="look for what could go wrong, say so, and end")
     add("--verbose", action="store_true", help="log what happens inside, with tracebacks")
+    add("--no-config", action="store_true", help=f"leave out the options of {DEFAULTS}")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     return p
 
 
+class LineParser(argparse.ArgumentParser):
+    """Says what is wrong by a ValueError."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line, checked. Exits with 2 where it is wrong, as argparse does."""
-    args = parser().parse_args(argv)
+    """The options, checked. Exits with 2 where they are wrong, as argparse does."""
+    try:
+        args = collect(sys.argv[1:] if argv is None else argv)
+    except PresetError as error:
+        parser().error(str(error))
     args.background = args.background or ["blur"]
     if "transparent" in args.background:
         if not keeps_transparency(args.output):
-            parser().error("--background transparent needs an --output that is a .png or a folder")
+            known = ", a ".join(TRANSPARENT_SUFFIXES)
+            parser().error(f"--background transparent needs an --output: a {known} or a folder")
         if args.virtual_camera is not None:
             parser().error("--background transparent: no --virtual-camera shows it")
     if args.skip_existing and not args.output:
         parser().error("--skip-existing needs an --output")
+    return args
+
+
+def collect(argv: list[str]) -> argparse.Namespace:
+    """The options of the command line, of files it names, and of the file of defaults.
+
+    The command line's own come before those of the defaults. Raises PresetError.
+    """
+    check = parser(LineParser).parse_args
+    words = expand(argv, check)
+    args = parser().parse_args(words)
+    if args.no_config or not default_file().exists():
+        return args
+    defaults = parser().parse_args(read(default_file(), check))
+    # Else those of the command line would be added to those of the file.
+    backgrounds, defaults.background = defaults.background, None
+    args = parser().parse_args(words, defaults)
+    args.background = args.background or backgrounds
     return args
 
 
@@ -202,4 +258,6 @@ def keeps_transparency(output: str | None) -> bool:
     if not output:
         return False
     path = Path(output)
-    return path.suffix.lower() in ("", ".png") or path.is_dir() or output.endswith(("/", os.sep))
+    if path.is_dir() or output.endswith(("/", os.sep)):
+        return True
+    return path.suffix.lower() in ("", *TRANSPARENT_SUFFIXES)

@@ -1,7 +1,6 @@
 """The window as its user meets it: frames at their own pace, what keys do, and the overlay."""
 
 import logging
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -15,6 +14,7 @@ from background_blur.imaging import over_checkerboard
 from background_blur.keys import ALIASES, KEYS
 from background_blur.matting.quality import QualityLevel
 from background_blur.settings import HIDDEN, PEOPLE, VIEWS, Background, Settings
+from background_blur.signals import next_background
 from background_blur.sinks.files import ImageFile, free_path
 from background_blur.sinks.overlay import draw
 from background_blur.sinks.window import Window
@@ -50,7 +50,7 @@ class Viewer:
         """
         self.window, self.settings, self.source = window, settings, source
         self.paced, self.in_call = paced, in_call
-        self.backgrounds = deque((backgrounds or {}).items())
+        self.backgrounds = backgrounds or {}
         self.quit = self.with_help = self.with_statistics = False
         self.statistics = FrameStats()
         self.note, self.noted_at = "", 0.0  # what the last key did
@@ -96,7 +96,7 @@ class Viewer:
                 settings.strength = min(1.0, max(0.0, round(settings.strength + step, 2)))
                 self.say(f"strength {settings.strength:g}")
             case "b":
-                self.next_background()
+                self.say(next_background(settings, self.backgrounds))
             case "v":
                 settings.view = after(settings.view, VIEWS)
                 if self.in_call and settings.view == "split":  # half of it shows the room
@@ -118,14 +118,6 @@ class Viewer:
             case _:
                 return False
         return True
-
-    def next_background(self) -> None:
-        if len(self.backgrounds) < 2:
-            self.say("one background only; give --background several times")
-            return
-        self.backgrounds.rotate(-1)
-        name, self.settings.background = self.backgrounds[0]
-        self.say(f"background: {name}")
 
     def say(self, note: str) -> None:
         self.note, self.noted_at = note, monotonic()

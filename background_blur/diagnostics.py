@@ -1,18 +1,24 @@
 """Looks at what is here, `--list-cameras`, and at what users trip over, `--check`."""
 
+import argparse
 import sys
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
 import cv2
+import numpy as np
 
 from background_blur.capture import open_source
 from background_blur.capture.base import CAMERA_SIZE
 from background_blur.capture.camera import BLACK, DEVICES, camera_problem
 from background_blur.errors import UserError
+from background_blur.frames import Size
+from background_blur.sinks import pipewire
 from background_blur.sinks.parts import folder_of, leftovers
+from background_blur.sinks.pipewire_camera import NAME, PipeWireSink, node_name
 from background_blur.sinks.video import ENCODERS
 from background_blur.sinks.virtual_camera import VirtualCamera
 from background_blur.sinks.window import check_display
@@ -21,18 +27,34 @@ from background_blur.system import suppress_stderr
 NAMES = Path("/sys/class/video4linux")
 MODES = (640, 480), (1280, 720), (1920, 1080), (3840, 2160)  # that cameras are asked for
 PROBED = 6  # the numbers tried where the system lists none
+OpenCamera = Callable[[int], cv2.VideoCapture]
+Pipeline = Callable[[np.ndarray], object]  # a `blur.BackgroundBlur`, of an image
+
 FRAMES = 20  # looked at, of the camera and for the speed
-FLUENT = 24  # frames a second
+FLUENT = 24  # frames per second
+# Has a folder for each camera that no hardware makes.
+VIRTUAL = Path("/sys/devices/virtual/video4linux")
+FOUND_BY = (
+    "Firefox finds it where about:config has media.webrtc.camera.allow-pipewire true, Chrome after "
+    "chrome://flags/#enable-webrtc-pipewire-camera"
+)
 
 
-def list_cameras(open=cv2.VideoCapture) -> int:
-    """Prints a line a camera: number, name, the sizes it keeps and their rates; 1 if none."""
+def list_cameras(open: OpenCamera = cv2.VideoCapture) -> int:
+    """Prints a line per camera: number, name, and the sizes and rates it supports; 1 if none.
+
+    Then those that only PipeWire offers, which have no number.
+    """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     found = False
     for number in camera_numbers():
         if modes := camera_modes(number, open):
             found = True
-            print(f"{number}  {camera_name(number)}: {', '.join(modes)}")
+            print(f"{number}  {camera_name(number)}: {', '.join(modes)}{whose_output(number)}")
+    for camera in pipewire.cameras(pipewire.objects()):
+        if not camera.device:
+            found = True
+            print(f"-  {camera.description}: PipeWire's alone{made_by(camera)}")
     if not found:
         print(f"main.py: {camera_problem(0)}", file=sys.stderr)
     return 0 if found else 1
@@ -51,8 +73,21 @@ def camera_name(number: int) -> str:
         return f"camera {number}"
 
 
-def camera_modes(number: int, open) -> list[str]:
-    """What it keeps of what it is asked for, as "1280x720 at 30"; nothing if none is there."""
+def whose_output(number: int) -> str:
+    """Says so of a camera that a program fills."""
+    is_virtual = (VIRTUAL / f"video{number}").exists()
+    return " (a virtual camera, some program's output)" if is_virtual else ""
+
+
+def made_by(camera: pipewire.PipeWireCamera) -> str:
+    if camera.program is None:
+        return "; to use it: pw-v4l2 python main.py"
+    ours = camera.name == node_name(NAME)
+    return f" (the output of {'this program' if ours else camera.program})"
+
+
+def camera_modes(number: int, open: OpenCamera) -> list[str]:
+    """The modes it supports, as "1280x720 at 30"; none if there is no such camera."""
     with suppress_stderr():
         capture = open(number)
         try:
@@ -63,7 +98,7 @@ def camera_modes(number: int, open) -> list[str]:
             capture.release()
 
 
-def camera_mode(capture, size) -> str:
+def camera_mode(capture: cv2.VideoCapture, size: Size) -> str:
     capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
     capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
     capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
@@ -75,8 +110,8 @@ class Problem(Exception):
     """What a check found wrong, and what to do, in one line."""
 
 
-def check(args, open_pipeline) -> int:
-    """Prints a line a check, with the program's arguments; 1 if something needs fixing.
+def check(args: argparse.Namespace, open_pipeline: Callable[[], Pipeline]) -> int:
+    """Prints a line per check, with the program's arguments; 1 if something needs fixing.
 
     `open_pipeline` makes the `BackgroundBlur` that they ask for.
 
@@ -100,7 +135,7 @@ def check(args, open_pipeline) -> int:
     return code
 
 
-def source(args) -> str:
+def source(args: argparse.Namespace) -> str:
     with open_source(args.source, args.size, args.fps) as opened:
         dark = all(frame.image[::8, ::8].max() <= BLACK[0] for frame in islice(opened, FRAMES))
         if dark:
@@ -110,27 +145,29 @@ def source(args) -> str:
         return "{}x{}, {:g} frames/s".format(*opened.size, opened.fps)
 
 
-def display(args) -> str:
+def display(args: argparse.Namespace) -> str:
     check_display()
     return "there"
 
 
-def virtual_camera(args) -> str:
+def virtual_camera(args: argparse.Namespace) -> str:
     with VirtualCamera(args.virtual_camera, args.size or CAMERA_SIZE, args.fps or 30) as camera:
-        return f"{camera.device} takes {camera.size[0]}x{camera.size[1]}"
+        text = f"{camera.device} takes {camera.size[0]}x{camera.size[1]}"
+        is_pipewire = isinstance(camera.camera, PipeWireSink)
+    return f"{text}; {FOUND_BY}" if is_pipewire else text
 
 
-def speed(args, open_pipeline) -> str:
-    """Runs the demo through the line."""
-    line = open_pipeline()
+def speed(args: argparse.Namespace, open_pipeline: Callable[[], Pipeline]) -> str:
+    """Times the pipeline on the demo."""
+    blur = open_pipeline()
     size = args.size or CAMERA_SIZE
     with open_source("demo", size) as demo:
         demo.unpace()
         first, *images = [frame.image for frame in islice(demo, FRAMES + 1)]
-    line(first)  # the first takes longer
+    blur(first)  # the first takes longer
     began = perf_counter()
     for image in images:
-        line(image)
+        blur(image)
     rate = len(images) / (perf_counter() - began)
     text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} with --threads {args.threads}"
     if rate < FLUENT:
@@ -138,7 +175,7 @@ def speed(args, open_pipeline) -> str:
     return text
 
 
-def recordings(args) -> str:
+def recordings(args: argparse.Namespace) -> str:
     folder = folder_of(args.output)
     if lines := leftovers(folder, ENCODERS):
         raise Problem("; ".join(lines))

@@ -46,12 +46,14 @@ class Result(Frame):
         mask_from: "network", "propagated" from the last key frame, "reused" while nothing moved;
             None where the frame is fully blurred.
         seconds: spent per stage.
+        seen: the share of the frame that the network saw, at each time that it ran.
     """
 
     working_alpha: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), np.uint8))
     fully_blurred_because: str | None = None
     mask_from: str | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    seen: tuple[float, ...] = ()
 
     @property
     def alpha(self) -> np.ndarray:

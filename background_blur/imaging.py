@@ -82,14 +82,14 @@ def over_checkerboard(image: np.ndarray) -> np.ndarray:
 
 
 def letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scales a picture into (width, height), keeping its shape; what is left over is black."""
+    """Scales a picture into (width, height), keeping its shape; what is left over is empty."""
     height, width = image.shape[:2]
     if (width, height) == size:
         return image
     scale = min(size[0] / width, size[1] / height)
     inner = max(1, round(scale * width)), max(1, round(scale * height))
     image = cv2.resize(image, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    canvas = np.zeros((size[1], size[0], image.shape[2]), np.uint8)
     left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     canvas[top : top + inner[1], left : left + inner[0]] = image
     return canvas

@@ -1,18 +1,22 @@
-"""What a picture file says beside its pixels: kept in results, but for what could show the room."""
+"""Metadata of pictures: kept in results, except for what could show the room."""
 
 import io
 import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 log = logging.getLogger(__name__)
 
-# Tags of EXIF 2.32. Those left out say how the pixels are stored, which is no longer so, or may
-# hold a picture of its own (thumbnails, previews, XMP, Photoshop's blocks).
+# Tags of EXIF 2.32. Those left out describe how the original pixels were stored, or may hold
+# another picture (thumbnails, previews, XMP, Photoshop's blocks).
 DESCRIPTIVE = {
     270: "ImageDescription",
     271: "Make",
@@ -36,7 +40,7 @@ class Metadata:
     """Of one picture.
 
     Attributes:
-        exif: EXIF as a small TIFF, without orientation, location, and pictures of its own.
+        exif: EXIF as a small TIFF, without orientation, location and embedded pictures.
         icc: the colour profile of RGB pixels.
         frames: how many frames or pages the file holds.
     """
@@ -47,7 +51,7 @@ class Metadata:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Of a picture file; empty where Pillow makes nothing of it."""
+    """Of a picture file; empty if Pillow cannot read it."""
     from PIL import Image
 
     try:
@@ -58,13 +62,13 @@ def read_metadata(path: Path) -> Metadata:
                 icc=icc if icc[16:20] == b"RGB " else b"",  # grey and CMYK become RGB here
                 frames=1 if image.format == "MPO" else getattr(image, "n_frames", 1),
             )
-    except Exception:  # damaged ones make Pillow raise all sorts of them
+    except Exception:  # Pillow raises many kinds for damaged files
         log.debug("%s: no metadata can be read", path, exc_info=True)
         return Metadata()
 
 
-def kept_exif(exif) -> bytes:
-    """What is kept of a `PIL.Image.Exif`."""
+def kept_exif(exif: "Image.Exif") -> bytes:
+    """The descriptive part of a picture's EXIF, as a small TIFF; empty if there is none."""
     from PIL import Image
 
     kept = Image.Exif()
@@ -78,18 +82,18 @@ def kept_exif(exif) -> bytes:
 
 
 def encode_picture(image: np.ndarray, suffix: str, metadata: Metadata) -> bytes | None:
-    """Encodes a picture with its metadata, where files of its kind hold any.
+    """Encodes a picture with its metadata, if its format holds any.
 
     Args:
-        image: uint8 [H,W,3 or 4] BGR(A), or uint16 for what holds it.
+        image: uint8 [H,W,3 or 4] BGR(A), or uint16 for formats with 16 bits.
         suffix: of the file's name, in lower case, such as ".png".
-        metadata: of the picture it was made of.
+        metadata: of the source picture.
 
     Returns:
         The file, or None if OpenCV refuses.
 
     Raises:
-        cv2.error: too large for its kind.
+        cv2.error: too large for the format.
     """
     is_jpeg = suffix in (".jpg", ".jpeg")
     parts = {cv2.IMAGE_METADATA_EXIF: metadata.exif, cv2.IMAGE_METADATA_ICCP: metadata.icc}
@@ -120,7 +124,7 @@ def encode_jpeg(image: np.ndarray, metadata: Metadata) -> bytes:
 
 
 def with_tags(tiff: bytes, metadata: Metadata) -> bytes:
-    """Adds metadata to the TIFF of a picture: new tags, before what else there was."""
+    """Adds metadata to the TIFF of a picture, as new tags put before the rest."""
     from PIL import Image
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -128,7 +132,7 @@ def with_tags(tiff: bytes, metadata: Metadata) -> bytes:
     tags, old = ImageFileDirectory_v2(header), io.BytesIO(tiff)
     old.seek(tags.next)
     tags.load(old)
-    dict(tags)  # only what was looked at gets saved
+    dict(tags)  # only tags that were read get saved
     tags[STRIP_OFFSETS] = tuple(at - len(header) for at in tags[STRIP_OFFSETS])
     exif = Image.Exif()
     exif.load(metadata.exif)

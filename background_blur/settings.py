@@ -25,4 +25,5 @@ class Settings:
     mirror: bool = False
     hide: bool = False  # blur everything
     people: str = "front"  # one of PEOPLE
+    follow: bool = False  # frame the person
     background: Background | str | None = None  # None: the frame's own, blurred; or TRANSPARENT

@@ -19,6 +19,7 @@ class RunStatistics:
         hidden, failed: frames fully blurred because the user asked, because no mask was trusted.
         masks: how many frames' masks came from where, by `Result.mask_from`.
         levels: how many frames were finished at each quality level, by its name.
+        runs: of the network; seen: the share of the frame that it saw, summed over them.
     """
 
     def __init__(self):
@@ -28,6 +29,7 @@ class RunStatistics:
         self.seconds: Counter[str] = Counter()
         self.masks: Counter[str] = Counter()
         self.levels: Counter[str] = Counter()
+        self.runs, self.seen = 0, 0.0
 
     @property
     def elapsed(self) -> float:
@@ -47,6 +49,8 @@ class RunStatistics:
         self.failed += reason not in (None, HIDDEN)
         self.masks.update([result.mask_from] if result.mask_from else [])
         self.levels.update([level.name] if level else [])
+        self.runs += len(result.seen)
+        self.seen += sum(result.seen)
 
     def summary(self, seconds: float | None) -> str:
         """A line such as "90 frames, 29.9 frames/s; ms per frame: segment 9.1, refine 2.0"."""
@@ -57,6 +61,13 @@ class RunStatistics:
     def format_quality(self) -> str:
         """What a live run left out so as not to be late: "masks: network 60 %, ..."."""
         return f"masks: {percentages(self.masks)}; quality: {percentages(self.levels)}"
+
+    def format_network(self) -> str:
+        """Such as "the network ran 0.52 times per frame, on 48 % of the frame"."""
+        if not self.runs:
+            return "the network did not run"
+        times, share = self.runs / max(1, self.frames), 100 * self.seen / self.runs
+        return f"the network ran {times:.2f} times per frame, on {share:.0f} % of the frame"
 
 
 class FrameStats:
@@ -88,6 +99,7 @@ class FrameStats:
         if self.age is not None:
             lines.append(f"latency {1000 * self.age:.0f} ms")
         lines += [f"dropped {dropped}", f"fully blurred {self.total.failed}"]
+        lines.append(self.total.format_network())
         if self.level:
             lines += [f"masks: {percentages(self.total.masks)}", f"quality: {self.level.name}"]
         return lines

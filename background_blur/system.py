@@ -1,11 +1,12 @@
-"""What the program asks of the operating system: standard streams, and signals."""
+"""Standard streams and signals."""
 
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from time import monotonic
+from typing import Any, TextIO
 
 
 @contextmanager
@@ -25,14 +26,14 @@ def suppress_stderr() -> Iterator[None]:
 class Unbreakable:
     """A text stream that never raises: from its first failure on, what is printed is dropped.
 
-    The terminal may be closed, the pipe read by nobody any more, the disk of the log full.
+    The terminal may be closed, the pipe have no reader any more, the disk of the log be full.
 
     Attributes:
-        error: the first failure, an OSError or ValueError (closed, or characters that its encoding
-            lacks), or None.
+        error: the first failure, an OSError or ValueError (the stream is closed, or its encoding
+            lacks a character), or None.
     """
 
-    def __init__(self, stream):
+    def __init__(self, stream: TextIO):
         self.stream = stream
         self.error: OSError | ValueError | None = None
 
@@ -43,7 +44,7 @@ class Unbreakable:
     def flush(self) -> None:
         self._attempt(self.stream.flush)
 
-    def _attempt(self, do, *arguments) -> None:
+    def _attempt(self, do: Callable[..., object], *arguments: object) -> None:
         if self.error:
             return
         try:
@@ -51,10 +52,10 @@ class Unbreakable:
         except (OSError, ValueError) as error:
             self.error = error
             with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
-                # What is still buffered would fail once more, at Python's exit.
+                # What is still buffered would fail again when Python exits.
                 os.dup2(nowhere.fileno(), self.stream.fileno())
 
-    def __getattr__(self, name):  # isatty, fileno, encoding, ...
+    def __getattr__(self, name: str) -> Any:  # isatty, fileno, encoding, ...
         return getattr(self.stream, name)
 
 
@@ -71,9 +72,9 @@ def unbreakable_printing() -> Iterator[Unbreakable]:
 
 
 def open_missing() -> None:
-    """Points those of stdin, stdout and stderr that are closed, as for services, at /dev/null.
+    """Points closed standard streams, which some services start with, at /dev/null.
 
-    Else libraries would print into the file that is opened next: the output, perhaps.
+    Otherwise libraries might print into the file that is opened next, such as the output.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass

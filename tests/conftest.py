@@ -5,7 +5,16 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-pytest_plugins = ["support.display", "support.virtual_camera"]
+pytest_plugins = ["support.display", "support.pipewire", "support.virtual_camera"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_defaults(tmp_path_factory):
+    """Keeps the options that the user of this machine has set out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
 
 NEED_KERAS = ["tools", "test_model.py", "test_golden.py"]
 collect_ignore = [] if find_spec("keras") else NEED_KERAS

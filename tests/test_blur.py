@@ -6,6 +6,7 @@ import pytest
 
 from background_blur.frames import Frame
 from background_blur.matting.quality import LEVELS, QualityLevel
+from background_blur.matting.segmenter import nearest_input_size
 from background_blur.settings import Settings
 from blur import BackgroundBlur
 from support.captures import detail
@@ -287,3 +288,101 @@ def test_a_live_source_gives_the_same_again():
         for live in (LiveBlur(2), LiveBlur(2))
     )
     assert np.array_equal(first, again)
+
+
+# --- The network sees the part of the frame where the people are
+
+
+def boxes(part: np.ndarray) -> np.ndarray:
+    """What finds white boxes in any part of a picture."""
+    found = (part.min(2) > 250).astype(np.float32)
+    width, height = nearest_input_size((part.shape[1], part.shape[0]))
+    return cv2.resize(found, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
+
+
+def tracked(segmenter, frames=10, **kwargs) -> BackgroundBlur:
+    blur = BackgroundBlur(segmenter, Settings(view="alpha"), track=True, **kwargs)
+    for _ in range(frames):
+        blur(room_with_box(100))
+    return blur
+
+
+def test_the_network_sees_the_people_alone_and_the_alpha_stays_in_place():
+    blur = tracked(boxes, 1)
+    whole_frame, part = blur.last_result.seen
+    assert whole_frame == 1 and part < 0.85
+    for index in range(1, 25):
+        result = blur(room_with_box(100 + index))
+        assert np.abs(np.subtract(edges(result.image), (100 + index, 189 + index))).max() <= 3
+        assert len(result.seen) == 1 and result.seen[0] < 0.85
+
+
+def test_unrelated_pictures_are_seen_whole():
+    blur = tracked(boxes, is_sequence=False)
+    assert blur(room_with_box(100) // 2).seen == (1.0,)
+
+
+def test_what_cannot_see_parts_is_shown_whole_frames():
+    blur = BackgroundBlur(boxes, Settings(view="alpha"))
+    for _ in range(10):
+        assert blur(room_with_box(100)).seen == (1.0,)
+
+
+@pytest.mark.parametrize("who", ["front", "main", "all"])
+def test_the_other_person_is_seen_by_whoever_is_to_stay(who):
+    blur = BackgroundBlur(boxes, Settings(view="alpha", people=who), track=True)
+    picture = room_with_box(10)
+    picture[190:, 290:310] = 255  # small and far
+    for _ in range(10):
+        result = blur(picture)
+        assert (result.image[220, 300] == 255).all() == (who == "all")
+
+
+WRONG = {
+    "the network gave no mask": lambda part: None,
+    "the network gave a mask of another shape": lambda part: np.ones((80, 20), np.float32),
+    "the network gave numbers outside 0 to 1": lambda part: np.full((60, 80), 7, np.float32),
+    "the network failed: no such tensor": fails,
+}
+
+
+@pytest.mark.parametrize("reason", WRONG)
+def test_what_is_wrong_in_a_part_is_wrong_in_the_frame(reason):
+    blur = tracked(boxes)
+    assert blur.last_result.fully_blurred_because is None
+    blur.segmenter = WRONG[reason]
+    assert blur(room_with_box(101)).fully_blurred_because == reason
+    assert not blur.last_result.alpha.any()
+
+
+def test_a_network_that_gives_the_same_mask_for_every_part_is_found_out():
+    blur = tracked(boxes)
+    stuck = boxes(room_with_box(100)[60:, 60:240])
+    blur.segmenter = lambda part: stuck
+    blur(room_with_box(100))
+    for index in range(1, 40):
+        assert "old mask" in blur(room_with_box(100 + 3 * index)).fully_blurred_because
+
+
+def test_a_part_taken_for_a_person_as_a_whole_is_not_believed():
+    """It would show the whole box: the frame is looked at instead, and there is the person."""
+    blur = tracked(boxes)
+    right = boxes
+    blur.segmenter = lambda part: right(part) * (part.shape[1] == 320) + (part.shape[1] < 320)
+    for index in range(1, 40):
+        alpha = blur(room_with_box(100 + index)).image
+        assert np.abs(np.subtract(edges(alpha), (100 + index, 189 + index))).max() <= 3
+
+
+def test_a_change_outside_the_part_that_is_seen_makes_no_mask_an_old_one():
+    """The network gives the same for the same part, to the bit; only a screen changes elsewhere."""
+    blur = tracked(boxes)
+    for index in range(60):
+        picture = room_with_box(100)
+        picture[5:45, 5:45] = 3 * index
+        assert blur(picture).fully_blurred_because is None
+
+
+def test_images_without_a_time_come_30_a_second():
+    blur = tracked(boxes, 40)
+    assert blur.last_result.time == pytest.approx(39 / 30)

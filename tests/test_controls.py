@@ -19,12 +19,12 @@ from background_blur.frames import Result
 from background_blur.keys import ALIASES, KEYS
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import LEVELS
+from background_blur.opening import TITLE
 from background_blur.settings import PEOPLE, VIEWS, Settings
 from background_blur.sinks.overlay import draw
 from background_blur.sinks.window import KEYS as NAMES
 from background_blur.statistics import FrameStats
 from blur import BackgroundBlur
-from main import TITLE
 from support import ROOT
 from support.captures import detail
 from support.display import wait_until
@@ -191,8 +191,10 @@ def test_figures_are_means_of_what_happened(monkeypatch):
         why = "the network failed" if index < 2 else None
         mask_from = None if why else ("network", "propagated")[index % 2]
         timed = {"captured_at": now[0] - 0.04, "seconds": {"segment": 0.010}}
+        seen = () if index % 2 else (0.6,)
         statistics.record(
-            Result(picture, fully_blurred_because=why, mask_from=mask_from, **timed), LEVELS[1]
+            Result(picture, fully_blurred_because=why, mask_from=mask_from, seen=seen, **timed),
+            LEVELS[1],
         )
     assert statistics.lines(dropped=3) == [
         "25.0 frames/s",
@@ -200,6 +202,7 @@ def test_figures_are_means_of_what_happened(monkeypatch):
         "latency 40 ms",
         "dropped 3",
         "fully blurred 2",
+        "the network ran 0.50 times per frame, on 60 % of the frame",
         "masks: network 50 %, propagated 50 %",
         "quality: every 2nd frame",
     ]
@@ -355,4 +358,6 @@ def save(display, folder: Path) -> np.ndarray:
     whole = lambda: {p for p in folder.iterdir() if ".part" not in p.name}  # noqa: E731
     before = whole()
     display.press(TITLE, "s")
-    return cv2.imread(str(wait_until(lambda: whole() - before, "a saved picture").pop()))
+    picture = cv2.imread(str(wait_until(lambda: whole() - before, "a saved picture").pop()))
+    assert picture is not None
+    return picture

@@ -46,6 +46,8 @@ def system(tmp_path, monkeypatch) -> Path:
     for module in (diagnostics, camera):
         monkeypatch.setattr(module, "DEVICES", tmp_path)
     monkeypatch.setattr(diagnostics, "NAMES", tmp_path / "names")
+    monkeypatch.setattr(diagnostics, "VIRTUAL", tmp_path / "virtual")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "no PipeWire"))
     for number in (0, 10, 2):
         (tmp_path / f"video{number}").touch()
     (tmp_path / "names/video0").mkdir(parents=True)
@@ -57,6 +59,47 @@ def test_cameras_are_listed_with_the_modes_they_keep(system, capsys):
     assert diagnostics.list_cameras(FakeCapture) == 0
     modes = "640x480 at 30, 1280x720 at 25"
     assert capsys.readouterr().out == f"0  Integrated Camera: {modes}\n10  camera 10: {modes}\n"
+
+
+def test_the_output_of_a_program_is_called_so(system, capsys):
+    (system / "virtual" / "video10").mkdir(parents=True)
+    diagnostics.list_cameras(FakeCapture)
+    real, virtual = capsys.readouterr().out.splitlines()
+    assert virtual.endswith(" (a virtual camera, some program's output)")
+    assert "virtual" not in real
+
+
+def test_cameras_of_pipewire_are_listed_once(system, capsys, monkeypatch):
+    def camera(id: int, name: str, **more) -> dict:
+        props = {"media.class": "Video/Source", "node.name": name, "client.id": 7, **more}
+        return {"id": id, "info": {"state": "idle", "props": props}}
+
+    known = [
+        {"id": 7, "info": {"props": {"application.name": "Studio"}}},
+        camera(1, "v4l2", **{"device.api": "v4l2", "api.v4l2.path": "/dev/video0"}),
+        camera(2, "built_in", **{"device.api": "libcamera", "node.description": "Built-in"}),
+        camera(3, "scene"),
+        camera(4, "background_blur", **{"node.description": "Background blur"}),
+        {"id": 5, "info": {"props": {"media.class": "Audio/Source"}}},
+        {"id": 6, "info": None},
+    ]
+    monkeypatch.setattr(diagnostics.pipewire, "objects", lambda: known)
+    assert diagnostics.list_cameras(FakeCapture) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "-  Built-in: PipeWire's alone; to use it: pw-v4l2 python main.py",
+        "-  scene: PipeWire's alone (the output of Studio)",
+        "-  Background blur: PipeWire's alone (the output of this program)",
+    ]
+
+
+def test_check_tells_the_browsers_ways_to_the_pipewire_camera(pipewire):
+    arguments = ["--check", "--source", "demo", "--size", "160x90", "--weights", "none.tflite"]
+    command = [sys.executable, ROOT / "main.py", *arguments, "--virtual-camera", "pipewire"]
+    line = pipewire.run(*command, timeout=60).stdout.splitlines()[2]
+    assert line.startswith(
+        'ok    virtual camera: the PipeWire camera "Background blur" takes 160x90'
+    )
+    assert "Firefox finds it" in line and "chrome://flags" in line
 
 
 def test_no_camera_is_one_line(system, capsys):
@@ -129,7 +172,8 @@ def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code, capsys
     assert words == ["ok", "none", "fix" if code else "none", "ok", "ok"]
 
 
-def test_list_cameras_as_its_users_start_it():
+def test_list_cameras_as_its_users_start_it(monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
     if any(Path("/dev").glob("video*")):
         pytest.skip("this machine has a camera")
     command = [sys.executable, ROOT / "main.py", "--list-cameras"]

@@ -14,8 +14,8 @@ import pytest
 
 from background_blur.capture import open_source
 from background_blur.cli import parser
+from background_blur.opening import TITLE
 from background_blur.settings import PEOPLE, VIEWS, Settings
-from main import TITLE
 from support import ROOT
 from support.captures import detail
 from support.display import wait_until

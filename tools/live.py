@@ -18,6 +18,7 @@ from background_blur.capture.camera import Camera
 from background_blur.capture.demo import Demo
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import QualityController
+from background_blur.opening import Sinks
 from background_blur.settings import Settings
 from background_blur.statistics import RunStatistics
 from background_blur.system import SignalGuard
@@ -112,8 +113,9 @@ def measure(size, seconds: float, busy: int, still: bool, threads: int) -> dict:
         source = stack.enter_context(Camera(0, size, open=camera))
         stack.enter_context(redirect_stdout(io.StringIO()))
         cpu = time.process_time()
-        quality, guard = QualityController(FPS), SignalGuard()
-        program.stream(source, blur, program.Sinks(), watcher, quality, statistics, guard)
+        run = program.Run(source, blur, Sinks(), statistics, SignalGuard(), watcher)
+        run.quality = QualityController(FPS)
+        program.stream(run)
         cpu = time.process_time() - cpu
     cpu_ms = round(1000 * cpu / max(1, statistics.frames), 1)
     return figures(watcher.ages, statistics, source.dropped) | {"cpu_ms": cpu_ms}

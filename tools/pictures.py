@@ -1,15 +1,21 @@
-"""Makes the pictures of the README, out of the demo: `python -m tools.pictures`.
+"""Makes the pictures of the README: `python -m tools.pictures [--clip PERSON.mkv]`.
 
-assets/demo.webp   an animation: a line sweeps over the demo, original before it, result behind it
-assets/views.jpg   one frame: original, result, alpha, another background
+assets/demo.webp     an animation: a line sweeps over the demo, original before it, result behind it
+assets/views.jpg     one frame: original, result, alpha, another background
+assets/gestures.webp an animation of the clip, which is not part of this repository: original,
+                     blurred, before a picture, blurred and followed
 """
 
+import argparse
 from itertools import islice
 
 import cv2
 import numpy as np
+from skimage import data
 
+from background_blur.capture import open_file
 from background_blur.capture.demo import PORTRAIT, Demo
+from background_blur.frames import Frame
 from background_blur.matting.engines import open_segmenter
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import Settings
@@ -18,6 +24,8 @@ from blur import BackgroundBlur
 ASSETS = PORTRAIT.parent
 SIZE, RATE = (480, 270), 10  # of the animation, frames a second
 SECONDS = 4
+TILE = 360, 270  # of each of the clip's four pictures, every second frame of its 30 a second
+CLIP_RATE = 15
 GREEN = StillBackground(np.full((1, 1, 3), (64, 177, 0), np.uint8))  # BGR of #00b140
 
 
@@ -51,13 +59,41 @@ def views(segmenter) -> np.ndarray:
                       for each in (image, *made)])  # fmt: skip
 
 
-def main() -> None:
-    segmenter = open_segmenter()
+def gestures(segmenter, clip: str) -> list[np.ndarray]:
+    """The clip four times at once, there and back, so that it loops."""
+    originals = [frame.image for frame in open_file(clip)]
+    originals = [*originals, *originals[::-1]][::2]
+    galaxies = StillBackground(np.ascontiguousarray(data.hubble_deep_field()[..., ::-1]))
+    chosen = Settings(), Settings(background=galaxies), Settings(follow=True)
+    lines = [BackgroundBlur(segmenter, settings) for settings in chosen]
+    frames = []
+    for index, image in enumerate(originals):
+        parts = [image, *(line(Frame(image, index / CLIP_RATE)).image for line in lines)]
+        parts = [cv2.resize(part, TILE, interpolation=cv2.INTER_AREA) for part in parts]
+        frames.append(np.vstack([np.hstack(parts[:2]), np.hstack(parts[2:])]))
+    return frames
+
+
+def write_animation(name: str, frames: list[np.ndarray], rate: float, quality: int) -> None:
     moving = cv2.Animation()
-    moving.frames = animation(segmenter)
-    moving.durations = np.full(len(moving.frames), round(1000 / RATE), np.int32)
-    quality = [cv2.IMWRITE_WEBP_QUALITY, 88]
-    cv2.imwriteanimation(str(ASSETS / "demo.webp"), moving, quality)
+    moving.frames = frames
+    moving.durations = np.full(len(frames), round(1000 / rate), np.int32)
+    cv2.imwriteanimation(str(ASSETS / name), moving, [cv2.IMWRITE_WEBP_QUALITY, quality])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.pictures",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--clip", metavar="VIDEO", help="make gestures.webp, and that alone")
+    args = parser.parse_args()
+    segmenter = open_segmenter()
+    if args.clip:
+        write_animation("gestures.webp", gestures(segmenter, args.clip), CLIP_RATE, 75)
+        return
+    write_animation("demo.webp", animation(segmenter), RATE, 88)
     cv2.imwrite(str(ASSETS / "views.jpg"), views(segmenter), [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 

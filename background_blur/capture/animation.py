@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import cv2
@@ -15,11 +15,11 @@ from background_blur.frames import Frame, Size
 from background_blur.imaging import crop_to_fill, flatten_alpha
 
 ANIMATED = (".png", ".webp")
-UNTOLD = 0.1  # seconds that a frame stays which does not say how long: as in browsers
+DEFAULT_DURATION = 0.1  # seconds that a frame without a duration stays, as in browsers
 
 
 class Animation(Source):
-    """An animated PNG or WebP, once from its first frame to its last."""
+    """An animated PNG or WebP, played once."""
 
     def __init__(self, path: Path, size: Size | None = None, fps: float | None = None):
         """Opens it; `size` and `fps` as `open_source` takes them. Raises SourceError."""
@@ -27,7 +27,8 @@ class Animation(Source):
 
         self.path, self._asked = path, size
         self._picture = Image.open(path)
-        self.count = self._picture.n_frames
+        frames: int = getattr(self._picture, "n_frames", 1)  # only some of Pillow's formats have it
+        self._stored_frames = frames
         self._frames = self._decoded()
         first = next(self._frames, None)
         if first is None:
@@ -36,24 +37,25 @@ class Animation(Source):
         self.size = first[0].shape[1::-1]
         own = min(1000.0, 1 / first[1])
         self.fps = min(fps, own) if fps else own
-        self.count = math.ceil(self.count * self.fps / own)
+        self.count = math.ceil(frames * self.fps / own)
         self._due = rate_limiter(self.fps if self.fps < own else None)
 
-    def _decoded(self) -> Iterator[tuple[np.ndarray, float]]:
-        """Yields pictures, and the seconds that each stays."""
+    def _decoded(self) -> Generator[tuple[np.ndarray, float]]:
+        """Yields images and the seconds that each is shown."""
         picture = self._picture
         if picture.width * picture.height > MAX_PIXELS:
             return
-        for index in range(picture.n_frames):
+        for index in range(self._stored_frames):
             try:
                 picture.seek(index)
                 pixels = np.asarray(picture.convert("RGBA"))
-            except Exception:  # Pillow raises all sorts of them
-                what = f"damaged after {index} of {picture.n_frames} frames; the rest is missing"
+            except Exception:  # Pillow raises many kinds
+                what = f"damaged after {index} of {self._stored_frames} frames; the rest is missing"
                 self.warning = f"{self.path}: {what}"
                 return
             image = flatten_alpha(cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA))
-            yield crop_to_fill(image, self._asked), picture.info.get("duration", 0) / 1000 or UNTOLD
+            seconds = picture.info.get("duration", 0) / 1000 or DEFAULT_DURATION
+            yield crop_to_fill(image, self._asked), seconds
 
     def __iter__(self) -> Iterator[Frame]:
         time = 0.0

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 from background_blur.errors import SourceError
 from background_blur.frames import Frame, Size
 
 CAMERA_SIZE = (1280, 720)
-RATE = 30.0  # frames per second, where nobody knows better
+RATE = 30.0  # frames per second, unless known better
 LIMIT = 10.0  # seconds a source may take to answer
 WAIT = 10.0  # seconds to wait for a camera that stopped sending frames
 KINDS = "give a camera number, a video, a picture, a folder of pictures, a URL or demo"
@@ -20,15 +21,15 @@ class Source:
     Attributes:
         size: (width, height) of the first frame.
         fps: the nominal rate, frames per second; 30 where unknown.
-        live: frames come at the world's pace: the newest wins, late ones are dropped.
+        live: frames come in real time: only the newest is kept, late ones are dropped.
         is_sequence: each frame follows from the last; False for unrelated pictures.
         count: number of frames; an estimate, None where there is no end or it is unknown.
-        dropped: live frames never handed out since the iteration began, because their taker was
-            slow. Those left out to keep to an asked rate do not count.
-        idle_seconds: in which no frames came because nobody wanted them.
-        path: of the file or folder itself; None where it is none.
-        sound: the file whose sound belongs to the frames, should it have any; None where none can.
-        warning: one line about what went wrong without an error, final when the iteration is.
+        dropped: live frames skipped since the iteration began, because the consumer was slow.
+            Those left out to keep to a requested rate do not count.
+        idle_seconds: spent without frames because nobody wanted any.
+        path: the file or folder that is read; None if the source is neither.
+        sound: the file whose sound tracks, if any, belong to the frames; None if there is none.
+        warning: one line about what went wrong without an error, complete once the iteration is.
         problem: one line about what is wrong right now, None while all is well.
     """
 
@@ -45,7 +46,7 @@ class Source:
     problem: str | None = None
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames in order; each is the taker's to keep and change.
+        """Yields the frames in order; the caller may keep and change them.
 
         Raises:
             SourceError: a picture is unreadable, a camera or stream fell silent.
@@ -56,23 +57,23 @@ class Source:
         """Leaves out, unread, the pictures whose paths within their folder are `unwanted`."""
 
     def unpace(self) -> None:
-        """Nobody watches: frames may come as fast as they are taken, where the source can do it."""
+        """Lets frames come as fast as they are consumed, if the source can; nobody is watching."""
 
     def advance(self) -> None:
-        """Goes on to the next of pictures that are held; does nothing elsewhere."""
+        """Moves on to the next photo if photos are held on screen; otherwise does nothing."""
 
     def close(self) -> None:
-        """Ends the iteration, frees devices and files, leaves no thread; again does no harm."""
+        """Ends the iteration and frees devices, files and threads; may be called again."""
 
-    def __enter__(self) -> "Source":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def check_file(text: str) -> None:
-    """Refuses what no decoder needs to look at, with a better reason than a decoder would give."""
+    """Raises SourceError, with a better reason than a decoder has, for what is no readable file."""
     if not os.path.exists(text):
         raise SourceError(f"{text or 'empty name'}: no such file or folder", KINDS)
     if not os.path.isfile(text):
@@ -87,15 +88,16 @@ def check_file(text: str) -> None:
 
 
 def rate_limiter(fps: float | None) -> Callable[[float], bool]:
-    """A test that passes frames, by their times in seconds, on average at most `fps` a second."""
-    step = 1 / fps if fps else 0.0
-    beat = 0.0  # when the next frame is due; a quarter of a step early is early enough
+    """A predicate over frame times, in seconds, that lets through at most `fps` frames per second
+    on average; all of them if None."""
+    interval = 1 / fps if fps else 0.0
+    next_due = 0.0  # a frame up to a quarter of the interval early still counts as due
 
-    def due(seconds: float) -> bool:
-        nonlocal beat
-        if seconds < beat - step / 4:
+    def is_due(seconds: float) -> bool:
+        nonlocal next_due
+        if seconds < next_due - interval / 4:
             return False
-        beat = max(beat, seconds - step) + step
+        next_due = max(next_due, seconds - interval) + interval
         return True
 
-    return due
+    return is_due

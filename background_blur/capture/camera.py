@@ -1,11 +1,11 @@
-"""Frames in, live: webcams and streams, read by a thread of their own; the newest frame wins."""
+"""Webcams, read by a thread of their own, which keeps only the newest frame."""
 
 import contextlib
 import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +19,17 @@ from background_blur.frames import Frame, Size
 from background_blur.imaging import make_placeholder, to_bgr
 
 LOST = 1.0  # seconds without a frame after which the last one must not stand there as if live
-SETTLE = 5.0  # seconds a camera may take for its first frame after it was opened again
-PLACEHOLDER_INTERVAL = 0.1  # seconds from card to card
-BLACK = 10, 2.0  # grey levels that no pixel of a black frame is above, and seconds of them to tell
+# Seconds a camera may take for its first frame after it was opened again: the first time, more at
+# each further attempt, at most. What was opened may be gone for good, and another be there by now.
+SETTLE = 2.0, 1.0, 5.0
+PAUSE = 0.5  # seconds, at most, between two attempts to open it again
+PLACEHOLDER_INTERVAL = 0.1  # seconds from placeholder to placeholder
+BLACK = 10, 2.0  # highest grey level of a black frame; seconds of them before it is reported
 DEVICES = Path("/dev")
+
+# Seconds that OpenCV's V4L2 waits for a frame: 10 by default, and nothing interrupts it meanwhile.
+# It reads this when the first capture is made. It has no such setting for macOS and Windows.
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
 
 
 class Camera(Live):
@@ -41,11 +48,18 @@ class Camera(Live):
     """
 
     def __init__(
-        self, number: int, size=None, fps=None, open=cv2.VideoCapture, limit=LIMIT, wait=WAIT
+        self,
+        number: int,
+        size: Size | None = None,
+        fps: float | None = None,
+        open: Callable[[int], cv2.VideoCapture] = cv2.VideoCapture,
+        limit: float = LIMIT,
+        wait: float = WAIT,
     ):
         self.fps = fps or RATE
         self._number, self._wait_for_return = number, wait
-        self._began = self._last = None  # the first frame's moment, the last frame handed out
+        self._began: float | None = None  # when the first frame came
+        self._last: Frame | None = None  # handed out
         self._waited, self._looked = 0.0, math.inf  # seconds without a frame; when last counted
         frames = self._frames(open, size or CAMERA_SIZE, fps)
         self._start(frames, limit, LOST, f"camera {number}")
@@ -57,20 +71,20 @@ class Camera(Live):
         try:
             frame = super()._take()
         except Silence as silence:
-            return self._card(silence)
+            return self._placeholder(silence)
         if frame and self._last:
             frame = replace(frame, time=max(frame.time, self._last.time))
         self._last, self._silence = frame, LOST + 1 / self.fps
         self._waited, self._looked = 0.0, time.monotonic()
         return frame
 
-    def _card(self, silence: Silence) -> Frame:
-        """What stands in for a frame while there is none; raises `silence` after too long."""
+    def _placeholder(self, silence: Silence) -> Frame:
+        """Stands in for a frame while there is none; raises `silence` after too long."""
         now = time.monotonic()
-        # At most two seconds at a time: hours that the computer slept are no waiting.
+        # At most two seconds at a time: hours of suspend do not count as waiting.
         self._waited += min(max(0.0, now - self._looked), 2.0)
         self._looked = now
-        if self._waited > self._wait_for_return:
+        if self._waited > self._wait_for_return or self._last is None or self._began is None:
             raise silence
         self.problem = f"{self._name} sends no frames; waiting for it to come back"
         self._last = Frame(
@@ -79,11 +93,13 @@ class Camera(Live):
         self._silence = PLACEHOLDER_INTERVAL
         return replace(self._last, image=self._last.image.copy())
 
-    def _frames(self, open, size: Size, fps: float | None) -> Iterator[Frame | None]:
+    def _frames(
+        self, open: Callable[[int], cv2.VideoCapture], size: Size, fps: float | None
+    ) -> Generator[Frame | None]:
         # The thread that opens the device also releases it: drivers hang, and crash when freed
         # under a reader.
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        due, dark_since = rate_limiter(fps), None
+        due, dark_since = rate_limiter(fps), math.inf
         with contextlib.closing(self._images(open, size)) as images:
             for image in images:
                 if image is None:
@@ -93,17 +109,19 @@ class Camera(Live):
                 self._began = now if self._began is None else self._began
                 since = now - self._began
                 dark = image[::8, ::8].max() <= BLACK[0]
-                dark_since = (dark_since or now) if dark else None
-                self.problem = self._black() if dark and now - dark_since >= BLACK[1] else None
+                dark_since = min(dark_since, now) if dark else math.inf
+                self.problem = self._black() if now - dark_since >= BLACK[1] else None
                 yield Frame(image, since) if due(since) else None
 
     def _black(self) -> str:
         hint = "uncover its lens, or close the program that uses it"
         return f"{self._name} gives only black frames; {hint}"
 
-    def _images(self, open, size: Size) -> Iterator[np.ndarray | None]:
-        """What the camera gives, None where it gives nothing; opens it again when it is gone."""
-        pause = 0.0
+    def _images(
+        self, open: Callable[[int], cv2.VideoCapture], size: Size
+    ) -> Generator[np.ndarray | None]:
+        """The camera's images, None while it gives none; opens it again when it is gone."""
+        pause, settle = 0.0, SETTLE[0]
         while True:
             try:
                 capture = self._opened(open, size)
@@ -111,17 +129,19 @@ class Camera(Live):
                 if self._began is None:
                     raise
             else:
-                with contextlib.closing(self._read_out(capture)) as images:
+                with contextlib.closing(self._read_out(capture, settle)) as images:
+                    settle = min(settle + SETTLE[1], SETTLE[2])
                     for image in images:
-                        pause = pause if image is None else 0.0
+                        if image is not None:
+                            pause, settle = 0.0, SETTLE[0]
                         yield image
-            pause = min(2 * pause + 0.1, 2.0)
+            pause = min(2 * pause + 0.1, PAUSE)
             self._stop.wait(pause)
             yield None
 
-    def _read_out(self, capture) -> Iterator[np.ndarray | None]:
-        """A capture's pictures until no more come; releases it."""
-        until = math.inf if self._began is None else time.monotonic() + SETTLE
+    def _read_out(self, capture: cv2.VideoCapture, settle: float) -> Generator[np.ndarray | None]:
+        """A capture's pictures until no more come, or none within `settle` seconds; releases it."""
+        until = math.inf if self._began is None else time.monotonic() + settle
         try:
             while time.monotonic() < until:
                 image = read_capture(capture)
@@ -133,7 +153,7 @@ class Camera(Live):
         finally:
             capture.release()
 
-    def _opened(self, open, size: Size):
+    def _opened(self, open: Callable[[int], cv2.VideoCapture], size: Size) -> cv2.VideoCapture:
         try:
             capture = open(self._number)
         except (cv2.error, OverflowError) as error:
@@ -147,7 +167,7 @@ class Camera(Live):
             raise
         return capture
 
-    def _set_up(self, capture, size: Size) -> None:
+    def _set_up(self, capture: cv2.VideoCapture, size: Size) -> None:
         if size[1] >= 720:  # most webcams manage 30 such frames a second only compressed
             capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
@@ -172,16 +192,16 @@ def camera_problem(number: int) -> str:
         if not device.exists():
             return "no camera found; plug one in, or try --source demo"
         if not os.access(device, os.R_OK | os.W_OK):
-            mend = 'run "sudo usermod -aG video $USER", log out and in again'
-            return f"no permission to use camera {number} ({device}); {mend}"
+            fix = 'run "sudo usermod -aG video $USER", log out and in again'
+            return f"no permission to use camera {number} ({device}); {fix}"
     hint = "another program is using it, perhaps: close that, or plug the camera in again"
     return f"camera {number} gives no picture; {hint}"
 
 
-def read_capture(capture) -> np.ndarray | None:
-    """The camera's next picture, uint8 [H,W,3] BGR; None where it gives none."""
+def read_capture(capture: cv2.VideoCapture) -> np.ndarray | None:
+    """The camera's next image, uint8 [H,W,3] BGR; None if it gives none."""
     try:
-        taken, image = capture.read()
-        return to_bgr(image) if taken else None
-    except Exception:  # of whatever kind: the driver's own
+        grabbed, image = capture.read()
+        return to_bgr(image) if grabbed else None
+    except Exception:  # drivers raise many kinds
         return None

@@ -25,13 +25,13 @@ class Demo(Source):
 
     Args:
         size: (width, height).
-        fps: frames a second.
-        paced: live: frames come at `fps`, and those due while the taker was busy are dropped.
-            Else they come as fast as they are taken.
+        fps: frames per second.
+        paced: whether it is live: frames come at `fps`, and those due while the consumer was busy
+            are dropped. Otherwise they come as fast as they are consumed.
     """
 
-    VIEW = (484, 488)  # pixels of the photograph, the widest and highest view of it
-    CENTRE = (243, 3)  # of the view, and its top
+    VIEW = (484, 488)  # pixels of the photo: the widest and highest view of it
+    CENTRE = (243, 3)  # pixels of the photo: the view's horizontal centre and its top
 
     def __init__(self, size: Size = CAMERA_SIZE, fps: float = RATE, paced: bool = True):
         self.size, self.fps, self.live = size, fps, paced
@@ -53,8 +53,8 @@ class Demo(Source):
                 self.dropped += due - index
                 index = due
                 time.sleep(max(0.0, start + index / self.fps - time.monotonic()))
-            taken = time.monotonic() if self.live else None
-            yield Frame(self.picture(index), index / self.fps, captured_at=taken)
+            captured_at = time.monotonic() if self.live else None
+            yield Frame(self.picture(index), index / self.fps, captured_at=captured_at)
             index += 1
 
     def picture(self, index: int) -> np.ndarray:
@@ -66,16 +66,16 @@ class Demo(Source):
         x = self._centre[0] + 0.012 * width * math.sin(phase / 5)
         y = self._centre[1] + 0.006 * height * math.sin(phase / 3)
         a, b = zoom * math.cos(angle), zoom * math.sin(angle)
-        # From a pixel of the frame to one of the photograph.
-        there = np.array(
+        # Maps a pixel of the frame to one of the photo.
+        to_photo = np.array(
             [
                 [a, -b, x - a * width / 2 + b * height / 2],
                 [b, a, y - b * width / 2 - a * height / 2],
             ]
         )
-        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(
-            self._portrait, there, self.size, flags=how, borderMode=cv2.BORDER_REFLECT_101
+            self._portrait, to_photo, self.size, flags=flags, borderMode=cv2.BORDER_REFLECT_101
         )
 
     def unpace(self) -> None:

@@ -6,10 +6,15 @@ scaler takes seconds to begin and comes out darker; `zscale` is not in PyAV's pa
 
 from fractions import Fraction
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from background_blur.capture.orientation import side_data
+
+if TYPE_CHECKING:
+    from av import VideoFrame
 
 BT709, UNKNOWN, BT2020, PQ, HLG = 1, 2, 9, 16, 18  # of ITU-T H.273
 WHITE = 203.0  # cd/m2: a white wall in HDR (BT.2408), and the brightest of what comes out
@@ -23,12 +28,12 @@ TO_BT709 = np.array(
 )
 
 
-def is_wide(raw) -> bool:
-    """Whether an `av.VideoFrame` has colours that would look flat if they were taken for BT.709."""
+def is_wide(raw: "VideoFrame") -> bool:
+    """Whether a frame has colours that would look flat if they were taken for BT.709."""
     return raw.color_trc in (PQ, HLG) or raw.color_primaries == BT2020
 
 
-def nature(raw) -> tuple[int, int, int]:
+def nature(raw: "VideoFrame") -> tuple[int, int, int]:
     """What frames must have in common to go through one ToneMapper: width, height, transfer."""
     return raw.width, raw.height, raw.color_trc
 
@@ -36,8 +41,8 @@ def nature(raw) -> tuple[int, int, int]:
 class ToneMapper:
     """Takes frames of one nature to BT.709."""
 
-    def __init__(self, raw):
-        """Takes the first `av.VideoFrame`."""
+    def __init__(self, raw: "VideoFrame"):
+        """Takes the first frame."""
         from av import VideoFrame
         from av.filter import Graph
         from av.video.reformatter import VideoReformatter
@@ -56,24 +61,24 @@ class ToneMapper:
         look_up = graph.add("haldclut", "clut=first")
         for number, node in enumerate(inputs):
             node.link_to(look_up, 0, number)
-        self.frames, self.sink = inputs[0], graph.add("buffersink")
-        look_up.link_to(self.sink)
+        self.frames = inputs[0]
+        look_up.link_to(graph.add("buffersink"))
         graph.configure()
         table.pts, table.time_base = 0, TICK
         inputs[1].push(table)
         inputs[1].push(None)
 
-    def __call__(self, raw):
-        """An `av.VideoFrame` of any format -> one in rgb48le, BT.709."""
+    def __call__(self, raw: "VideoFrame") -> "VideoFrame":
+        """A frame of any format -> one in rgb48le, BT.709."""
         matrix = BT2020 if raw.colorspace == UNKNOWN else raw.colorspace
         frame = self.reformatter.reformat(raw, format="rgb48le", src_colorspace=matrix)
         frame.pts, frame.time_base = self.count, TICK
         self.count += 1
         self.frames.push(frame)
-        return self.sink.pull()
+        return self.graph.vpull()
 
 
-def peak(raw) -> float:
+def peak(raw: "VideoFrame") -> float:
     """The brightest that a video in PQ says it holds, in cd/m2: CTA-861's MaxCLL."""
     level = np.frombuffer(side_data(raw, "CONTENT_LIGHT_LEVEL")[:4], np.uint32)
     return float(np.clip(level[0], 400, 10000)) if level.any() else PEAK
@@ -99,9 +104,9 @@ def pq_light(signal: np.ndarray) -> np.ndarray:
     return 10000 * (np.maximum(power - C1, 0) / (C2 - C3 * power)) ** (1 / M1)
 
 
-def pq_signal(light: np.ndarray) -> np.ndarray:
+def pq_signal(light: ArrayLike) -> np.ndarray:
     """cd/m2 -> 0..1, the inverse of `pq_light`."""
-    power = (light / 10000) ** M1
+    power = (np.asarray(light) / 10000) ** M1
     return ((C1 + C2 * power) / (1 + C3 * power)) ** M2
 
 
@@ -128,8 +133,8 @@ def roll_off(light: np.ndarray, peak: float) -> np.ndarray:
 
     The curve of Report BT.2390, a Hermite spline over PQ values from its knee on.
     """
-    top = pq_signal(np.float64(peak))
-    most = pq_signal(np.float64(WHITE)) / top
+    top = pq_signal(peak)
+    most = pq_signal(WHITE) / top
     value = np.minimum(pq_signal(light) / top, 1)
     knee = 1.5 * most - 0.5
     t = np.maximum(value - knee, 0) / (1 - knee)

@@ -10,7 +10,7 @@ from background_blur.frames import Frame
 class HeldPictures(Source):
     """Unrelated pictures, each repeated at the source's rate until `advance` is called.
 
-    A window has to be redrawn, and whoever reads a virtual camera expects frames.
+    A window has to be redrawn, and a call that reads a virtual camera expects frames.
     """
 
     live, is_sequence = True, False

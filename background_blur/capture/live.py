@@ -1,9 +1,9 @@
-"""Sources that run at the world's pace: read by a thread of their own, the newest frame wins."""
+"""Live sources: read by a thread of their own, which keeps only the newest frame."""
 
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 
 from background_blur.capture.base import LIMIT, Source
@@ -17,37 +17,48 @@ class Silence(SourceError):
 
 
 class Live(Source):
-    """A source read by a thread of its own, which keeps nothing but the newest frame."""
+    """A source read by a thread of its own, which keeps only the newest frame."""
 
     live = True
     _iterating = False
 
-    def _start(self, frames: Iterator[Frame | None], limit: float, silence: float, name: str):
-        """Begins to read and waits for the first frame.
+    def _start(
+        self, frames: Generator[Frame | None], limit: float, silence: float, name: str
+    ) -> None:
+        """Starts reading and waits for the first frame.
 
         Args:
             frames: a generator, run and closed in the thread; yields None where no frame has come
                 for a while, so that the thread can be stopped.
-            limit, silence: seconds the first, every later frame may take.
+            limit: seconds that the first frame may take.
+            silence: seconds that every later frame may take.
             name: of the source, for messages.
+
+        Raises:
+            SourceError: no frame came in time.
         """
         self._name, self._silence = name, silence
-        self._newest, self._over, self._error = None, False, None
+        self._newest: Frame | None = None
+        self._over = False
+        self._error: Exception | None = None
         self._news, self._stop = threading.Condition(), threading.Event()
         self._thread = threading.Thread(target=self._read, args=(frames,), daemon=True)
         self._thread.start()
         try:
-            with self._news:
-                arrived = self._wait(limit)
-                if arrived and self._newest is None:
-                    raise self._error or SourceError(f"{name}: ended before its first frame")
-                if not arrived:
-                    raise SourceError(self._no_first_frame(limit))
-                height, width = self._newest.image.shape[:2]
-                self.size = width, height
+            height, width = self._first_frame(limit).image.shape[:2]
         except BaseException:
             self.close()
             raise
+        self.size = width, height
+
+    def _first_frame(self, limit: float) -> Frame:
+        """Waits for the first frame, which the iteration begins with."""
+        with self._news:
+            if not self._wait(limit):
+                raise SourceError(self._no_first_frame(limit))
+            if self._newest is None:
+                raise self._error or SourceError(f"{self._name}: ended before its first frame")
+            return self._newest
 
     def _no_first_frame(self, limit: float) -> str:
         return f"{self._name}: no picture within {limit:g} s; check the address and the network"
@@ -56,8 +67,8 @@ class Live(Source):
         """Waits, holding `_news`, for a frame or the end; False where neither came in time."""
         return self._news.wait_for(lambda: self._newest is not None or self._over, seconds)
 
-    def _read(self, frames: Iterator[Frame | None]) -> None:
-        error = None
+    def _read(self, frames: Generator[Frame | None]) -> None:
+        error: Exception | None = None
         try:
             with contextlib.closing(frames):
                 for frame in frames:
@@ -65,7 +76,7 @@ class Live(Source):
                         break
                     if frame is not None:
                         self._keep(frame)
-        except Exception as caught:  # raised again where the frames are taken
+        except Exception as caught:  # raised again by the iteration
             error = caught
         with self._news:
             self._error, self._over = error, True
@@ -94,7 +105,7 @@ class Live(Source):
             return frame
 
     def close(self) -> None:
-        """Waits two seconds at most: a driver that never returns keeps its (daemon) thread."""
+        """Waits at most two seconds: a driver that never returns keeps its (daemon) thread."""
         self._stop.set()
         self._thread.join(2)
 
@@ -102,6 +113,7 @@ class Live(Source):
 class Stream(Live):
     """A URL without an end."""
 
-    def __init__(self, decoder: Decoder, limit=LIMIT):
+    def __init__(self, decoder: Decoder, limit: float = LIMIT):
+        """`limit`: seconds without a frame after which it is given up."""
         self.fps = decoder.fps
         self._start(decoder.frames(), limit, limit, decoder.name)

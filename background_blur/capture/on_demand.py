@@ -73,10 +73,10 @@ class OnDemand(Source):
                     break
             else:
                 return
-            self.source.close()
             self.resting, self.began_rest = True, monotonic()
             last = replace(last, image=make_placeholder(last.image), captured_at=None)
-            yield replace(last, image=last.image.copy())
+            yield replace(last, image=last.image.copy())  # first: closing may take a while
+            self.source.close()
             self.rest()
             yield replace(last, time=monotonic() - began)
             self.source = self.opened()

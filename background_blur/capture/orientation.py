@@ -1,10 +1,15 @@
 """How a video's frames are to be turned and flipped, as its display matrix says."""
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
+if TYPE_CHECKING:
+    from av import VideoFrame
 
-def display_matrix(raw) -> np.ndarray:
+
+def display_matrix(raw: "VideoFrame") -> np.ndarray:
     """The turn and flip asked for by a decoded `av.VideoFrame`, as float [2,2].
 
     It takes an (x, y) of the frame to where that is shown, y pointing downwards: the matrix of
@@ -18,7 +23,7 @@ def display_matrix(raw) -> np.ndarray:
     return matrix[:2, :2].T / 65536  # transposed: the file's multiplies row vectors
 
 
-def side_data(raw, kind: str) -> bytes:
+def side_data(raw: "VideoFrame", kind: str) -> bytes:
     """What a frame carries beside its picture, by its name in FFmpeg; nothing where it does not."""
     try:
         return bytes(raw.side_data.get(kind) or b"")

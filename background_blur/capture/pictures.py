@@ -1,7 +1,7 @@
 """Photos: files and folders of them."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,16 +24,20 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 class Pictures(Source):
     """Picture files, unrelated to one another, each of its own size unless one is asked for.
 
-    Those that cannot be read are left out, and told of by a SourceError after the others.
+    Those that cannot be read are left out, and reported by a SourceError after the others.
     """
 
     is_sequence = False
 
-    def __init__(self, path: Path, files: list[Path], size: Size | None = None, fps=RATE):
-        self.path, self._asked = path, size
-        self.fps, self.count = fps, len(files)
-        self._files, self._left_out = files, set()
-        self._errors, self._paged, self._ended = [], [], False
+    def __init__(self, path: Path, files: list[Path], size: Size | None = None, fps: float = RATE):
+        """Reads the first of `files`, which are `path` itself or lie in it. Raises SourceError."""
+        self.path = self._root = path
+        self.fps, self.count, self._asked = fps, len(files), size
+        self._files = files
+        self._left_out: set[Path] = set()
+        self._errors: list[SourceError] = []
+        self._paged: list[Path] = []
+        self._ended = False
         self._read = self._readable(files)
         first = next(self._read, None)
         if first is None:
@@ -58,9 +62,9 @@ class Pictures(Source):
         self.count = len(self._files) - len(self._left_out)
 
     def _inside(self, file: Path) -> Path:
-        return Path(file.name) if file == self.path else file.relative_to(self.path)
+        return Path(file.name) if file == self._root else file.relative_to(self._root)
 
-    def _readable(self, files: list[Path]) -> Iterator[tuple[Path, Frame]]:
+    def _readable(self, files: list[Path]) -> Generator[tuple[Path, Frame]]:
         for file in files:
             if file in self._left_out:
                 continue
@@ -85,7 +89,7 @@ class Pictures(Source):
             yield replace(frame, time=index / self.fps)
         self._ended = True
         if self._errors:
-            raise PicturesError(self._errors, self.count)
+            raise PicturesError(self._errors, len(self._files) - len(self._left_out))
 
     def close(self) -> None:
         self._all = iter(())
@@ -117,7 +121,7 @@ def read_whole(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a picture file as `read_picture` does, and as a frame's `whole`."""
     check_file(str(path))
     data = np.fromfile(path, np.uint8)  # not imread: it knows no unicode names on Windows
-    image = None
+    image = whole = None
     try:
         with suppress_stderr():
             if chunks_fit(data):
@@ -130,6 +134,7 @@ def read_whole(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def decode_picture(data: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """An encoded picture as `read_whole` returns it, or None if it cannot be decoded."""
     image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if image is None or data[:2].tobytes() == b"\xff\xd8":  # JPEGs: 8 bits, never transparent
         return image, None
@@ -139,12 +144,17 @@ def decode_picture(data: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | No
         return image, None
     if whole.shape[2:] in ((), (1,)):
         whole = cv2.cvtColor(whole, cv2.COLOR_GRAY2BGR)
-    if whole.shape[2] == 4 and whole[..., 3].min() == np.iinfo(whole.dtype).max:
+    if whole.shape[2] == 4 and is_opaque(whole):
         whole = np.ascontiguousarray(whole[..., :3])
     if whole.shape[2] == 4:
         image = flatten_alpha(eight_bits(whole))
         whole[whole[..., 3] == 0] = 0  # what cannot be seen
     return image, whole if whole.shape[2] == 4 or whole.dtype == np.uint16 else None
+
+
+def is_opaque(image: np.ndarray) -> bool:
+    """Whether a uint8 or uint16 [H,W,4] has no transparent pixel."""
+    return image[..., 3].min() == np.iinfo(image.dtype).max
 
 
 def eight_bits(image: np.ndarray) -> np.ndarray:
@@ -153,7 +163,7 @@ def eight_bits(image: np.ndarray) -> np.ndarray:
 
 
 def chunks_fit(data: np.ndarray) -> bool:
-    """False of a PNG with a chunk longer than the file: OpenCV would make gigabytes of room."""
+    """False for a PNG with a chunk longer than the file: OpenCV would allocate gigabytes for it."""
     if data[:8].tobytes() != b"\x89PNG\r\n\x1a\n":
         return True
     at = 8

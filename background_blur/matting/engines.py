@@ -103,7 +103,7 @@ def open_keras(path: Path, threads: int, load_network: Callable[[Path], Any]) ->
     takes_mask = len(net.inputs) == 2
 
     @tf.function(autograph=False)
-    def run(*inputs):
+    def run(*inputs: tf.Tensor) -> tf.Tensor:
         return net(list(inputs) if takes_mask else inputs[0], training=False)[0]
 
     def engine(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:

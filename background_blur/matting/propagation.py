@@ -5,18 +5,23 @@ Propagation costs a tenth of the network. The motion of each pixel is found by d
 frame, warped by it, must look like the new one wherever there is a person or somebody near.
 """
 
+import math
+
 import cv2
 import numpy as np
 
+from background_blur.imaging import halve
 from background_blur.matting.validation import PERSON
 
 MAX_AGE = 0.25  # seconds from a key frame to the last that its mask is propagated to
 MAX_STILL_AGE = 0.15  # seconds for which its mask is reused while nothing moves
-PIXELS_PER_CELL = 4  # of the picture that motion is measured in, per side of a mask's cell
+CELL = 4  # pixels per side of the cells that are judged, of the picture that motion is measured in
 STILL = 4  # grey levels; where no spot of the picture changes by more it is noise alone
 ERROR_OVER_NOISE, MAX_ERROR = 6, 14  # grey levels that a warped picture may be off
 MAX_WRONG_FRACTION = 0.15  # of the person and their surroundings where the motion is wrong
-SURROUNDINGS = np.ones((5, 5), np.uint8)  # in cells of the mask
+MOTION_SIDE = 180  # pixels, about; the shorter side of the pictures that motion is measured in
+MIN_SIDE = 16  # pixels; motion in smaller pictures is not measured
+SURROUNDINGS = np.ones((5, 5), np.uint8)  # in cells
 
 PROPAGATED, REUSED = "propagated", "reused"
 
@@ -25,33 +30,34 @@ class MaskPropagator:
     """Remembers the last key frame and its mask."""
 
     def __init__(self):
-        self.motion = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self.motion = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self.mask = np.zeros((1, 1), np.float32)  # of the last key frame,
+        self.picture = np.zeros((1, 1, 3), np.uint8)  # which this is a small copy of,
+        self.grey = np.zeros((1, 1), np.uint8)  # in grey too
+        self.last_scaled = self.picture  # a small copy of the last picture asked about
+        self.frames_since = 0
         self.reset()
 
     def reset(self) -> None:
-        self.mask: np.ndarray | None = None
-        self.last_asked: np.ndarray | None = None  # the last picture asked about,
-        self.last_scaled: np.ndarray | None = None  # and its small copy
+        self.time = -math.inf  # of the key frame; without one, too long ago to propagate
+        self.last_asked: np.ndarray | None = None
 
     def set_key_frame(self, image: np.ndarray, mask: np.ndarray, time: float) -> None:
         """Takes the network's mask, float32 [h,w], of an image, uint8 [H,W,3], of that second."""
         self.mask, self.time, self.frames_since = mask.copy(), time, 0
-        if self.last_asked is image and self.last_scaled.shape[:2] == self.motion_shape():
-            self.picture = self.last_scaled
-        else:
-            self.picture = self.scaled(image)
+        self.picture = self.last_scaled if self.last_asked is image else scaled(image)
         self.grey = cv2.cvtColor(self.picture, cv2.COLOR_BGR2GRAY)
 
-    def __call__(self, image: np.ndarray, time: float, every: int):
+    def __call__(self, image: np.ndarray, time: float, every: int) -> tuple[np.ndarray, str] | None:
         """The mask of this image, as (mask, PROPAGATED or REUSED); None if it is a key frame.
 
         That is every `every`-th frame, and where no mask is young enough or the motion does not
         explain the picture. While nothing moves at all key frames may be further apart.
         """
-        if self.mask is None or not 0 <= time - self.time <= MAX_AGE:
+        if not 0 <= time - self.time <= MAX_AGE:
             return None
         self.frames_since += 1
-        picture = self.scaled(image)
+        picture = scaled(image)
         self.last_asked, self.last_scaled = image, picture
         if time - self.time <= MAX_STILL_AGE and is_still(picture, self.picture):
             return self.mask.copy(), REUSED
@@ -60,27 +66,41 @@ class MaskPropagator:
         mask = self.warped_mask(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
         return None if mask is None else (mask, PROPAGATED)
 
-    def scaled(self, image: np.ndarray) -> np.ndarray:
-        return cv2.resize(image, self.motion_shape()[::-1], interpolation=cv2.INTER_AREA)
-
-    def motion_shape(self) -> tuple[int, int]:
-        """Rows and columns of the pictures that motion is measured in."""
-        height, width = self.mask.shape
-        return PIXELS_PER_CELL * height, PIXELS_PER_CELL * width
-
     def warped_mask(self, grey: np.ndarray) -> np.ndarray | None:
         """The mask moved as the picture was; None where the motion does not explain that."""
-        flow = self.motion.calc(grey, self.grey, None)  # [H,W,2]: where each pixel came from
-        size = self.mask.shape[::-1]
+        if min(grey.shape) < MIN_SIDE:
+            return None
+        # [H,W,2]: where each pixel came from. OpenCV's stubs do not know that the flow may be None.
+        flow = self.motion.calc(grey, self.grey, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
         error = cv2.blur(cv2.absdiff(grey, sample(self.grey, flow)), (5, 5))
-        error = cv2.resize(error, size, interpolation=cv2.INTER_AREA)
+        mask = sample(self.mask, scaled_flow(flow, self.mask.shape))
+        cells = max(1, grey.shape[1] // CELL), max(1, grey.shape[0] // CELL)
+        error, after, before = (
+            cv2.resize(each, cells, interpolation=cv2.INTER_AREA)
+            for each in (error, mask, self.mask)
+        )
         limit = min(2 * np.median(error) + ERROR_OVER_NOISE, MAX_ERROR)
-        flow = cv2.resize(flow, size, interpolation=cv2.INTER_AREA) / PIXELS_PER_CELL
-        mask = sample(self.mask, flow)
-        near = cv2.dilate(np.maximum(mask, self.mask), SURROUNDINGS) > PERSON
+        near = cv2.dilate(np.maximum(after, before), SURROUNDINGS) > PERSON
         if (error > limit)[near].sum() > MAX_WRONG_FRACTION * near.sum():
             return None
         return mask
+
+
+def scaled(image: np.ndarray) -> np.ndarray:
+    """A copy of a picture, uint8 [H,W,3], about as large as motion is measured at."""
+    sides = image.shape[:2]
+    scale = min(MOTION_SIDE / min(sides), 4 * MOTION_SIDE / max(sides))
+    if scale <= 0.6:
+        return halve(image)
+    return cv2.resize(image, None, fx=scale, fy=scale) if scale > 1.2 else image.copy()
+
+
+def scaled_flow(flow: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A flow [H,W,2] in pixels of a picture [H,W] -> the same for one of another shape."""
+    if flow.shape[:2] == shape:
+        return flow
+    scale = np.divide(shape[::-1], flow.shape[1::-1]).astype(np.float32)
+    return cv2.resize(flow, shape[::-1], interpolation=cv2.INTER_AREA) * scale
 
 
 def is_still(picture: np.ndarray, last: np.ndarray) -> bool:

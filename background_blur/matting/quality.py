@@ -1,5 +1,6 @@
 """Adaptive quality: run the network less often, then on a smaller input, when frames are late."""
 
+import math
 from dataclasses import dataclass
 
 from background_blur.matting.segmenter import NORMAL, SMALL
@@ -21,7 +22,7 @@ class QualityLevel:
 
 # A mask propagated over three frames is far better than one made of a small input.
 LEVELS = (
-    QualityLevel("full", 1, NORMAL),
+    QualityLevel("every frame", 1, NORMAL),
     QualityLevel("every 2nd frame", 2, NORMAL),
     QualityLevel("every 4th frame", 4, NORMAL),
     QualityLevel("every 4th frame, smaller", 4, SMALL),
@@ -31,16 +32,19 @@ LEVELS = (
 class QualityController:
     """Steps down as soon as the budget is missed, and up again after a while with time to spare.
 
-    A step up that turns out too much at once doubles the wait before the next one.
+    A step up that turns out too much at once doubles the wait before the next one. It begins at
+    every second frame and goes no higher, unless the best is asked for: hardly anybody sees it.
     """
 
-    def __init__(self, fps: float):
+    def __init__(self, fps: float, best: bool = False):
         self.budget = 1 / fps  # seconds per frame
-        self.number = 0  # of the level, into LEVELS
+        self.highest = 0 if best else 1
+        self.number = self.highest  # of the level, into LEVELS
         self.patience = PATIENCE
         self.room_since: float | None = None
         self.stepped_up_at: float | None = None
-        self._begin_window(None)
+        self.window_since = math.inf  # until the first frame
+        self.loads: list[float] = []  # the frames' fractions of the budget in this window
 
     @property
     def level(self) -> QualityLevel:
@@ -48,31 +52,29 @@ class QualityController:
 
     def record(self, began: float, ended: float) -> None:
         """Notes when all work on a frame began and ended, in seconds that never fall."""
-        if self.window_since is None:
-            self._begin_window(began)
-        self.used.append(min((ended - began) / self.budget, OUTLIER))
+        self.window_since = min(self.window_since, began)
+        self.loads.append(min((ended - began) / self.budget, OUTLIER))
         if ended - self.window_since >= WINDOW:
-            self._judge(sum(self.used) / len(self.used), self.window_since, ended)
-            self._begin_window(ended)
+            self._judge(sum(self.loads) / len(self.loads), self.window_since, ended)
+            self.window_since, self.loads = ended, []
 
     def _judge(self, load: float, began: float, now: float) -> None:
-        """Takes a window's mean fraction of the budget."""
+        """Chooses the level by a window's mean fraction of the budget."""
         if load >= ROOM:
             self.room_since = None
         elif self.room_since is None:
             self.room_since = began
-        on_trial = self.stepped_up_at is not None
+        trial_since = self.stepped_up_at
         if load > MISSED and self.number < len(LEVELS) - 1:
-            self.patience = min(2 * self.patience, MAX_PATIENCE) if on_trial else PATIENCE
-            self._take(self.number + 1, None)
+            self.patience = (
+                min(2 * self.patience, MAX_PATIENCE) if trial_since is not None else PATIENCE
+            )
+            self._switch_to(self.number + 1, None)
         elif self.room_since is not None and now - self.room_since >= self.patience:
-            if self.number:
-                self._take(self.number - 1, now)
-        elif on_trial and now - self.stepped_up_at >= self.patience:
+            if self.number > self.highest:
+                self._switch_to(self.number - 1, now)
+        elif trial_since is not None and now - trial_since >= self.patience:
             self.stepped_up_at = None  # the step up was right
 
-    def _take(self, number: int, stepped_up_at: float | None) -> None:
+    def _switch_to(self, number: int, stepped_up_at: float | None) -> None:
         self.number, self.stepped_up_at, self.room_since = number, stepped_up_at, None
-
-    def _begin_window(self, now: float | None) -> None:
-        self.window_since, self.used = now, []

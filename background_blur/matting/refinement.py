@@ -5,8 +5,10 @@ import numpy as np
 
 from background_blur.imaging import halve
 from background_blur.matting.people import PeopleSelector
+from background_blur.matting.separation import PeopleSeparator, connected_components
 
 PINHOLE = 0.0015  # share of the mask; smaller holes in the person are mistakes
+RIM = 1 / 40  # share of the mask's width, around those who do not stay, that goes with them
 
 
 class MaskRefiner:
@@ -14,11 +16,13 @@ class MaskRefiner:
 
     def __init__(self):
         self.people = PeopleSelector()
+        self.separator = PeopleSeparator()
         self.reset()
 
     def reset(self) -> None:
-        self.last_mask = self.last_grey = None
+        self.last: tuple[np.ndarray, np.ndarray] | None = None  # mask and grey picture
         self.people.forget()
+        self.separator.forget()
 
     def __call__(self, small: np.ndarray, mask: np.ndarray, who: str = "front") -> np.ndarray:
         """Alpha of a picture.
@@ -33,7 +37,7 @@ class MaskRefiner:
         """
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         half = halve(grey)
-        mask = self.whole(self.steady(half, mask), who)
+        mask = self.whole(small, self.steady(half, mask), who)
         cell = max(1, round(half.shape[1] / mask.shape[1]))  # an edge is known to within one
         return cv2.LUT(fast_guided_filter(grey, half, mask, radius=cell), EDGE)
 
@@ -44,25 +48,53 @@ class MaskRefiner:
         is told from movement by the picture's own median change.
         """
         grey = cv2.resize(grey, mask.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
-        if self.last_mask is not None and self.last_mask.shape == mask.shape:
-            change = cv2.blur(cv2.absdiff(grey, self.last_grey), (3, 3))
+        if self.last and self.last[0].shape == mask.shape:
+            last_mask, last_grey = self.last
+            change = cv2.blur(cv2.absdiff(grey, last_grey), (3, 3))
             change = cv2.dilate(change, np.ones((3, 3), np.uint8))
             noise = min(2 * median(change) + 4, 12)  # more is a camera that pans
             hold = 0.92 * np.exp(-np.square(change / noise))
-            mask = mask + hold * (self.last_mask - mask)
-        self.last_mask, self.last_grey = mask, grey
+            mask = mask + hold * (last_mask - mask)
+        self.last = mask, grey
         return mask
 
-    def whole(self, mask: np.ndarray, who: str) -> np.ndarray:
+    def whole(self, small: np.ndarray, mask: np.ndarray, who: str) -> np.ndarray:
         """Drops who is not to stay, and specks; fills pinholes."""
         person = (mask > 0.5).astype(np.uint8)
-        labels, sizes = connected_components(person)
-        away = ~self.people.kept(who, labels, sizes)[labels] & (person == 1)
-        around = cv2.dilate(away.astype(np.uint8), np.ones((5, 5), np.uint8)) == 1
-        mask = np.where(away | (around & (person == 0)), 0, mask)
-        labels, sizes = connected_components(1 - person)
-        holes = (sizes < PINHOLE * mask.size)[labels] & (person == 0)
-        return np.where(holes, 1, mask).astype(np.float32)
+        labels, kept = self.chosen(small, person, who)
+        away = ~kept[labels] & (person == 1)
+        if away.any():
+            side = 2 * max(1, round(RIM * mask.shape[1])) + 1
+            around = cv2.dilate(away.astype(np.uint8), np.ones((side, side), np.uint8)) == 1
+            mask = np.where(away | (around & (person == 0)), 0, mask)
+            person[away] = 0
+        return without_pinholes(mask, person)
+
+    def chosen(
+        self, small: np.ndarray, person: np.ndarray, who: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(the part of the mask that each pixel is of, 0 for none; whether each part stays)."""
+        if who == "all":
+            self.separator.forget()
+            labels, sizes = connected_components(person)
+        else:
+            labels, sizes = self.separator(small, person)
+        return labels, self.people.kept(who, labels, sizes, self.separator.parents)
+
+
+def without_pinholes(mask: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """A mask, float32 [h,w], closed where a person, uint8 [h,w] of 0 and 1, has small holes."""
+    outlines, inner = cv2.findContours(person, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    most = PINHOLE * mask.size
+    holes = [
+        outline
+        for outline, (*_, parent) in zip(outlines, inner[0] if outlines else (), strict=True)
+        if parent >= 0 and cv2.contourArea(outline) < most
+    ]
+    if not holes:
+        return mask
+    filled = cv2.drawContours(np.zeros_like(person), holes, -1, 1, cv2.FILLED)
+    return np.where((filled == 1) & (person == 0), np.float32(1), mask)
 
 
 def median(x: np.ndarray) -> float:
@@ -70,15 +102,13 @@ def median(x: np.ndarray) -> float:
     return np.partition(x, x.size // 2, axis=None)[x.size // 2]
 
 
-def connected_components(binary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Connected parts of a uint8 [h,w] of 0 and 1: (their labels, 0 for none; pixels a label)."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=4)
-    sizes = stats[:, cv2.CC_STAT_AREA]
-    sizes[0] = 0
-    return labels, sizes
-
-
-def fast_guided_filter(grey, small_grey, mask, radius=4, epsilon=13.0) -> np.ndarray:
+def fast_guided_filter(
+    grey: np.ndarray,
+    small_grey: np.ndarray,
+    mask: np.ndarray,
+    radius: int = 4,
+    epsilon: float = 13.0,
+) -> np.ndarray:
     """Fast guided filter: the mask enlarged, its edges moved onto those of the picture.
 
     In each window alpha = a·grey + b, fitted to the mask by least squares (He & Sun 2015,

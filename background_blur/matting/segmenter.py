@@ -65,7 +65,9 @@ class PersonSegmenter:
         enlarged = cv2.resize(usual, large.shape[1::-1]).reshape(large.shape)
         return masks_of((enlarged + large) / 4)
 
-    def logits(self, frame: np.ndarray, previous_mask, scale: float) -> np.ndarray:
+    def logits(
+        self, frame: np.ndarray, previous_mask: np.ndarray | None, scale: float
+    ) -> np.ndarray:
         grid = nearest_input_size((frame.shape[1], frame.shape[0]), scale)
         much = frame.shape[1] > 2.5 * grid[0]
         image = cv2.resize(frame, grid, interpolation=cv2.INTER_AREA if much else cv2.INTER_LINEAR)

@@ -18,20 +18,24 @@ CHANGED = 4  # grey levels by which a pixel of the thumbnail has changed
 CHANGED_FRACTION = 0.01  # of the thumbnail, from which on the mask has to change too
 
 
+class NoTrustedMask(Exception):
+    """Why a frame has no mask."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a mask is judged by, besides itself.
 
     Attributes:
         size: of the picture it belongs to.
-        mean_coverage: of the trusted masks of the last second; None for unrelated pictures, where
-            a face may fill the frame.
-        previous: the network's last trusted mask; None where this one is no new one of its own.
-        changed: whether the picture has changed since the network first gave `previous`.
+        mean_coverage: of the trusted masks of the last second; None for unrelated pictures, and
+            for a part of a frame, which a face may fill.
+        previous: the network's last mask; None where this one is not just the network's.
+        changed: whether the network has seen another picture since it first gave `previous`.
     """
 
     size: Size
-    mean_coverage: float | None = 0.0
+    mean_coverage: float | None = None
     previous: np.ndarray | None = None
     changed: bool = False
 
@@ -75,7 +79,7 @@ def fits(mask: np.ndarray, size: Size) -> bool:
 
 
 class MaskHistory:
-    """What validation remembers of the trusted masks of one source."""
+    """What validation remembers of one source: the network's last mask, and the trusted masks."""
 
     def __init__(self):
         self.mean_coverage = 0.0
@@ -86,20 +90,26 @@ class MaskHistory:
         """Forgets what led up to now. A frozen network is still found out."""
         self.mean_coverage = 0.0
 
-    def context(
-        self, size: Size, thumbnail: np.ndarray, is_key_frame: bool, is_sequence: bool
-    ) -> Context:
-        """What the mask of a picture with that thumbnail, uint8 [h,w], is judged by."""
-        mean_coverage = self.mean_coverage if is_sequence else None
-        if not is_key_frame or self.thumbnail is None:
-            return Context(size, mean_coverage)
-        different = cv2.absdiff(thumbnail, self.thumbnail) > CHANGED
-        changed = bool(different.mean() > CHANGED_FRACTION)
-        return Context(size, mean_coverage, self.mask, changed)
+    def check_output(self, mask: np.ndarray, size: Size, thumbnail: np.ndarray) -> None:
+        """Takes what the network made of a picture or a part of one, whose thumbnail is given.
 
-    def record(self, mask: np.ndarray, thumbnail: np.ndarray, is_key_frame: bool) -> None:
-        """Notes a mask that was trusted."""
-        self.mean_coverage += EMA_RATE * (coverage(mask) - self.mean_coverage)
-        known = self.mask is not None and np.array_equal(mask, self.mask)
-        if is_key_frame and not known:
+        Raises:
+            NoTrustedMask: it is no mask, or an old one.
+        """
+        changed = False
+        if self.thumbnail is not None:
+            different = cv2.absdiff(thumbnail, self.thumbnail) > CHANGED
+            changed = bool(different.mean() > CHANGED_FRACTION)
+        reject_untrusted(mask, Context(size, None, self.mask, changed))
+        if self.mask is None or not np.array_equal(mask, self.mask):
             self.mask, self.thumbnail = mask.copy(), thumbnail
+
+    def check_mask(self, mask: np.ndarray, size: Size, is_sequence: bool) -> None:
+        """Takes the mask of a whole frame, wherever it comes from. Raises NoTrustedMask."""
+        reject_untrusted(mask, Context(size, self.mean_coverage if is_sequence else None))
+        self.mean_coverage += EMA_RATE * (coverage(mask) - self.mean_coverage)
+
+
+def reject_untrusted(mask: np.ndarray, context: Context) -> None:
+    if reason := validate_mask(mask, context):
+        raise NoTrustedMask(reason)

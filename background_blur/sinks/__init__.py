@@ -1,7 +1,8 @@
-"""Frames out."""
+"""Where finished frames go: files, a window, a virtual camera."""
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 from background_blur.errors import SinkError
 from background_blur.sinks.base import Sink
@@ -9,33 +10,51 @@ from background_blur.sinks.files import EXISTS, IMAGE_SUFFIXES, ImageFile, Image
 from background_blur.sinks.video import ENCODERS, VideoFile
 
 
-def open_output(path: Path | str, source, force: bool = False, skip: bool = False) -> Sink:
-    """The file sink that fits a path and a source.
+class Input(Protocol):
+    """What an output needs to know about the source; see `capture.base.Source`."""
 
-    A folder (one that exists, a path that ends in a separator, one without suffix) becomes an
+    @property
+    def count(self) -> int | None: ...
+
+    @property
+    def fps(self) -> float: ...
+
+    @property
+    def path(self) -> Path | None: ...
+
+    @property
+    def sound(self) -> Path | None: ...
+
+
+def open_output(
+    path: Path | str, source: Input, force: bool = False, skip: bool = False, alpha: bool = False
+) -> Sink:
+    """Opens the file sink that suits a path and a source.
+
+    A folder (an existing one, or a path that ends in a separator or has no suffix) becomes an
     ImageFolder, a picture's suffix an ImageFile, a video's a VideoFile.
 
     Args:
-        path: where to.
-        source: has `is_sequence`, `count` (frames, or None), `fps`, `sound` (Path or None), and
-            `path` (Path or None).
-        force: overwrite what exists.
-        skip: leave a folder's pictures that exist.
+        path: of the file or folder.
+        source: where the frames come from.
+        force: overwrite existing files.
+        skip: leave existing pictures in a folder as they are.
+        alpha: keep the frames' fourth channel.
 
     Raises:
-        SinkError: exists, or is the source itself, or cannot hold what comes, or cannot be written.
+        SinkError: it exists, is the source itself, cannot hold the frames, or cannot be written.
     """
     if not str(path):
         raise SinkError("--output empty name: no file or folder; give one, such as out.mp4")
     ends_as_folder = str(path).endswith(("/", os.sep))
     path = Path(path)
     suffix = path.suffix.lower()
-    if same_file(path, getattr(source, "path", None)) or same_file(path, source.sound):
+    if same_file(path, source.path) or same_file(path, source.sound):
         raise SinkError(f"{path}: is the source itself; give another --output")
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise SinkError(f"{path}: neither a file nor a folder; give one, such as out.mp4")
     if os.path.isdir(path) or ends_as_folder or not suffix:
-        return ImageFolder(path, force, getattr(source, "path", None), skip)
+        return ImageFolder(path, force, source.path, skip)
     if suffix not in (*ENCODERS, *IMAGE_SUFFIXES):
         known = " ".join((*ENCODERS, *IMAGE_SUFFIXES))
         raise SinkError(f"{path}: cannot write {suffix} files; give a folder or one of {known}")
@@ -46,4 +65,4 @@ def open_output(path: Path | str, source, force: bool = False, skip: bool = Fals
         raise SinkError(f"{path}: {EXISTS}")
     if suffix in IMAGE_SUFFIXES:
         return ImageFile(path, force)
-    return VideoFile(path, source.fps or 30, source.sound, force=force)
+    return VideoFile(path, source.fps or 30, source.sound, force=force, alpha=alpha)

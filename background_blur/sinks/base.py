@@ -2,54 +2,58 @@
 
 from pathlib import Path
 from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from background_blur.frames import Frame
 
 
 class Sink:
     """Where finished frames go.
 
-    Once a frame has been written, only the user's own wish removes it: as a context a sink is
-    closed, and what came so far kept, whatever ends the run.
+    A written frame stays, whatever ends the run: as a context manager a sink closes itself and
+    keeps what was written so far.
     """
 
-    warning: str | None = None  # one line on what was left out, known once the sink is open
+    warning: str | None = None  # one line about what was left out
 
-    def write(self, frame) -> None:
-        """Takes one `source.Frame`: image uint8 [H,W,3] BGR, which it neither keeps nor changes.
+    def write(self, frame: Frame) -> None:
+        """Takes a finished frame, whose image, uint8 [H,W,3] BGR, it neither keeps nor changes.
 
         Raises:
-            SinkError: it cannot be written; says what is kept of those before it.
+            SinkError: it cannot be written; says what is kept of the frames before it.
         """
 
     def is_unwanted(self, name: Path) -> bool:
-        """Whether nothing is to be made of the source's picture of that path in its folder."""
+        """Whether to skip the source's picture of that path, relative to its folder."""
         return False
 
     def close(self) -> None:
-        """Ends it: what was written is complete and readable. Again does nothing.
-
-        Without a frame nothing is left behind.
+        """Completes what was written; may be called again. Without a frame no file is left behind.
 
         Raises:
             SinkError: it could not be completed; says what is kept, and where.
         """
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.close()
 
 
 class PacedSink(Sink):
-    """A sink that people watch: each frame is due at its time."""
+    """A sink that shows frames in real time: each is due at its own time."""
 
-    began = None
+    began: float | None = None  # `monotonic` time at which a frame of time 0 was due
 
     def seconds_until(self, time: float) -> float:
-        """Seconds until a frame of that time is due, the first one asked for being due at once.
-
-        Below 0: late.
-        """
+        """Seconds until a frame of that time is due, negative if late. The first is due at once."""
         if self.began is None:
             self.began = monotonic() - time
         return self.began + time - monotonic()

@@ -1,48 +1,48 @@
-"""Picture files and folders, and what all files share."""
+"""Picture files and folders, and what they share with videos."""
 
 import errno
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 
 import cv2
 import numpy as np
 
 from background_blur.errors import SinkError, UserError
+from background_blur.frames import Frame, Size
 from background_blur.metadata import encode_picture
 from background_blur.sinks.base import Sink
 from background_blur.sinks.parts import free_path, new_part
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-
-
 WHOLE_SUFFIXES = (".png", ".tif", ".tiff")  # of files that hold 16 bits and transparency
-
-
 EXISTS = "exists; add --force to overwrite it, or --skip-existing to leave it"
 
 
 class AtomicFile(Sink):
     """A file that appears under its name only when it is complete.
 
-    Until then it grows in a `NAME.xxxxxx.part.EXT` beside it.
+    Until then it is written to a `NAME.xxxxxx.part.EXT` beside it.
     """
 
     def __init__(self, path: Path, force: bool = False):
-        """`force`: overwrite what exists. Raises SinkError if nothing can be written there."""
+        """`force`: overwrite an existing file. Raises SinkError if it cannot be written there."""
         self.path, self.force = path, force
         self.part = reserve(path)
+        self.is_open = True
         self.written = 0  # frames
 
     def finish(self) -> None:
         """Completes the part."""
 
     def salvage(self) -> str | None:
-        """Makes the best of a part that cannot be completed; says what that holds, or None."""
+        """Makes a part that cannot be completed usable; says what it holds, None if nothing."""
 
     @contextmanager
-    def salvaged(self):
-        """What fails in here ends the file, and leaves what can be kept."""
+    def salvaged(self) -> Iterator[None]:
+        """Errors raised inside close the file, keeping what can be kept."""
         try:
             with sink_errors(self.path):
                 yield
@@ -53,56 +53,63 @@ class AtomicFile(Sink):
             raise
 
     def keep(self) -> str:
-        """Saves what there is of a part that cannot be completed, beside what exists."""
-        part, self.part = self.part, None
-        held = None
+        """Closes a file that cannot be completed, keeping what there is, and overwrites nothing.
+
+        Returns what to add to the error message.
+        """
+        self.is_open = False
         with suppress(OSError):
             held = self.salvage()
             if held is None:
-                part.unlink(missing_ok=True)
+                self.part.unlink(missing_ok=True)
                 return ""
             target = free_path(self.path)
-            os.replace(part, target)
+            os.replace(self.part, target)
             return f"; kept {held} in {target}"
-        return f"; kept what there is in {part}" if part.exists() else ""
+        return f"; kept what there is in {self.part}" if self.part.exists() else ""
 
     def close(self) -> None:
-        if self.part is None:
+        if not self.is_open:
             return
         if not self.written:
             self.keep()
             return
         with self.salvaged():
             self.finish()
-        part, self.part = self.part, None
+        self.is_open = False
         target = self.path if self.force else free_path(self.path)
         try:
             with sink_errors(self.path):
-                os.replace(part, target)
+                os.replace(self.part, target)
         except SinkError as error:
-            kept = f"; kept all of it in {part}" if part.exists() else ""
+            kept = f"; kept all of it in {self.part}" if self.part.exists() else ""
             raise SinkError(f"{error}{kept}") from error
         if target != self.path:
             raise SinkError(f"{self.path}: exists; what was written was saved as {target}")
 
-    def __exit__(self, kind, error, _):
-        if kind is None or issubclass(kind, (KeyboardInterrupt, UserError)):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None or isinstance(error, (KeyboardInterrupt, UserError)):
             self.close()
             return
         self.force = False  # a run that failed replaces nothing
         try:
             self.close()
-        except SinkError as trouble:
-            error.add_note(str(trouble))
+        except SinkError as problem:
+            error.add_note(str(problem))
 
 
 class ImageFile(AtomicFile):
-    """A picture: the last frame that came, with the metadata of the one it was made of.
+    """A picture: the last frame written, with the metadata of its source file.
 
-    PNG and TIFF hold it whole, be it of 16 bits or transparent.
+    PNG and TIFF keep 16 bits and transparency.
     """
 
-    def write(self, frame) -> None:
+    def write(self, frame: Frame) -> None:
         suffix = self.path.suffix.lower()
         image = frame.image
         if frame.whole is not None and suffix in WHOLE_SUFFIXES:
@@ -116,35 +123,35 @@ class ImageFile(AtomicFile):
 
 
 class ImageFolder(Sink):
-    """A folder of pictures, one a frame, under the frame's own relative path if it has one.
+    """A folder of pictures, one per frame, under the frame's own relative path if it has one.
 
-    Frames with a fourth channel, alpha, become PNGs.
-
-    Each is whole as soon as `write` is done with it, and stays.
+    Frames with a fourth channel, alpha, become PNGs. Each file is complete once `write` returns.
     """
 
-    def __init__(self, path: Path, force=False, source: Path | None = None, skip=False):
+    def __init__(
+        self, path: Path, force: bool = False, source: Path | None = None, skip: bool = False
+    ):
         """Creates the folder.
 
         Args:
             path: of the folder.
-            force: overwrite pictures that lie there, but nothing of the source.
+            force: overwrite existing pictures, but none of the source.
             source: the file or folder that the frames come from.
-            skip: leave pictures that lie there as they are, and write the others.
+            skip: leave existing pictures as they are, and write the others.
 
         Raises:
-            SinkError: there is no such folder to be had, or it cannot be written to.
+            SinkError: the folder cannot be created or written to.
         """
         self.path, self.force, self.source, self.skip = path, force, source, skip
         self.skipped = 0  # pictures
         self.made = not path.is_dir()
-        self.paths = set()  # of the pictures written
+        self.paths: set[Path] = set()  # of the pictures written
         with sink_errors(path):
             if self.made:
                 path.mkdir()
             reserve(path / "picture").unlink()
 
-    def write(self, frame) -> None:
+    def write(self, frame: Frame) -> None:
         name = frame.path
         if name and frame.image.shape[2] == 4:
             name = name.with_suffix(".png")
@@ -162,7 +169,7 @@ class ImageFolder(Sink):
         self.paths.add(path)
 
     def skips(self, name: Path | None) -> bool:
-        """Whether the picture of that name lies there and is to stay; counted if so."""
+        """Whether the picture of that name exists and is to stay; counts it if so."""
         path = self.path_for(name)
         if not (self.skip and path.exists()):
             return False
@@ -171,11 +178,10 @@ class ImageFolder(Sink):
         return True
 
     def is_unwanted(self, name: Path) -> bool:
-        # What lies in this folder, if that is within the source's, came from a run before.
-        made_here = (
-            self.source and self.source.is_dir() and is_within(self.source / name, self.path)
-        )
-        return bool(made_here) or self.skips(name)
+        # What is in this folder, if it is inside the source's, was written by an earlier run.
+        source = self.source
+        is_output = source and source.is_dir() and is_within(source / name, self.path)
+        return bool(is_output) or self.skips(name)
 
     @property
     def warning(self) -> str | None:
@@ -195,7 +201,7 @@ class ImageFolder(Sink):
 
     def close(self) -> None:
         if self.made and not self.paths:
-            with suppress(OSError):  # somebody else put something in
+            with suppress(OSError):  # another program put something in
                 self.path.rmdir()
 
 
@@ -206,7 +212,7 @@ def same_file(path: Path, other: Path | None) -> bool:
 
 
 def is_within(path: Path, source: Path) -> bool:
-    """Whether a file is `source`, or lies in that folder."""
+    """Whether a file is `source`, or is inside that folder."""
     path, source = path.resolve(), source.resolve()
     return path == source or source in path.parents
 
@@ -220,8 +226,8 @@ def reserve(path: Path) -> Path:
 
 
 @contextmanager
-def sink_errors(path: Path):
-    """Turns what the system, FFmpeg and OpenCV raise into a SinkError about that path."""
+def sink_errors(path: Path) -> Iterator[None]:
+    """Turns errors of the system, FFmpeg and OpenCV into a SinkError about that path."""
     try:
         yield
     except Exception as error:
@@ -231,7 +237,7 @@ def sink_errors(path: Path):
         raise SinkError(f"{path}: cannot be written: {reason}; give another --output") from error
 
 
-def fill_up(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def fill_up(image: np.ndarray, size: Size) -> np.ndarray:
     """Repeats the last column and row up to (width, height)."""
     height, width = image.shape[:2]
     if (width, height) == size:

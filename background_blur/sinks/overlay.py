@@ -1,22 +1,22 @@
-"""What is written over the picture in the window, and nowhere else."""
+"""Text drawn over the image, in the window only."""
 
 import cv2
 import numpy as np
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-COLUMN = 120  # pixels at scale 1, from one tabulator to the next
-LINES = 24  # of text that fit below one another in a frame
+COLUMN = 120  # pixels at scale 1, from one tab stop to the next
+LINES = 24  # lines of text that fit into a frame
 
 
 def draw(image: np.ndarray, top: list[str], bottom: list[str]) -> np.ndarray:
-    """Writes lines at the top left and at the bottom left, on darkened ground.
+    """Writes lines at the top left and at the bottom left, on a darkened background.
 
     Args:
-        image: uint8 [H,W,3], left as it is.
-        top, bottom: what to write, in ASCII; one tabulator a line at most.
+        image: uint8 [H,W,3] BGR, not changed.
+        top, bottom: what to write, in ASCII; at most one tab per line.
 
     Returns:
-        A copy with the text in it; the image itself where there is none.
+        A copy with the text in it; the image itself if there is no text.
     """
     if not (top or bottom):
         return image
@@ -27,8 +27,8 @@ def draw(image: np.ndarray, top: list[str], bottom: list[str]) -> np.ndarray:
     return image
 
 
-def write(image, lines: list[str], leading: float, y: float) -> None:
-    """Writes lines from `y` downwards, smaller where the longest would not fit."""
+def write(image: np.ndarray, lines: list[str], leading: float, y: float) -> None:
+    """Writes lines from `y` downwards, smaller if the longest would not fit."""
     widest = max((text_width(text) for text in lines), default=0)
     if not widest:
         return

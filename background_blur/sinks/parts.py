@@ -1,4 +1,4 @@
-"""Files in the making, `NAME.xxxxxx.part.EXT`, beside where they are to lie when complete.
+"""Incomplete files: `NAME.xxxxxx.part.EXT`, beside where the complete file will be.
 
 FFmpeg writes videos in fragments of half a second, each playable with those before it. So a part
 plays however the run ended, and only its last moments are missing.
@@ -8,16 +8,21 @@ import errno
 import os
 import re
 import secrets
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 try:
     import fcntl
 except ImportError:  # on Windows, which lets no open file be renamed
     fcntl = None
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 FRAGMENTED = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "500000"}  # microseconds
 CLUSTERED = {"cluster_time_limit": "500"}  # milliseconds
@@ -27,10 +32,10 @@ PART = re.compile(r".+\.[0-9a-f]{6}\.part(\.\w+)", re.DOTALL)
 
 
 def fragments(suffix: str) -> dict[str, str]:
-    """FFmpeg's options for a container that can break off at any moment.
+    """FFmpeg's options for a container that stays playable if writing stops at any moment.
 
-    At a normal end MP4 and MOV become ordinary files with one index for all. Where the sound falls
-    silent the pictures do not wait for it, as they would for ten seconds.
+    On a normal end MP4 and MOV become ordinary files with a single index. Where the sound pauses,
+    frames do not wait for it, which FFmpeg would have them do for ten seconds.
     """
     kind = CLUSTERED if suffix in (".mkv", ".webm") else FRAGMENTED
     return {**kind, "max_interleave_delta": "500000"}  # microseconds
@@ -40,13 +45,13 @@ def new_part(path: Path) -> Path:
     """Creates the empty part that is to become `path`; raises OSError if that is not possible."""
     part = path.with_name(f"{path.stem[:50]}.{secrets.token_hex(3)}.part{path.suffix}")
     with suppress(FileNotFoundError):
-        path.lstat()  # too long a name shows here, not only when the part is renamed
+        path.lstat()  # a name that is too long fails here, not only when the part is renamed
     part.open("xb").close()
     return part
 
 
 def free_path(path: Path) -> Path:
-    """The path, or the first of NAME_1.EXT, NAME_2.EXT, ... where nothing lies yet."""
+    """The path, or the first of NAME_1.EXT, NAME_2.EXT, ... that does not exist yet."""
     others = (path.with_name(f"{path.stem}_{n}{path.suffix}") for n in count(1))
     return next(it for it in chain([path], others) if not os.path.exists(it))
 
@@ -54,8 +59,8 @@ def free_path(path: Path) -> Path:
 class GrowingFile:
     """The file that FFmpeg writes a part into.
 
-    Every second it is brought to the disk, in a thread of its own, so that not even a loss of power
-    costs more. While it is open, `leftovers` knows that somebody is at it.
+    It is synced to the disk every second, in a thread of its own, so that even a power failure
+    costs no more. While it is open, `leftovers` knows that it is in use.
 
     Attributes:
         name: the path; FFmpeg reads the format from it.
@@ -68,14 +73,14 @@ class GrowingFile:
         if fcntl:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._end = self._whole = 0  # bytes; `_whole` of them are whole fragments
+        self._end = self._whole = 0  # bytes written; those of them in complete fragments
         self._torn = self._cut = False
         self._disk = ThreadPoolExecutor(1)
-        self._sync: Future | None = None
+        self._sync: Future[None] | None = None
         self._synced = monotonic()
 
-    def write(self, data) -> int:
-        """Raises OSError: the disk is full, say."""
+    def write(self, data: bytes) -> int:
+        """Writes all of it. Raises OSError, if the disk is full, say."""
         if self._cut:
             return len(data)
         rest = memoryview(data)
@@ -88,7 +93,7 @@ class GrowingFile:
 
     def seek(self, offset: int, whence: int = 0) -> int:
         if whence == os.SEEK_SET and offset < self._whole and not (self._torn or self._cut):
-            # FFmpeg is about to say in the header that there is an index: let that be there first.
+            # FFmpeg is about to point the header to the index: get the index to the disk first.
             self._sync_now()
             self._whole = self._end
         return self._file.seek(offset, whence)
@@ -97,10 +102,10 @@ class GrowingFile:
         return self._file.tell()
 
     def settle(self) -> bool:
-        """Takes note that what was written so far is whole; whether that is more than before.
+        """Notes that what was written so far is complete; returns whether that is more than before.
 
         Raises:
-            OSError: what was written before did not get to the disk.
+            OSError: what was written earlier did not get to the disk.
         """
         if self._end == self._whole:
             return False
@@ -113,22 +118,22 @@ class GrowingFile:
 
     def _raise_sync_error(self) -> None:
         error = self._sync and self._sync.exception()
-        if isinstance(error, OSError) and error.errno in LOST:  # others: a disk that cannot do it
+        if isinstance(error, OSError) and error.errno in LOST:  # others: it cannot sync
             raise error
 
     def sync(self) -> None:
-        """Brings all of it to the disk. Raises OSError."""
+        """Gets all of it to the disk. Raises OSError."""
         self._disk.shutdown()
         self._raise_sync_error()
         self._sync_now()
 
     def cut(self) -> None:
-        """Leaves only what is whole; what is written from now on is dropped. Raises OSError."""
+        """Keeps only what is complete, and drops what is written from now on. Raises OSError."""
         self._cut = True
         self._file.truncate(self._whole)
 
     def close(self) -> None:
-        """Again does nothing."""
+        """May be called again."""
         self._disk.shutdown()
         self._file.close()
 
@@ -141,13 +146,13 @@ class GrowingFile:
 
 
 def folder_of(output: str | None) -> Path:
-    """Where what is written lies."""
+    """The folder that an `--output` is written to."""
     path = Path(output or "")
     return path if path.is_dir() else path.parent
 
 
-def leftovers(folder: Path, suffixes) -> list[str]:
-    """Lines on the videos, of these suffixes, that runs which broke off have left in a folder."""
+def leftovers(folder: Path, suffixes: Collection[str]) -> list[str]:
+    """One line each about the videos with these suffixes that interrupted runs left in a folder."""
     parts = [path for path in parts_in(folder, suffixes) if not in_use(path)]
     playable = [str(path) for path in parts if plays(path)]
     empty = [str(path) for path in parts if str(path) not in playable]
@@ -162,7 +167,7 @@ def leftovers(folder: Path, suffixes) -> list[str]:
     return lines
 
 
-def parts_in(folder: Path, suffixes) -> list[Path]:
+def parts_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
     try:
         names = sorted(os.listdir(folder))
     except OSError:
@@ -172,20 +177,27 @@ def parts_in(folder: Path, suffixes) -> list[Path]:
 
 
 def plays(path: Path) -> bool:
-    """Whether there is a picture in a video."""
-    import av
+    """Whether there is a frame in a video."""
+    from av.error import FFmpegError
 
-    options = {"protocol_whitelist": "file,crypto,data"}  # no file sends us into the network
     try:
-        with av.open(f"file:{path}", container_options=options, metadata_errors="ignore") as video:
-            pictures = video.demux(video.streams.video)
-            return bool(video.streams.video) and any(packet.size for packet in pictures)
-    except (OSError, av.FFmpegError):
+        with open_media(path) as video:
+            packets = video.demux(video.streams.video)
+            return bool(video.streams.video) and any(packet.size for packet in packets)
+    except (OSError, FFmpegError):
         return False
 
 
+def open_media(path: Path) -> "InputContainer":
+    """Opens a media file for reading. Raises OSError or FFmpegError."""
+    import av
+
+    options = {"protocol_whitelist": "file,crypto,data"}  # no file makes us open connections
+    return av.open(f"file:{path}", container_options=options, metadata_errors="ignore")
+
+
 def in_use(path: Path) -> bool:
-    """Whether a run is still writing this part."""
+    """Whether another process is still writing this part."""
     try:
         if not fcntl:
             os.replace(path, path)

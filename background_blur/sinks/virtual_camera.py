@@ -11,6 +11,7 @@ from time import monotonic, sleep
 from background_blur.errors import SinkError
 from background_blur.imaging import letterbox
 from background_blur.sinks.base import PacedSink
+from background_blur.sinks.pipewire_camera import PipeWireSink
 
 NAME = "Background blur"  # under which calls list it, on Linux
 LOAD = f'sudo modprobe v4l2loopback exclusive_caps=1 card_label="{NAME}"'
@@ -27,36 +28,26 @@ EVENT_BYTES = 136
 class VirtualCamera(PacedSink):
     """Sends frames to a virtual camera, fitted to its size, which never changes."""
 
+    closed = False
+
     def __init__(self, device: str | None, size, fps: float, paced: bool = False):
         """Opens it.
 
         Args:
-            device: its name, on Linux a path or the number in it; None or "" for the first free.
+            device: its name, on Linux a path or the number in it, or "pipewire" or "pipewire:NAME";
+                None or "" for the first free.
             size: (width, height) to send; odd sides lose a pixel, as its format holds even ones.
             fps: frames a second, as far as the camera promises them to who reads it.
             paced: frames come faster than they are to be seen, so `write` waits for their times.
 
         Raises:
-            SinkError: pyvirtualcam or the driver is missing, the device is missing or busy, or has
-                another size that it cannot change now.
+            SinkError: the driver or what speaks to it is missing, the device is missing or busy, or
+                has another size that it cannot change now.
         """
-        if sys.platform.startswith("linux") and (device or "").isdecimal():
-            device = f"/dev/video{device}"
-        self.size = tuple(max(2, side // 2 * 2) for side in size)
+        self.size = max(2, size[0] // 2 * 2), max(2, size[1] // 2 * 2)
         self.fps, self.paced = fps, paced
-        self.camera = self.last = None
-        pyvirtualcam = load()
-        try:
-            self.camera = pyvirtualcam.Camera(
-                *self.size, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=device or None
-            )
-        except Exception as error:  # each backend raises what it likes
-            raise SinkError(trouble(device, self.size, str(error))) from error
+        self.camera = open_camera(device or "", self.size, fps)
         self.device = self.camera.device
-        kept = kept_size(self.device)
-        if kept and kept != self.size:
-            self.close()
-            raise SinkError(wrong_size(self.device, kept))
 
     def write(self, frame) -> None:
         if self.paced:
@@ -70,22 +61,73 @@ class VirtualCamera(PacedSink):
             self.send()
 
     def send(self) -> None:
+        self.camera.send(self.last)
+        self.sent = monotonic()
+
+    def is_read(self) -> bool | None:
+        """Whether a program takes frames; None where the system does not tell."""
+        return self.camera.is_read()
+
+    def close(self) -> None:
+        if not self.closed:
+            self.camera.close()
+        self.closed = True
+
+    discard = close
+
+
+def open_camera(device: str, size: tuple[int, int], fps: float) -> "PipeWireSink | DriverSink":
+    """A `PipeWireSink` or a `DriverSink`, whichever is asked for, or there; raises SinkError."""
+    if not sys.platform.startswith("linux"):
+        return DriverSink(device, size, fps)
+    kind, _, name = device.partition(":")
+    if kind == "pipewire":
+        return PipeWireSink(name, size, fps)
+    if device:
+        return DriverSink(f"/dev/video{device}" if device.isdecimal() else device, size, fps)
+    try:
+        return DriverSink(device, size, fps)
+    except SinkError as error:
+        no_driver = error
+    try:
+        return PipeWireSink("", size, fps)
+    except SinkError as error:
+        raise SinkError(f"{no_driver}; or, without a driver: {error}") from error
+
+
+class DriverSink:
+    """A virtual camera that a driver makes: v4l2loopback, OBS's, UnityCapture."""
+
+    def __init__(self, device: str, size: tuple[int, int], fps: float):
+        """Opens it; "" for the first that is free. Raises SinkError."""
+        pyvirtualcam = load()
         try:
-            self.camera.send(self.last)
+            self.camera = pyvirtualcam.Camera(
+                *size, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=device or None
+            )
+        except Exception as error:  # each backend raises what it likes
+            raise SinkError(trouble(device, size, str(error))) from error
+        self.device = self.camera.device
+        kept = kept_size(self.device)
+        if kept and kept != size:
+            self.close()
+            raise SinkError(wrong_size(self.device, kept))
+
+    def send(self, image) -> None:
+        """Takes the next frame, uint8 [H,W,3] BGR of the camera's size; raises SinkError."""
+        try:
+            self.camera.send(image)
         except Exception as error:
             again = f"run: {LOAD}; then" if sys.platform.startswith("linux") else "start OBS, then"
             hint = f"where it is gone, {again} start again"
             raise SinkError(f"{self.device}: takes no more frames ({error}); {hint}") from error
-        self.sent = monotonic()
 
     def is_read(self) -> bool | None:
         """Whether a program takes frames; None where the system does not tell."""
         return is_read(self.device)
 
     def close(self) -> None:
-        if self.camera:
-            self.camera.close()
-        self.camera = None
+        self.camera.close()
 
 
 def is_read(device: str) -> bool | None:

@@ -1,46 +1,49 @@
-"""frames out, into a window: OpenCV's, with what it leaves to be done."""
+"""OpenCV's window, with what it lacks added."""
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from time import monotonic
 
 import cv2
 
 from background_blur.errors import SinkError
+from background_blur.frames import Frame
 from background_blur.sinks import xcb
 from background_blur.sinks.base import PacedSink
 
-NUDGES = 0.2, 0.6, 1.5, 4.0  # seconds after its opening at which the window is asked to be drawn
-LARGEST = 1280, 720  # pixels; how big it opens, the user may enlarge it
+REDRAWS = 0.2, 0.6, 1.5, 4.0  # seconds after it opened at which a redraw is forced
+MAX_SIZE = 1280, 720  # pixels, (width, height), at which it opens; the user may enlarge it
 KEYS = {27: "esc", 32: "space"} | {code: chr(code).lower() for code in range(33, 127)}
 
 
 class Window(PacedSink):
     """A window on the screen. It opens with the first frame; `key` keeps it alive and drawn."""
 
-    def __init__(self, title: str, lost=None):
-        """Raises SinkError where there is no display.
+    def __init__(self, title: str, lost: Callable[[], None] | None = None):
+        """Raises SinkError if there is no display.
 
-        On Linux `lost()` is called when the display goes away under the open window; once it
+        On Linux `lost()` is called when the display goes away while the window is open; once it
         returns, Qt ends the process.
         """
         check_display()
         self.title, self.lost = title, lost
         self.open = False
-        self.sides = None  # (height, width) of the frame that it was given its shape for
+        self.shape: tuple[int, int] | None = None  # (height, width) of the frame it was sized for
         self.guard = ExitStack()
-        self.nudges = []  # times, on the monotonic clock
+        self.redraws: list[float] = []  # when to force one, on the monotonic clock
 
-    def write(self, frame) -> None:
+    def write(self, frame: Frame) -> None:
         if not self.open:
             self.show()
         if not self.closed:  # else OpenCV would open another window
-            self.keep_shape(frame.image.shape[:2])
+            height, width = frame.image.shape[:2]
+            self.keep_aspect(width, height)
             cv2.imshow(self.title, frame.image)
 
     def show(self) -> None:
-        check_display()  # once more: it may have gone while all else was opened
+        check_display()  # again: it may have gone since
         flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
         try:
             cv2.namedWindow(self.title, flags)
@@ -49,16 +52,15 @@ class Window(PacedSink):
             raise SinkError(f"this OpenCV opens no windows; {hint}") from error
         self.open = True
         if sys.platform.startswith("linux"):
-            self.nudges = [monotonic() + seconds for seconds in NUDGES]
+            self.redraws = [monotonic() + seconds for seconds in REDRAWS]
             self.guard.enter_context(xcb.on_native_exit(self.lose))
 
-    def keep_shape(self, sides: tuple[int, int]) -> None:
-        """Gives the window the shape of frames of (height, width), which Qt would distort."""
-        height, width = sides
-        if self.sides and self.sides[0] * width == self.sides[1] * height:
-            return  # as the user may have enlarged it
-        self.sides = sides
-        scale = min(1, LARGEST[0] / width, LARGEST[1] / height)
+    def keep_aspect(self, width: int, height: int) -> None:
+        """Gives the window the aspect ratio of the frames, which Qt would distort."""
+        if self.shape and self.shape[0] * width == self.shape[1] * height:
+            return  # the user may have enlarged it
+        self.shape = height, width
+        scale = min(1, MAX_SIZE[0] / width, MAX_SIZE[1] / height)
         cv2.resizeWindow(self.title, max(1, round(scale * width)), max(1, round(scale * height)))
 
     def lose(self) -> None:
@@ -69,16 +71,16 @@ class Window(PacedSink):
     def key(self) -> str | None:
         """Draws, and returns the key pressed since: "q", "+", "esc", "space", ... or None.
 
-        Letters come in lower case; keys without a sign of their own (arrows, F1) not at all. Call
-        it often, each call takes the next key pressed.
+        Letters come in lower case; keys without a character (arrows, F1) are ignored. Call it
+        often: each call takes the next key pressed.
         """
         if not self.open:
             return None
-        if self.nudges and monotonic() > self.nudges[0]:
-            self.nudges.pop(0)
+        if self.redraws and monotonic() > self.redraws[0]:
+            self.redraws.pop(0)
             xcb.force_redraw(self.title)
         code = cv2.pollKey()
-        return None if code < 0 else KEYS.get(code & 0xFFFF)  # above them: Shift, Num Lock, ...
+        return None if code < 0 else KEYS.get(code & 0xFFFF)  # higher bits: Shift, Num Lock, ...
 
     @property
     def closed(self) -> bool:
@@ -87,27 +89,27 @@ class Window(PacedSink):
             return False
         try:
             return cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) < 1
-        except cv2.error:  # what Qt says of a window that is gone
+        except cv2.error:  # what Qt raises for a window that is gone
             return True
 
     def close(self) -> None:
         if self.open and not self.closed:
             cv2.destroyWindow(self.title)
-            cv2.pollKey()  # it goes with the next look at the events
+            cv2.pollKey()  # it disappears when events are processed next
         self.open = False
         self.guard.close()
 
 
 def check_display() -> None:
-    """Raises SinkError where a window would end the whole process: Qt aborts without a display."""
+    """Raises SinkError if there is no display: opening a window would make Qt abort the process."""
     if not sys.platform.startswith("linux"):
         return
     if not xcb.server_answers():
         raise SinkError("no display to open a window on; use --output FILE, or --no-window")
-    # What Qt says when the display goes away is said better by who opened the window.
+    # The program reports in its own words when the display goes away.
     os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
-    # OpenCV's Qt knows nothing but X, and complains on stderr of a desktop that is Wayland's, and
-    # of the folder of fonts that its makers left out; no text of ours needs fonts.
+    # OpenCV's Qt supports only X11, and complains on stderr about Wayland desktops and about its
+    # missing font folder; our text needs no fonts.
     os.environ["QT_QPA_PLATFORM"] = "xcb"
     if not os.path.isdir(os.environ.get("QT_QPA_FONTDIR", "")):
         os.environ["QT_QPA_FONTDIR"] = os.path.dirname(cv2.__file__)

@@ -1,16 +1,20 @@
-"""The little that OpenCV's Qt leaves undone on X, spoken to the server through libxcb."""
+"""What OpenCV's Qt fails to do on X11, done through libxcb."""
 
 import ctypes
 import struct
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 WM_NAME, ANY_TYPE, MAP_NOTIFY, EXPOSE = 39, 0, 19, 12  # of the X protocol
 LONGEST_NAME = 64  # in words of 4 bytes
-DEPTH = 3  # window managers put windows into frames, and these into desktops
+DEPTH = 3  # levels below the root: window managers put windows into frames, those into desktops
+
+# libxcb as ctypes loads it, and a connection to the server.
+Connection = tuple[ctypes.CDLL, ctypes.c_void_p]
 
 
 class Screens(ctypes.Structure):
-    """libxcb's iterator over screens; a screen begins with the number of its root window."""
+    """libxcb's iterator over screens; a screen's data begins with its root window's number."""
 
     _fields_ = [
         ("root", ctypes.POINTER(ctypes.c_uint32)),
@@ -20,22 +24,22 @@ class Screens(ctypes.Structure):
 
 
 @contextmanager
-def on_native_exit(say):
-    """Calls `say` if C code ends the process meanwhile, as Qt does when its server goes away."""
-    libc, mine = ctypes.CDLL(None), ctypes.c_int()  # by whose address it is known
+def on_native_exit(callback: Callable[[], None]) -> Iterator[None]:
+    """Calls back if C code ends the process meanwhile, as Qt does when the display goes away."""
+    libc, handle = ctypes.CDLL(None), ctypes.c_int()  # its address identifies the handler
     inside = True
-    callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: say() if inside else None)
-    libc.__cxa_atexit(callback, None, ctypes.byref(mine))
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: callback() if inside else None)
+    libc.__cxa_atexit(handler, None, ctypes.byref(handle))
     try:
         yield
     finally:
         inside = False
-        libc.__cxa_finalize(ctypes.byref(mine))  # calls and forgets it
+        libc.__cxa_finalize(ctypes.byref(handle))  # calls it and removes it
 
 
 @contextmanager
-def connection():
-    """Yields (libxcb, a connection to the server that DISPLAY names), or None if there is none."""
+def connection() -> Iterator[Connection | None]:
+    """Connects to the server that DISPLAY names; yields None if that fails."""
     try:
         xcb = ctypes.CDLL("libxcb.so.1")
     except OSError:
@@ -52,16 +56,16 @@ def connection():
 
 
 def server_answers() -> bool:
-    """Whether there is a server, and it lets us in."""
+    """Whether there is an X server that accepts connections."""
     with connection() as found:
         return found is not None
 
 
 def force_redraw(title: str) -> None:
-    """Tells the windows of that title once more that they are on the screen and to be drawn.
+    """Sends the windows with that title the events that make them draw.
 
-    On a busy machine Qt loses such news now and then, and the window would stay black for ever.
-    News that it has already makes it draw once more, and no harm.
+    On a busy machine Qt occasionally misses these, and the window would stay black for good. If it
+    has not missed them, it only draws once more.
     """
     with connection() as found:
         if not found:
@@ -71,17 +75,17 @@ def force_redraw(title: str) -> None:
             mapped = struct.pack("=BxHIIB19x", MAP_NOTIFY, 0, window, window, 0)
             expose = struct.pack("=BxHIHHHHH14x", EXPOSE, 0, window, 0, 0, 0x7FFF, 0x7FFF, 0)
             for event in (mapped, expose):
-                xcb.xcb_send_event(server, 0, window, 0, event)  # 0: to its maker alone
+                xcb.xcb_send_event(server, 0, window, 0, event)  # mask 0: only to its creator
         xcb.xcb_flush(server)
 
 
-def windows(xcb, server, title: bytes) -> list[int]:
+def windows(xcb: ctypes.CDLL, server: ctypes.c_void_p, title: bytes) -> list[int]:
     """The windows with that title."""
     setup = ctypes.c_void_p(xcb.xcb_get_setup(server))
-    level = [xcb.xcb_setup_roots_iterator(setup).root[0]]
-    found = []
+    level: list[int] = [xcb.xcb_setup_roots_iterator(setup).root[0]]
+    found: list[int] = []
     for _ in range(DEPTH):
-        # All is asked before the first answer is read: the server may be far away.
+        # All requests are sent before the first reply is read: the server may be remote.
         asked = [xcb.xcb_query_tree(server, window) for window in level]
         trees = [copy_reply(xcb.xcb_query_tree_reply(server, it, None)) for it in asked]
         level = [child for tree in trees for child in children(tree)]
@@ -105,7 +109,7 @@ def text(reply: bytes) -> bytes:
 
 
 def copy_reply(reply: int | None) -> bytes:
-    """Copies a reply of the server and frees it; a window gone meanwhile gives none."""
+    """Copies a reply of the server and frees it; empty if the window no longer exists."""
     if not reply:
         return b""
     words = struct.unpack("=I", ctypes.string_at(reply + 4, 4))[0]

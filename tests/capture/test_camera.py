@@ -112,7 +112,7 @@ def test_a_camera_is_thinned_to_the_rate_asked():
 def impatient(monkeypatch):
     """Makes a camera count as lost sooner."""
     monkeypatch.setattr("background_blur.capture.camera.LOST", 0.15)
-    monkeypatch.setattr("background_blur.capture.camera.SETTLE", 0.3)
+    monkeypatch.setattr("background_blur.capture.camera.SETTLE", (0.3, 0.1, 0.5))
 
 
 def test_a_camera_that_never_comes_back_is_given_up(impatient):

@@ -123,7 +123,8 @@ def test_it_says_so_once_and_is_else_like_its_source(clock):
         assert source.problem is None
         next(frames)
     assert source.problem == "nobody watches /dev/video42; resting until somebody does"
-    next(frames), next(frames)
+    next(frames)
+    next(frames)
     assert source.problem is None
     assert (source.size, source.live, source.count) == (first.size, True, None)
     source.source.problem = "black"

@@ -58,7 +58,9 @@ def with_key_frame(textures) -> MaskPropagator:
 @pytest.mark.parametrize("way", [(8, 0), (-9, 5), (3.5, -9), (10, 0)])
 def test_a_mask_moves_with_what_it_covers(textures, way):
     picture, alpha = scene(textures, *way)
-    mask, mask_from = with_key_frame(textures)(picture, FRAME, every=2)
+    propagated = with_key_frame(textures)(picture, FRAME, every=2)
+    assert propagated
+    mask, mask_from = propagated
     assert mask_from == PROPAGATED
     truth, old = mask_of(alpha), mask_of(scene(textures, 0)[1])
     assert mask.dtype == np.float32 and mask.shape == old.shape
@@ -70,7 +72,9 @@ def test_it_is_measured_from_the_masks_own_picture_so_errors_do_not_add_up(textu
     propagator = with_key_frame(textures)
     for index in (1, 2, 3):
         picture, alpha = scene(textures, 3 * index)
-        mask, mask_from = propagator(picture, index * FRAME, every=4)
+        propagated = propagator(picture, index * FRAME, every=4)
+        assert propagated
+        mask, mask_from = propagated
         assert mask_from == PROPAGATED
     assert overlap(mask, mask_of(alpha)) > 0.96
 

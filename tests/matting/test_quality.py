@@ -40,21 +40,31 @@ def test_steps_get_cheaper_and_begin_in_full():
 
 
 def test_in_time_it_stays_at_full_quality():
-    assert set(play(QualityController(30), machine(0.95), 60)) == {0}
+    assert set(play(QualityController(30, best=True), machine(0.95), 60)) == {0}
+
+
+def test_usually_every_second_frame_is_the_best_however_fast_the_machine():
+    assert LEVELS[1].every == 2 and LEVELS[1].scale == NORMAL
+    quality = QualityController(30)
+    assert set(play(quality, machine(0.1), 60)) == {1}
+    assert set(play(quality, machine(3), 10, start=60)) >= {2}
+    assert play(quality, machine(0.1), 90, start=70)[-1] == 1
 
 
 def test_a_missed_budget_steps_down_within_a_second_each():
-    steps = play(QualityController(30), machine(4), 4 * WINDOW + 1)
+    steps = play(QualityController(30, best=True), machine(4), 4 * WINDOW + 1)
     assert steps[-1] == len(LEVELS) - 1
-    assert set(play(QualityController(30), machine(4), 30, start=0.0)[-30:]) == {len(LEVELS) - 1}
+    assert set(play(QualityController(30, best=True), machine(4), 30, start=0.0)[-30:]) == {
+        len(LEVELS) - 1
+    }
 
 
 def test_it_steps_no_further_than_it_must():
-    assert set(play(QualityController(30), machine(1.5), 20)[60:]) == {1}
+    assert set(play(QualityController(30, best=True), machine(1.5), 20)[60:]) == {1}
 
 
 def test_it_comes_back_when_there_is_room_but_not_at_once():
-    quality = QualityController(30)
+    quality = QualityController(30, best=True)
     play(quality, machine(4), 5)
     steps = play(quality, machine(0.5), 30, start=5)
     up = np.flatnonzero(np.diff(steps) < 0) / 30
@@ -64,7 +74,7 @@ def test_it_comes_back_when_there_is_room_but_not_at_once():
 
 
 def test_where_a_step_up_is_too_much_it_tries_ever_more_seldom():
-    quality = QualityController(30)
+    quality = QualityController(30, best=True)
     used = lambda now, step: 1.3 / 30 if step == 0 else 0.6 / 30  # noqa: E731
     steps = play(quality, used, 600)
     tries = np.flatnonzero(np.diff(steps) < 0) / 30
@@ -74,7 +84,7 @@ def test_where_a_step_up_is_too_much_it_tries_ever_more_seldom():
 
 def test_one_hiccup_costs_no_step():
     used = lambda now, step: 0.5 if 3 < now < 3.1 else 0.6 / 30  # noqa: E731
-    assert set(play(QualityController(30), used, 10)) == {0}
+    assert set(play(QualityController(30, best=True), used, 10)) == {0}
 
 
 times = st.lists(st.floats(0, 0.2), min_size=1, max_size=200)
@@ -84,7 +94,7 @@ times = st.lists(st.floats(0, 0.2), min_size=1, max_size=200)
 @given(times, st.sampled_from([15.0, 30.0, 60.0]))
 def test_whatever_frames_take_it_moves_by_single_steps_and_the_same_way_again(took, fps):
     def run():
-        quality, now, numbers = QualityController(fps), 0.0, [0]
+        quality, now, numbers = QualityController(fps, best=True), 0.0, [0]
         for seconds in took:
             quality.record(now, now + seconds)
             now += max(seconds, 1 / fps)

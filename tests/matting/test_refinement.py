@@ -23,7 +23,8 @@ def disc(size: tuple[int, int], x: float, y: float, radius: float) -> np.ndarray
 
 
 def whole(mask: np.ndarray) -> np.ndarray:
-    return MaskRefiner().whole(mask, "front")
+    picture = np.zeros((*mask.shape, 3), np.uint8)
+    return MaskRefiner().whole(picture, mask, "front")
 
 
 def scene(x: float, noise: float = 0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -126,3 +126,32 @@ def test_where_the_person_hides_everything_the_backdrop_is_still_a_picture():
     backdrop = blur_background(picture, np.full((90, 160), 255, np.uint8), 0.5)
     assert 100 < backdrop.mean() < 155
     assert backdrop.std() < picture.std() / 3
+
+
+# --- With the person's own colours
+
+
+def soft_disc(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    distance = np.hypot(y / height - 0.5, x / width - 0.5)
+    return np.clip((0.35 - distance) * 2000, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [(360, 640), (720, 1280), (540, 960), (361, 643), (75, 100)])
+@pytest.mark.parametrize("small", [(360, 640), (180, 320), (25, 50)])
+def test_a_correction_changes_the_outline_alone_by_alpha_times_itself(size, small):
+    rng = np.random.default_rng(0)
+    frame = rng.integers(60, 190, (*size, 3), np.uint8)
+    backdrop = rng.integers(0, 256, (*size, 3), np.uint8)
+    alpha = soft_disc(*small)
+    fades = np.where(alpha == 0, 0, 255 - alpha.astype(int))  # as the room does in the person
+    correction = np.repeat(fades[..., None] // 5, 3, axis=2).astype(np.int16)
+    plain = compose(frame, backdrop, alpha)
+    out = compose(frame, backdrop, alpha, correction=correction)
+    large = cv2.resize(alpha, size[::-1], interpolation=cv2.INTER_LINEAR)
+    assert np.array_equal(out[large == 255], frame[large == 255])
+    assert np.array_equal(out[large == 0], plain[large == 0])
+    wanted = cv2.resize(correction, size[::-1]) * (large[..., None] / 255)
+    change = np.abs(out.astype(float) - plain - wanted)
+    assert change.mean() < 0.5
+    assert np.quantile(change, 0.999) <= 8  # at the borders of the strips it is a little off

@@ -1,7 +1,9 @@
 """Endurance: `make soak`, 20 minutes unless MINUTES says otherwise. Not part of `make test`."""
 
 import os
+import signal
 import statistics
+import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -17,7 +19,9 @@ from background_blur.settings import Settings
 from background_blur.sinks.video import VideoFile
 from background_blur.statistics import RunStatistics
 from blur import BackgroundBlur
+from support import ROOT
 from support.captures import FakeCapture, noise
+from support.pipewire import PipeWireCamera
 
 MINUTES = float(os.environ.get("MINUTES", 20))
 SLICES = 20  # of the time; the first quarter of them is the warm-up
@@ -25,9 +29,9 @@ SLICES = 20  # of the time; the first quarter of them is the warm-up
 pytestmark = pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="reads Linux's /proc")
 
 
-def memory() -> int:
-    """Bytes of this process that no file backs."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+def memory(process="self") -> int:
+    """Bytes of a process, by its number, that no file backs."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
@@ -88,3 +92,36 @@ def test_starting_and_stopping_200_times(tmp_path, monkeypatch):
     # The threads of C libraries end a little late; what leaks would be 150 more by now.
     assert all(held_now[what] <= held_then[what] + 2 for what in held_then)
     assert memory_now < 1.05 * memory_then
+
+
+def test_a_real_camera_that_comes_and_goes_costs_no_memory(pipewire, tmp_path):
+    """Recorded through V4L2, away for three seconds every quarter of a minute.
+
+    Where `libpw-v4l2` crashes (see `tests/capture/test_real_camera.py`), it goes on in a new
+    process, whose memory is counted anew.
+    """
+    demo = Demo((640, 360), paced=False)
+    pictures = [demo.picture(index) for index in range(30)]
+    command = ["pw-v4l2", sys.executable, ROOT / "main.py", "--no-window", "--wait", "30"]
+    command += ["--size", "640x360"]
+    end, memories, process, crashes = time.monotonic() + 60 * MINUTES / 2, [], None, 0
+    while time.monotonic() < end:
+        with PipeWireCamera(pipewire, pictures, fps=15):
+            if process is None:
+                name = f"soak{crashes}.mkv"
+                process = pipewire.popen(*command, "--output", tmp_path / name, stderr=None)
+                memories = []
+            time.sleep(12)
+        time.sleep(3)
+        if process.poll() == -signal.SIGSEGV:
+            process, crashes = None, crashes + 1
+            continue
+        assert process.poll() is None
+        memories.append(memory(process.pid))
+        print(f"{memories[-1] / 2**20:.1f} MiB, {crashes} crashes of libpw-v4l2")
+    if process:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+    warm = len(memories) // 4
+    assert len(memories) < 8 or max(memories[-3:]) < 1.05 * max(memories[warm : warm + 3])

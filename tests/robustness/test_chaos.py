@@ -203,10 +203,12 @@ def check(image: np.ndarray, out: np.ndarray) -> None:
     assert detail(out, where) <= limit
 
 
-def chaos(seed: int, count: int, faults=WRONG_MASKS, sizes=SIZES, quality=None, **chosen):
+def chaos(
+    seed: int, count: int, faults=WRONG_MASKS, sizes=SIZES, quality=None, track=False, **chosen
+):
     """Yields (picture, result) of so many frames that a broken camera and network gave."""
     camera, network = ChaosCamera(seed, sizes), ChaosNetwork(seed, faults)
-    blur, index = BackgroundBlur(network, Settings(**chosen)), 0
+    blur, index = BackgroundBlur(network, Settings(**chosen), track=track), 0
     while index < count:
         image = read_capture(camera)
         if image is not None:
@@ -226,7 +228,7 @@ def test_the_check_finds_a_leak():
 def test_thousands_of_frames_of_chaos_into_a_file(tmp_path):
     path, sent, hidden = tmp_path / "chaos.mkv", [], []
     with VideoFile(path, 30, size=(128, 72)) as file:
-        for index, (image, result) in enumerate(chaos(seed=1, count=2000)):
+        for index, (image, result) in enumerate(chaos(seed=1, count=2000, track=True)):
             out = result.image
             check(image, out)
             hidden.append(result.fully_blurred_because)
@@ -296,7 +298,8 @@ class Fingers:
 
 def test_hundreds_of_frames_of_chaos_with_keys_pressed_at_any_moment():
     source, settings = ChaosSource(seed=11, count=500), Settings()
-    blur, quality = BackgroundBlur(ChaosNetwork(11, WRONG_MASKS), settings), ChaosQuality(11)
+    blur = BackgroundBlur(ChaosNetwork(11, WRONG_MASKS), settings, track=True)
+    quality = ChaosQuality(11)
     green = StillBackground(np.full((1, 1, 3), (64, 177, 0), np.uint8))
     backgrounds = {"blur": None, "green": green, TRANSPARENT: TRANSPARENT}
     viewer, views = Viewer(Fingers(11), settings, source, False, backgrounds), set()
@@ -321,11 +324,12 @@ def test_hundreds_of_frames_of_chaos_with_masks_propagated():
     assert 80 < statistics.failed < 720
 
 
+@pytest.mark.parametrize("track", [False, True], ids=["whole", "tracked"])
 @pytest.mark.parametrize("quality", [None, ChaosQuality(2)], ids=["every frame", "propagated"])
 @pytest.mark.parametrize("fault", WRONG_MASKS)
-def test_each_fault_alone_lets_nothing_out(fault, quality):
+def test_each_fault_alone_lets_nothing_out(fault, quality, track):
     faults = {fault: WRONG_MASKS[fault]}
-    for image, result in chaos(seed=2, count=40, faults=faults, quality=quality):
+    for image, result in chaos(seed=2, count=40, faults=faults, quality=quality, track=track):
         check(image, result.image)
 
 

@@ -109,7 +109,8 @@ def test_without_pyvirtualcam_it_gives_the_command_that_installs_it(fake, clip):
     result = run("--source", clip, "--virtual-camera", "--no-window")
     assert result.returncode == 1
     command = f"{sys.executable} -m pip install pyvirtualcam"
-    assert result.stderr == f"main.py: --virtual-camera needs pyvirtualcam; run: {command}\n"
+    said = f"main.py: --virtual-camera needs pyvirtualcam; run: {command}"
+    assert result.stderr.startswith(said) and result.stderr.count("\n") == 1
 
 
 # --- The sink
@@ -184,11 +185,11 @@ def test_linux_without_the_driver(linux, monkeypatch):
     load = 'sudo modprobe v4l2loopback exclusive_caps=1 card_label="Background blur"'
     install = "sudo apt install v4l2loopback-dkms && "
     text = why(monkeypatch=monkeypatch)
-    assert text == f"no driver for virtual cameras; run: {install}{load}"
+    assert text.startswith(f"no driver for virtual cameras; run: {install}{load}; or, without")
     kernel = linux / "KERNELS" / os.uname().release
     kernel.mkdir(parents=True)
     (kernel / "modules.dep").write_text("updates/dkms/v4l2loopback.ko: kernel/videodev.ko\n")
-    assert why() == f"no driver for virtual cameras; run: {load}"
+    assert why("8") == f"no driver for virtual cameras; run: {load}"
 
 
 @pytest.mark.parametrize(

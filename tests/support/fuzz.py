@@ -20,9 +20,9 @@ BATCH = 25  # inputs a child
 SECONDS = 20  # an input may take, on a busy machine
 
 
-def mutated(data: bytes, rng: np.random.Generator) -> bytes:
+def mutated(whole: bytes, rng: np.random.Generator) -> bytes:
     """The bytes changed the way files break and attackers break them."""
-    data = bytearray(data)
+    data = bytearray(whole)
     for _ in range(int(rng.integers(1, 4))):
         at = int(rng.integers(len(data))) if len(data) else 0
         # Headers are short; half of the changes go there.

@@ -1,6 +1,7 @@
 """A pyvirtualcam that keeps what it is sent."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ class Camera:
 
 
 @pytest.fixture
-def fake(tmp_path, monkeypatch) -> Path:
+def fake(tmp_path, monkeypatch) -> Iterator[Path]:
     """Puts the fake first on the path, here and for children; the file of what it was sent."""
     folder = tmp_path / "fake"
     folder.mkdir()
@@ -48,6 +49,7 @@ def fake(tmp_path, monkeypatch) -> Path:
     monkeypatch.delitem(sys.modules, "pyvirtualcam", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(folder))
     monkeypatch.setenv("FAKE_SENT", str(folder / "sent"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder / "no PipeWire"))
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr(virtual_camera, "NODES", folder / "nodes")

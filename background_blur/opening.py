@@ -1,0 +1,108 @@
+"""Opens sources and sinks as the command line asks, and fits them to each other."""
+
+import argparse
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from background_blur.capture.base import Source
+from background_blur.capture.held import HeldPictures
+from background_blur.capture.on_demand import OnDemand
+from background_blur.controls import Viewer
+from background_blur.errors import SinkError
+from background_blur.settings import Background, Settings
+from background_blur.sinks import open_output
+from background_blur.sinks.base import Sink
+from background_blur.sinks.files import same_file
+from background_blur.sinks.parts import folder_of, leftovers
+from background_blur.sinks.video import ENCODERS
+from background_blur.sinks.virtual_camera import VirtualCamera
+from background_blur.sinks.window import Window
+
+TITLE = "background blur"
+
+Backgrounds = Mapping[str, Background | str | None]  # by the names the user gave
+
+log = logging.getLogger("background_blur")
+
+
+@dataclass
+class Sinks:
+    """Where the finished frames go."""
+
+    output: Sink | None = None
+    camera: VirtualCamera | None = None
+    window: Window | None = None
+
+    @property
+    def are_watched(self) -> bool:
+        return bool(self.window or self.camera)
+
+    def viewer(self, source: Source, settings: Settings, backgrounds: Backgrounds) -> Viewer | None:
+        """What shows the frames and obeys keys, if there is a window."""
+
+        if not self.window:
+            return None
+        paced = not (source.live or self.output)
+        return Viewer(self.window, settings, source, paced, backgrounds, bool(self.camera))
+
+
+def open_sinks(args: argparse.Namespace, source: Source, stack: ExitStack) -> Sinks:
+    """Opens them; `stack` closes them. Raises SinkError."""
+    sinks = Sinks()
+    if args.output is not None:
+        sinks.output = stack.enter_context(open_file_output(args, source))
+    if args.virtual_camera is not None:
+        size, fps = args.size or source.size, args.fps or source.fps
+        paced = source.is_sequence and not source.live
+        camera = VirtualCamera(args.virtual_camera, size, fps, paced)
+        sinks.camera = stack.enter_context(camera)
+        print("sending {}x{} to {}".format(*camera.size, camera.device), flush=True)
+    if args.window:
+        try:
+            window = Window(TITLE, lost=lambda: end_without_display(stack))
+            sinks.window = stack.enter_context(window)
+        except SinkError:
+            if not (sinks.output or sinks.camera):
+                raise
+    return sinks
+
+
+def open_file_output(args: argparse.Namespace, source: Source) -> Sink:
+    """The file or folder to write, and what to know of those that lie beside it."""
+    if any(same_file(Path(args.output), Path(text)) for text in args.background):
+        raise SinkError(f"{args.output}: is the background itself; give another --output")
+    transparent = "transparent" in args.background
+    output = open_output(args.output, source, args.force, args.skip_existing, transparent)
+    as_png = args.background[0] == "transparent"
+    source.leave_out(lambda name: output.is_unwanted(name.with_suffix(".png") if as_png else name))
+    for line in leftovers(folder_of(args.output), ENCODERS):
+        log.warning(line)
+    return output
+
+
+def end_without_display(stack: ExitStack) -> None:
+    """Closes everything that is open when Qt is about to end the process."""
+    then = "what was written is kept"
+    try:
+        stack.close()
+    except Exception as error:
+        then = str(error)
+    log.error(f"the display is gone; {then}")
+    os._exit(1)
+
+
+def adapt(source: Source, sinks: Sinks, reopen: Callable[[], Source], wait: float) -> Source:
+    """The source, paced as whoever watches needs it."""
+    if not sinks.are_watched:
+        source.unpace()
+    elif sinks.output:
+        return source
+    elif not source.is_sequence:
+        return HeldPictures(source)
+    elif sinks.camera and source.live and not sinks.window:
+        return OnDemand(source, reopen, sinks.camera, wait)
+    return source

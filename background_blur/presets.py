@@ -1,0 +1,73 @@
+"""Options kept in files: `@FILE` on the command line, and the file of defaults."""
+
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+DEPTH = 8  # files that may name one another
+
+
+class PresetError(Exception):
+    """A file of options that is missing or wrong, with its name and the line."""
+
+
+def default_file() -> Path:
+    """Where the options stand that always hold."""
+    folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(folder, "background-blur", "default.txt")
+
+
+def expand(words: list[str], check: Callable[[list[str]], object], depth: int = 0) -> list[str]:
+    """Puts in place of each word `@FILE` what stands in that file.
+
+    Args:
+        words: of a command line.
+        check: takes the options of one line, raises ValueError where they are wrong.
+        depth: how many files led here.
+
+    Raises:
+        PresetError: a file is missing or no text, or `check` refuses a line.
+    """
+    expanded = []
+    for word in words:
+        is_file = word.startswith("@") and len(word) > 1
+        expanded += read(Path(word[1:]), check, depth) if is_file else [word]
+    return expanded
+
+
+def read(path: Path, check: Callable[[list[str]], object], depth: int = 0) -> list[str]:
+    """The words of a file of options, as a shell would split them; arguments as of `expand`."""
+    if depth >= DEPTH:
+        raise PresetError(f"{path}: files of options that name one another in a circle")
+    try:
+        lines = path.expanduser().read_text("utf-8-sig").splitlines()
+    except OSError as error:
+        raise PresetError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise PresetError(f"{path}: no text; write one option a line") from error
+    words = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found = expand(split(line), check, depth + 1)
+            check(found)
+        except ValueError as error:
+            raise PresetError(f"{path}:{number}: {error}") from error
+        words += found
+    return words
+
+
+def split(line: str) -> list[str]:
+    """The words of a line, without its comment; `~` at the start of one is the user's folder.
+
+    A `#` that stands alone begins a comment, one before a colour does not, but at the line's start.
+    Raises ValueError where a quotation is not closed.
+    """
+    if line.lstrip().startswith("#"):
+        return []
+    try:
+        words = shlex.split(line)
+    except ValueError:  # an apostrophe in the comment, perhaps
+        words = shlex.split(line.partition(" # ")[0])
+    words = words[: words.index("#")] if "#" in words else words
+    return [os.path.expanduser(word) for word in words]

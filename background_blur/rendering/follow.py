@@ -1,0 +1,230 @@
+"""Keeps the person framed, as a calm camera operator would.
+
+All places are shares of the frame, 0..1 from its left and top; a view has the frame's own shape.
+"""
+
+import math
+from collections import deque
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+CLOSEST = 0.5  # share of the frame's sides that is shown at least: a zoom of 2
+MARGIN, BELOW = 0.10, 0.15  # of the frame, beside and below the person
+HEADROOM = 0.16  # of the view, above the person
+PORTRAIT = 1.0  # heights of a person that are shown, in widths of that person; a portrait's
+DEAD_ZONE = 0.05  # of the frame: how far each side of the person may move without the view
+MEMORY = 2.0  # seconds; the view has room for where the person was in them
+SETTLED = 0.01, 1.0  # of the frame, in seconds: less movement is none
+LEAD = 0.6  # seconds that the goal is ahead of a person who walks: as long as the view is behind
+WALK = 0.1, 0.2  # of the frame a second, slower is no walk; seconds that it is measured over
+ABSENCE = 1.0  # seconds without anybody until the whole frame is shown
+ROUNDING = 1e-6  # of the frame
+PACE = 6.0  # 1/s; see `Smoother`
+
+
+class Box(NamedTuple):
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class View(NamedTuple):
+    """A part of the frame: its middle, and its share of the frame's width and of its height."""
+
+    x: float
+    y: float
+    size: float
+
+    @property
+    def box(self) -> Box:
+        half = self.size / 2
+        return Box(self.x - half, self.y - half, self.x + half, self.y + half)
+
+
+WHOLE = View(0.5, 0.5, 1.0)
+
+
+class Follower:
+    """Decides, frame by frame, which part of a film's frames is shown."""
+
+    def __init__(self):
+        self.begin()
+
+    def begin(self) -> None:
+        """Begins with the whole frame."""
+        self.smoother = Smoother(WHOLE)
+        self.goal = WHOLE
+        self.framed, self.moving = None, False  # the Box that the goal is made for
+        self.boxes = deque()  # (time, Box) of the person in the last instants
+        self.needed = deque()  # (time, Box) of what there was to show in the last seconds
+        self.latest = deque()  # the same of the last second
+        self.seen = self.time = -math.inf
+
+    def __call__(self, alpha: np.ndarray, time: float) -> View:
+        """What to show of a frame.
+
+        The view always lies within the frame and changes with bounded jerk. It stands still while
+        the person moves by less than 5 % of the frame, and while they gesture inside it.
+
+        Args:
+            alpha: uint8 [h,w], 255 = person.
+            time: seconds, of the frame; before the last one's, another film begins.
+        """
+        if time < self.time:
+            self.begin()
+        box = person_box(alpha)
+        if box is not None:
+            self.seen = time
+            self.boxes.append((time, box))
+            self.needed.append((time, around([box, self.ahead()]) if self.moving else box))
+        drop_before(self.boxes, time - WALK[1])
+        drop_before(self.needed, time - MEMORY)
+        if box is not None:
+            self.aim(around([each for _, each in self.needed]), aspect(alpha), time)
+        elif time - self.seen > ABSENCE:
+            self.goal, self.framed = WHOLE, None
+            self.needed.clear()
+        elapsed, self.time = time - self.time, time
+        view = self.smoother(self.goal, elapsed if math.isfinite(elapsed) else 0.0)
+        return view if box is None else widened(view, portrait(box, aspect(alpha)))
+
+    def aim(self, needed: Box, aspect: float, time: float) -> None:
+        """Frames what is needed anew once it leaves the dead zone, until it settles."""
+        self.latest.append((time, needed))
+        drop_before(self.latest, time - SETTLED[1])
+        if self.moving:
+            self.framed = needed
+            self.moving = any(off(needed, each) > SETTLED[0] for _, each in self.latest)
+        elif self.framed is None or off(needed, self.framed) > DEAD_ZONE:
+            self.framed, self.moving = needed, True
+        self.goal = portrait_view(self.framed, aspect)
+
+    def ahead(self) -> Box:
+        """Where a person who walks or stands up will be by the time the view is here."""
+        (then, last), (time, box) = self.boxes[0], self.boxes[-1]
+        if then == time:
+            return box
+        speeds = np.subtract(box, last) / (time - then)
+        speeds = np.sign(speeds) * np.maximum(np.abs(speeds) - WALK[0], 0)
+        left, top, right, _ = LEAD * speeds
+        across = min(left, right, key=abs) if left * right > 0 else 0.0  # not of one arm alone
+        moved = np.add(box, [across, min(top, 0.0), across, 0.0])
+        return Box(*np.clip(moved, 0, 1).tolist())
+
+
+class Smoother:
+    """Three exponential averages in a row: critically damped, so it arrives without overshoot.
+
+    A step of the goal by d moves the view with a jerk of PACE³·d at most. What comes out is a
+    weighted mean of all goals so far; so it keeps to every straight border that they keep to, those
+    of the frame for example.
+    """
+
+    def __init__(self, start: View):
+        self.stages = np.tile(np.float64(start), (3, 1))
+
+    def __call__(self, goal: View, seconds: float) -> View:
+        """Moves on by so many seconds."""
+        share = 1 - math.exp(-PACE * max(seconds, 0.0))
+        previous = np.float64(goal)
+        for stage in self.stages:
+            stage += share * (previous - stage)
+            previous = stage
+        return View(*map(float, self.stages[-1]))
+
+
+def person_box(alpha: np.ndarray) -> Box | None:
+    """The box around all that is more person than not, of a uint8 [h,w]; None for nobody."""
+    left, top, width, height = cv2.boundingRect(cv2.compare(alpha, 127, cv2.CMP_GT))
+    if not width:
+        return None
+    rows, columns = alpha.shape
+    return Box(left / columns, top / rows, (left + width) / columns, (top + height) / rows)
+
+
+def aspect(alpha: np.ndarray) -> float:
+    return alpha.shape[1] / alpha.shape[0]
+
+
+def around(boxes: list[Box]) -> Box:
+    """The smallest box around all of them."""
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return Box(min(lefts), min(tops), max(rights), max(bottoms))
+
+
+def widened(view: View, box: Box) -> View:
+    """The view, mixed with as little of the whole frame as is needed to have the box in it."""
+    outwards = np.array([-1, -1, 1, 1])
+    beyond = outwards * np.subtract(box, view.box)
+    room = outwards * np.subtract(WHOLE.box, view.box)
+    needed = beyond > ROUNDING
+    share = (beyond[needed] / room[needed]).max(initial=0.0)
+    return View(*np.add(view, share * np.subtract(WHOLE, view)).tolist())
+
+
+def portrait_of(alpha: np.ndarray) -> View:
+    """The view of a single picture, of its uint8 [h,w] alpha."""
+    box = person_box(alpha)
+    return WHOLE if box is None else portrait_view(box, aspect(alpha))
+
+
+def portrait(person: Box, aspect: float) -> Box:
+    """What of a person a portrait shows: no more downwards than they are wide."""
+    height = min(person.bottom - person.top, PORTRAIT * (person.right - person.left) * aspect)
+    return person._replace(bottom=person.top + height)
+
+
+def portrait_view(person: Box, aspect: float) -> View:
+    """The view that shows a person as a portrait does: in the middle, some room above the head.
+
+    Both sides and the head are in it, and the body below as far as it is no taller than wide.
+
+    Args:
+        person: the box around them.
+        aspect: the frame's width over its height.
+    """
+    left, top, right, bottom = portrait(person, aspect)
+    below = min(BELOW, 1 - bottom)
+    size = max(right - left + 2 * MARGIN, (bottom - top + below) / (1 - HEADROOM))
+    size = min(max(size, CLOSEST), 1.0)
+    x = (left + right) / 2
+    y = top + (0.5 - HEADROOM) * size
+    return View(within(x, size), within(y, size), size)
+
+
+def within(middle: float, size: float) -> float:
+    """The middle moved as little as puts a stretch of that size into 0..1."""
+    return min(max(middle, size / 2), 1 - size / 2)
+
+
+def off(one: Box, other: Box) -> float:
+    """How far the edges of two boxes are apart at most."""
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
+def drop_before(times: deque, time: float) -> None:
+    while times and times[0][0] < time:
+        times.popleft()
+
+
+def crop(image: np.ndarray, view: View) -> np.ndarray:
+    """What is in the view, enlarged to the size of the image; the image itself if that is all.
+
+    Args:
+        image: uint8 [H,W] or [H,W,c].
+        view: of it, whose borders it keeps to.
+    """
+    if view.size >= 1:
+        return image
+    height, width = image.shape[:2]
+    left, top = view.box.left * width, view.box.top * height
+    # A pixel's middle is at 0.5, to OpenCV at 0.
+    shift = 0.5 * (view.size - 1)
+    inverse = np.float64([[view.size, 0, left + shift], [0, view.size, top + shift]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(
+        image, inverse, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )

@@ -1,0 +1,49 @@
+"""What a run tells its user: a progress bar, what is wrong, and a summary at the end."""
+
+import logging
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+from background_blur.capture.base import Source
+from background_blur.frames import Frame
+from background_blur.sinks.base import Sink
+from background_blur.statistics import RunStatistics, plural
+
+log = logging.getLogger("background_blur")
+
+
+def progress(source: Source, output: Sink | None) -> Iterator[Frame]:
+    """The source's frames, with a bar at a terminal while a file is written."""
+    tqdm.monitor_interval = 0  # no thread of its own
+    disable = None if output and not source.live else True  # None: unless stderr is a terminal
+    frames = report_problems(source)
+    return iter(tqdm(frames, total=source.count, unit=" frames", disable=disable, leave=False))
+
+
+def report_problems(source: Source) -> Iterator[Frame]:
+    """The source's frames; says what is wrong with it, once each time."""
+    reported = None
+    for frame in source:
+        if source.problem and source.problem != reported:
+            log.warning(source.problem)
+        reported = source.problem
+        yield frame
+
+
+def report(statistics: RunStatistics, source: Source, output: Sink | None) -> None:
+    """Prints what the run did, and warns of what the user should know."""
+    if statistics.frames:
+        seconds = statistics.elapsed - source.idle_seconds if source.is_sequence else None
+        print(statistics.summary(seconds))
+    if statistics.levels:
+        print(f"{plural(source.dropped)} dropped; {statistics.format_quality()}")
+    if statistics.frames and source.is_sequence:
+        print(statistics.format_network())
+    if statistics.hidden:
+        print(f"{plural(statistics.hidden)} hidden by you")
+    if statistics.failed:
+        log.warning(f"{plural(statistics.failed)} fully blurred: no mask could be trusted")
+    for warning in (source.warning, output and output.warning):
+        if warning:
+            log.warning(warning)

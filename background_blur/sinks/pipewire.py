@@ -1,0 +1,153 @@
+"""What PipeWire, the media server of Linux desktops, knows: its cameras, and who uses them."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+START = "systemctl --user start pipewire wireplumber"
+PATIENCE = 5.0  # seconds it may take to answer
+
+
+@dataclass(frozen=True)
+class PipeWireCamera:
+    """A camera that PipeWire offers.
+
+    Attributes:
+        name, description: the node's own name, and what is shown to people.
+        device: the kernel's device behind it, as /dev/video0; None where there is none.
+        program: the name of the program whose output it is; None of a real camera.
+        state: "running" while somebody reads it, else "idle" or "suspended".
+    """
+
+    name: str
+    description: str
+    device: str | None
+    program: str | None
+    state: str
+
+
+def is_running() -> bool:
+    """Whether the user's PipeWire takes connections."""
+    folder = os.environ.get("PIPEWIRE_RUNTIME_DIR") or os.environ.get("XDG_RUNTIME_DIR")
+    address = os.environ.get("PIPEWIRE_REMOTE") or "pipewire-0"
+    if not folder or not hasattr(socket, "AF_UNIX"):
+        return False
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(Path(folder, address)))
+        except OSError:
+            return False
+    return True
+
+
+def objects() -> list[dict]:
+    """All that PipeWire knows of, as `pw-dump` prints it; nothing where it does not tell."""
+    if not shutil.which("pw-dump"):
+        return []
+    try:
+        result = subprocess.run(["pw-dump"], capture_output=True, timeout=PATIENCE)
+        return json.loads(result.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return []
+
+
+def version(known: list[dict]) -> tuple[int, ...] | None:
+    """Of PipeWire among `objects`, as (0, 3, 65)."""
+    for thing in known:
+        if thing.get("type") == "PipeWire:Interface:Core":
+            try:
+                return tuple(int(part) for part in thing["info"]["version"].split("."))
+            except (KeyError, TypeError, ValueError):
+                return None
+    return None
+
+
+def cameras(known: list[dict]) -> list[PipeWireCamera]:
+    """The cameras among `objects`."""
+    programs = {thing["id"]: properties(thing) for thing in known if "id" in thing}
+    return [camera(thing, programs) for thing in known if is_camera(thing)]
+
+
+def is_camera(thing: dict) -> bool:
+    return properties(thing).get("media.class") == "Video/Source"
+
+
+def properties(thing: dict) -> dict:
+    return (thing.get("info") or {}).get("props") or {}
+
+
+def camera(thing: dict, programs: dict[int, dict]) -> PipeWireCamera:
+    node = properties(thing)
+    name = str(node.get("node.name", f"camera {thing['id']}"))
+    device = node.get("api.v4l2.path")
+    program = None
+    if not node.get("device.api"):  # no driver's, so some program's
+        client = programs.get(node.get("client.id", -1), {})
+        program = str(client.get("application.name") or node.get("media.name") or "another program")
+    description = str(node.get("node.description") or name)
+    return PipeWireCamera(name, description, device, program, str(thing["info"].get("state")))
+
+
+class Monitor:
+    """Follows the state of one camera, by its name, in a thread of its own.
+
+    Attributes:
+        state: "running" while somebody reads it, else "idle" or "suspended"; None where unknown.
+        appeared: set once it is there.
+        lost: whether PipeWire has ended, which GStreamer does not always notice.
+    """
+
+    def __init__(self, name: str):
+        """Starts `pw-dump`. Without that the camera is taken to be there, and no more is known."""
+        self._name, self._id = name, None
+        self.state: str | None = None
+        self.appeared = threading.Event()
+        self.lost = False
+        self._process = None
+        if not shutil.which("pw-dump"):
+            self.appeared.set()
+            return
+        self._process = subprocess.Popen(
+            ["pw-dump", "--monitor"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # the terminal's Ctrl-C is for us
+        )
+        self._thread = threading.Thread(target=self._follow, args=(self._process.stdout,))
+        self._thread.daemon = True
+        self._thread.start()
+
+    def _follow(self, output: Iterable[str]) -> None:
+        lines: list[str] = []
+        for line in output:
+            lines.append(line)
+            if line.startswith("]"):  # the end of a list of what has changed
+                self._take("".join(lines))
+                lines.clear()
+        self.state, self.lost = None, True
+
+    def _take(self, text: str) -> None:
+        try:
+            changed = json.loads(text)
+        except ValueError:
+            return
+        for thing in changed:
+            if is_camera(thing) and properties(thing).get("node.name") == self._name:
+                self._id, self.state = thing["id"], thing["info"].get("state", self.state)
+                self.appeared.set()
+            elif thing.get("id") == self._id and thing.get("info") is None:  # it went away
+                self._id = self.state = None
+
+    def close(self) -> None:
+        if self._process:
+            self._process.terminate()
+            self._process.wait()
+            self._thread.join()

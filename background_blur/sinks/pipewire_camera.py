@@ -1,0 +1,296 @@
+"""Frames out as a camera of PipeWire's: no kernel module, and Firefox finds it.
+
+A process of GStreamer's speaks to PipeWire, and a thread writes the newest frame into it, so that
+neither can hold up a frame.
+"""
+
+import logging
+import os
+import re
+import select
+import shutil
+import subprocess
+import tempfile
+import threading
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from time import monotonic, sleep
+
+import cv2
+import numpy as np
+
+from background_blur.errors import SinkError
+from background_blur.sinks import pipewire
+
+NAME = "Background blur"  # under which calls list it
+STARTUP = 10.0  # seconds that the camera may take to appear
+STUCK = 3.0  # seconds that GStreamer may take to read a frame
+HEALTHY = 60.0  # seconds after which a process that ends is started again once more
+OLDEST = (0, 3, 65)  # of PipeWire, that this was tested with
+PIPE = 2**20  # bytes of the pipe, the most that Linux gives anybody; 64 KiB take many more turns
+RELEASE = Path("/etc/os-release")
+AGAIN = "then start this program again"
+
+# What to install, by the names in /etc/os-release.
+PACKAGES = {
+    "debian": (
+        "sudo apt install pipewire wireplumber gstreamer1.0-tools gstreamer1.0-plugins-base "
+        "gstreamer1.0-pipewire"
+    ),
+    "fedora": (
+        "sudo dnf install pipewire-utils gstreamer1 gstreamer1-plugins-base pipewire-gstreamer"
+    ),
+    "arch": "sudo pacman -S pipewire wireplumber gstreamer gst-plugins-base gst-plugin-pipewire",
+    "suse": "sudo zypper install gstreamer gstreamer-plugins-base gstreamer-plugin-pipewire",
+}
+
+log = logging.getLogger(__name__)
+
+
+class PipeWireSink:
+    """Offers frames as a camera of PipeWire's.
+
+    Attributes:
+        device: what to call it before people.
+        size: (width, height).
+    """
+
+    def __init__(self, name: str, size: tuple[int, int], fps: float):
+        """Starts it, showing black until the first frame.
+
+        Args:
+            name: under which it is listed; "" for `NAME`.
+            size: (width, height), both even.
+            fps: promised to who reads it.
+
+        Raises:
+            SinkError: no PipeWire, no GStreamer or a part of it missing, or the name is taken.
+        """
+        self.name = name or NAME
+        self.device = f'the PipeWire camera "{self.name}"'
+        self.size = size
+        self._fps = Fraction(fps).limit_denominator(1001)
+        self._version = check(self.name)
+        self._newest: np.ndarray | None = None
+        self._error: SinkError | None = None
+        self._news, self._stop = threading.Condition(), False
+        self._restarted = -HEALTHY
+        self._start()
+        try:
+            self._appear()
+        except BaseException:
+            self._end()
+            raise
+        self._thread = threading.Thread(target=self._feed, daemon=True)
+        self._thread.start()
+
+    def _start(self) -> None:
+        self._monitor = pipewire.Monitor(node_name(self.name))
+        self._helper = Helper(pipeline(self.name, self.size, self._fps))
+
+    def _end(self) -> None:
+        self._helper.close()
+        self._monitor.close()
+
+    def _appear(self) -> None:
+        """Waits for the camera, which is there once a frame has come."""
+        black = packed(np.zeros((self.size[1], self.size[0], 3), np.uint8))
+        until = monotonic() + STARTUP
+        while self._helper.is_alive() and monotonic() < until:
+            self._helper.write(black)
+            if self._monitor.appeared.wait(1 / 30):
+                return
+        raise SinkError(self._why())
+
+    def _reason(self) -> str:
+        return "PipeWire has ended" if self._monitor.lost else self._helper.reason()
+
+    def _why(self) -> str:
+        """Why there is no camera, and what to do."""
+        reason = self._reason()
+        if "no element" in reason:
+            return f"GStreamer lacks a part that the PipeWire camera needs; run: {install()}"
+        if self._version and self._version < OLDEST:
+            old, tested = (".".join(map(str, it)) for it in (self._version, OLDEST))
+            return f"PipeWire {old} is too old for its camera (tested from {tested} on); update it"
+        again = f"run: systemctl --user restart pipewire wireplumber; {AGAIN}"
+        return f"{self.device} does not work: {reason}; {again}"
+
+    def send(self, image: np.ndarray) -> None:
+        """Takes the next frame, uint8 [H,W,3] BGR of the camera's size, and never waits.
+
+        Raises:
+            SinkError: GStreamer ended twice within a minute.
+        """
+        data = packed(image)
+        with self._news:
+            if self._error:
+                raise self._error
+            self._newest = data
+            self._news.notify()
+
+    def is_read(self) -> bool | None:
+        """Whether a program takes frames; None where that is not known."""
+        state = self._monitor.state
+        return None if state is None else state == "running"
+
+    def _take(self) -> np.ndarray | None:
+        """The newest frame, as soon as there is one; None at the end."""
+        with self._news:
+            self._news.wait_for(lambda: self._stop or self._newest is not None)
+            frame, self._newest = self._newest, None
+            return None if self._stop else frame
+
+    def _feed(self) -> None:
+        try:
+            while (frame := self._take()) is not None:
+                if self._monitor.lost or not self._helper.write(frame):
+                    self._restart()
+        except Exception as error:  # raised again where the frames come in
+            known = isinstance(error, SinkError)
+            with self._news:
+                self._error = error if known else SinkError(f"{self.device} failed: {error}")
+
+    def _restart(self) -> None:
+        reason, why = self._reason(), self._why()
+        self._end()
+        if monotonic() - self._restarted < HEALTHY:
+            raise SinkError(why)
+        log.warning("%s is started again: %s", self.device, reason)
+        self._restarted = monotonic()
+        until = monotonic() + pipewire.PATIENCE
+        while not pipewire.is_running() and not self._stop:  # it may be on its way back itself
+            if monotonic() > until:
+                raise SinkError(why)
+            sleep(0.1)
+        self._start()
+
+    def close(self) -> None:
+        with self._news:
+            self._stop = True
+            self._news.notify()
+        self._thread.join(STUCK + 1)
+        self._end()
+
+
+class Helper:
+    """A process of GStreamer's that reads frames."""
+
+    def __init__(self, elements: list[str]):
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            ["gst-launch-1.0", "-q", *elements],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            bufsize=0,
+            start_new_session=True,  # the terminal's Ctrl-C is for us, who end it in time
+        )
+        assert self._process.stdin
+        self._stdin = self._process.stdin
+        self._pipe = self._stdin.fileno()
+        os.set_blocking(self._pipe, False)
+        widen(self._pipe)
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def write(self, frame: np.ndarray) -> bool:
+        """Hands a frame over; False if the process ended, or does not read on."""
+        rest, until = memoryview(frame.data).cast("B"), monotonic() + STUCK
+        while rest:
+            try:
+                rest = rest[os.write(self._pipe, rest) :]
+            except BlockingIOError:
+                if not select.select([], [self._pipe], [], max(0.0, until - monotonic()))[1]:
+                    return False
+            except OSError:  # it ended
+                return False
+        return True
+
+    def reason(self) -> str:
+        """Why it ended or does not read on, in a line."""
+        if self.is_alive():
+            return "GStreamer does not get on"
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        if self._process.returncode < 0:
+            said.append(f"GStreamer was ended by signal {-self._process.returncode}")
+        return said[-1] if said else "GStreamer has ended"
+
+    def close(self) -> None:
+        if self._errors.closed:
+            return
+        self._stdin.close()
+        try:
+            self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+
+def widen(pipe: int) -> None:
+    """Makes room in a pipe."""
+    import fcntl
+
+    with suppress(OSError):  # this user has many pipes
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
+
+
+def check(name: str) -> tuple[int, ...] | None:
+    """PipeWire's version, where it can offer a camera of that name; raises SinkError."""
+    if not re.fullmatch(r"[\w .()-]+", name):
+        raise SinkError(f"{name!r}: name the camera by letters, digits, spaces and . - _ ( ) alone")
+    if not shutil.which("gst-launch-1.0"):
+        raise SinkError(f"the PipeWire camera needs GStreamer; run: {install()}")
+    if not pipewire.is_running():
+        start = pipewire.START if shutil.which("pipewire") else f"{install()} && {pipewire.START}"
+        raise SinkError(f"PipeWire is not running here; run: {start}")
+    known = pipewire.objects()
+    if any(camera.name == node_name(name) for camera in pipewire.cameras(known)):
+        other = "end the other copy, or give another name: --virtual-camera pipewire:NAME"
+        raise SinkError(f'there is a PipeWire camera "{name}" already; {other}')
+    return pipewire.version(known)
+
+
+def install() -> str:
+    """The command that installs what is missing, on this system."""
+    try:
+        release = RELEASE.read_text().lower()
+    except OSError:
+        release = ""
+    return next((PACKAGES[it] for it in PACKAGES if it in release), PACKAGES["debian"])
+
+
+def node_name(name: str) -> str:
+    """The name among PipeWire's nodes, of letters, digits and underscores."""
+    return "".join(letter if letter.isalnum() else "_" for letter in name.lower())
+
+
+def packed(image: np.ndarray) -> np.ndarray:
+    """uint8 [H,W,3] BGR -> uint8 [H,W,2], the YUY2 of BT.601 that webcams give."""
+    return cv2.cvtColor(image, cv2.COLOR_BGR2YUV_YUY2)
+
+
+def pipeline(name: str, size: tuple[int, int], fps: Fraction) -> list[str]:
+    """GStreamer's elements between standard input and PipeWire.
+
+    The queue drops frames that nobody takes. Without dropped allocation PipeWire 0.3.65 gives
+    readers nothing, or brings GStreamer down; and its `pw-v4l2` gets no frames of a camera that is
+    not yet suspended after its last reader.
+    """
+    width, height = size
+    text = name.replace(" ", "\\ ")
+    properties = (
+        "props,media.class=Video/Source,media.role=Camera,session.suspend-timeout-seconds=0.1,"
+        f'node.name={node_name(name)},node.description=(string)\\"{text}\\"'
+    )
+    elements = (
+        f"fdsrc fd=0 do-timestamp=true blocksize={2 * width * height} ! rawvideoparse format=yuy2 "
+        f"width={width} height={height} framerate={fps.numerator}/{fps.denominator} "
+        "! queue leaky=downstream max-size-buffers=2 ! identity drop-allocation=true "
+        "! pipewiresink mode=provide sync=false"
+    )
+    return [*elements.split(), f"stream-properties={properties}"]

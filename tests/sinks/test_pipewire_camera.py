@@ -1,0 +1,346 @@
+"""The PipeWire camera, read by other programs through a real PipeWire."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from background_blur.capture import open_source
+from background_blur.errors import SinkError
+from background_blur.sinks import pipewire as client
+from background_blur.sinks import pipewire_camera, virtual_camera
+from background_blur.sinks.pipewire_camera import PipeWireSink
+from background_blur.sinks.virtual_camera import VirtualCamera
+from support import ROOT
+from support.captures import detail
+from support.display import wait_until
+from support.pipewire import PipeWireCamera, Session, Watcher
+
+SIZE = 640, 360
+NODE = "background_blur"
+COLOURS = np.array(  # BGR
+    [[[30, 40, 200], [40, 180, 50]], [[200, 60, 40], [120, 120, 120]]], np.uint8
+)
+RESTING = (
+    'main.py: nobody watches the PipeWire camera "Background blur"; resting until somebody does'
+)
+
+
+def colours(width: int, height: int) -> np.ndarray:
+    """A picture with a colour in each quarter."""
+    return cv2.resize(COLOURS, (width, height), interpolation=cv2.INTER_NEAREST)
+
+
+@pytest.fixture
+def here(pipewire, monkeypatch):
+    """Lets this very process use the session."""
+    for name in ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"):
+        monkeypatch.setenv(name, pipewire.environment[name])
+    return pipewire
+
+
+@pytest.fixture
+def sink(here):
+    """A `PipeWireSink`, showing black."""
+    sink = PipeWireSink("", SIZE, 30)
+    yield sink
+    sink.close()
+
+
+@pytest.fixture
+def program(pipewire, tmp_path):
+    """Starts `main.py` into the PipeWire camera; ends it."""
+    started = []
+
+    def start(*arguments, session=pipewire, source="demo", through="env"):
+        errors = (tmp_path / f"errors{len(started)}").open("w+")
+        command = [through, sys.executable, ROOT / "main.py", "--source", source, "--no-window"]
+        command += ["--size", "640x360", "--virtual-camera", "pipewire", *arguments]
+        process = session.popen(*command, stderr=errors)
+        started.append(process)
+        process.errors = lambda: Path(errors.name).read_text().splitlines()
+        assert process.stdout.readline() == (
+            'sending 640x360 to the PipeWire camera "Background blur"\n'
+        ), process.errors()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def demo() -> np.ndarray:
+    with open_source("demo", SIZE) as source:
+        return next(iter(source)).image
+
+
+def is_blurred(image: np.ndarray, original: np.ndarray) -> bool:
+    """Whether the demo's upper corners, the flag and the shuttle, have lost their detail."""
+    corners = np.s_[:120, :128], np.s_[:120, -128:]
+    return all(detail(image[it]) < 0.3 * detail(original[it]) for it in corners)
+
+
+def is_sharp(image: np.ndarray, original: np.ndarray) -> bool:
+    """Whether the demo's face has kept its detail."""
+    face = np.s_[60:240, 240:400]
+    return bool(detail(image[face]) > 0.3 * detail(original[face]))
+
+
+def feed(sink, image: np.ndarray, until, what: str):
+    """Sends a picture again and again until something holds."""
+
+    def holds():
+        sink.send(image)
+        return until()
+
+    return wait_until(holds, what)
+
+
+# --- What readers get
+
+
+def test_a_reader_gets_blurred_frames_from_the_first_on(program, pipewire, demo):
+    program()
+    with Watcher(pipewire, SIZE) as watcher:
+        frames = watcher.frames(60)
+    assert len(frames) == 60
+    assert all(is_blurred(image, demo) for image in frames)
+    assert is_sharp(frames[-1], demo)
+
+
+def test_a_reader_is_promised_size_and_rate(sink, here):
+    elements = f"pipewiresrc target-object={NODE} num-buffers=2 ! videoconvert ! fakesink"
+    reader = here.popen("gst-launch-1.0", "-v", *elements.split())
+    feed(sink, colours(*SIZE), lambda: reader.poll() is not None, "the reader to be served")
+    caps = reader.communicate()[0]
+    for part in ("format=(string)YUY2", "width=(int)640", "height=(int)360", "(fraction)30/1"):
+        assert part in caps
+
+
+def test_colours_are_right(sink, here):
+    with Watcher(here, SIZE) as watcher:
+        feed(sink, colours(*SIZE), sink.is_read, "the reader to be noticed")
+        for _ in range(60):
+            sink.send(colours(*SIZE))
+            time.sleep(1 / 60)
+        image = watcher.frames(10)[-1].astype(float)
+    means = [part.mean((0, 1)) for half in np.split(image, 2) for part in np.split(half, 2, 1)]
+    assert np.abs(np.array(means) - COLOURS.reshape(4, 3)).max() < 8
+
+
+def test_opencv_reads_it_through_v4l2(here):
+    code = (
+        "import cv2; camera = cv2.VideoCapture(0); images = [camera.read()[1] for _ in range(5)]; "
+        "print(images[-1].shape, *images[-1][[100, 100, 500], [100, 900, 100]].ravel())"
+    )
+    sink = PipeWireSink("", (1280, 720), 30)
+    try:
+        reader = here.popen("pw-v4l2", sys.executable, "-c", code)
+        feed(sink, colours(1280, 720), lambda: reader.poll() is not None, "OpenCV to be served")
+        shape, values = reader.communicate()[0].split(")")
+        assert shape == "(720, 1280, 3"
+        wanted = COLOURS.reshape(4, 3)[:3].ravel().astype(int)
+        assert np.abs(np.array(values.split(), int) - wanted).max() < 8
+    finally:
+        sink.close()
+
+
+def test_readers_come_and_go_and_come_back(program, pipewire, demo):
+    sender = program()
+    for _ in range(3):
+        with Watcher(pipewire, SIZE) as one, Watcher(pipewire, SIZE) as other:
+            for watcher in (one, other):
+                frames = watcher.frames(10)
+                assert len(frames) == 10 and all(is_blurred(image, demo) for image in frames)
+    sender.send_signal(signal.SIGINT)
+    sender.communicate(timeout=30)
+    assert sender.returncode == 130
+    wait_until(lambda: not pipewire.node(NODE), "the camera to go")
+
+
+def test_it_rests_while_nobody_reads_and_wakes_covered_up(program, pipewire, demo):
+    sender = program()
+    wait_until(lambda: RESTING in sender.errors(), "the rest")
+    time.sleep(1)  # it says so before it is there
+    with Watcher(pipewire, SIZE) as watcher:
+        first, *later = watcher.frames(60)
+    assert detail(first) < 5  # nothing but soft spots
+    assert all(is_blurred(image, demo) for image in later)
+    assert is_sharp(later[-1], demo)
+
+
+@pytest.mark.slow
+def test_the_webcam_is_off_while_nobody_reads(program, pipewire, demo):
+    """From a webcam, through V4L2, into PipeWire."""
+
+    def state() -> str | None:
+        return (pipewire.node("webcam") or {}).get("state")
+
+    with PipeWireCamera(pipewire, [demo]):
+        sender = program(source="0", through="pw-v4l2")
+        for times in (1, 2):
+            wait_until(lambda n=times: sender.errors().count(RESTING) == n, "the rest")
+            time.sleep(1)  # it says so before it is there
+            wait_until(lambda: state() in ("idle", "suspended"), "the webcam to be off")
+            with Watcher(pipewire, SIZE) as watcher:
+                assert not is_sharp(watcher.frames(1)[0], demo)
+                wait_until(lambda w=watcher: is_sharp(w.frames(1)[0], demo), "the person")
+                assert state() == "running"
+
+
+# --- What goes wrong
+
+
+def test_nobody_reading_blocks_no_frame(sink, here):
+    for _ in range(300):
+        sink.send(colours(*SIZE))
+        time.sleep(0.005)
+    assert here.node(NODE)["state"] != "running" and not sink.is_read()
+
+
+def test_a_helper_that_ends_is_started_again_once(sink, here):
+    picture = colours(*SIZE)
+    first = sink._helper._process.pid
+    os.kill(first, signal.SIGKILL)
+    feed(sink, picture, lambda: sink._helper._process.pid != first, "another process")
+    feed(sink, picture, sink._monitor.appeared.is_set, "the camera to be back")
+    with Watcher(here, SIZE) as watcher:
+        feed(sink, picture, sink.is_read, "the reader to be noticed")
+        feed(sink, picture, lambda: True, "a frame")
+        assert len(watcher.frames(1)) == 1
+    os.kill(sink._helper._process.pid, signal.SIGKILL)
+    with pytest.raises(SinkError, match="signal 9; run: systemctl --user restart") as caught:
+        feed(sink, picture, lambda: False, "the end")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_helper_that_hangs_holds_up_no_frame_and_is_replaced(sink, monkeypatch):
+    monkeypatch.setattr(pipewire_camera, "STUCK", 0.3)
+    first = sink._helper._process.pid
+    os.kill(first, signal.SIGSTOP)
+    feed(sink, colours(*SIZE), lambda: sink._helper._process.pid != first, "another process")
+
+
+def test_the_program_outlives_a_restart_of_pipewire(program, demo):
+    session = Session()
+    try:
+        sender = program(session=session)
+        session.stop_daemon()
+        session.start()
+        wait_until(lambda: session.node(NODE), "the camera to be back")
+        with Watcher(session, SIZE) as watcher:
+            assert len(watcher.frames(5)) == 5
+        assert sender.poll() is None
+        session.stop_daemon()
+        assert sender.wait(30) == 1
+        assert sender.errors()[-1].startswith("main.py: ")
+        assert "Traceback" not in "".join(sender.errors())
+    finally:
+        session.stop()
+
+
+def test_without_pw_dump_it_works_but_nobody_knows_who_reads_it(here, monkeypatch):
+    monkeypatch.setattr(client, "shutil", SimpleNamespace(which=lambda name: None))
+    sink = PipeWireSink("", SIZE, 30)
+    try:
+        feed(sink, colours(*SIZE), lambda: here.node(NODE), "the camera to appear")
+        with Watcher(here, SIZE) as watcher:
+            feed(sink, colours(*SIZE), lambda: here.node(NODE)["state"] == "running", "the reader")
+            assert sink.is_read() is None
+            feed(sink, colours(*SIZE), lambda: True, "a frame")
+            assert len(watcher.frames(1)) == 1
+    finally:
+        sink.close()
+
+
+# --- What is missing
+
+
+def why(name="", size=SIZE) -> str:
+    with pytest.raises(SinkError) as caught:
+        PipeWireSink(name, size, 30)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def programs(monkeypatch) -> set[str]:
+    """What is installed; a system without PipeWire."""
+    there = {"gst-launch-1.0", "pipewire", "pw-dump"}
+    fake = SimpleNamespace(which=lambda name: name if name in there else None)
+    for module in (pipewire_camera, client):
+        monkeypatch.setattr(module, "shutil", fake)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
+    return there
+
+
+@pytest.mark.parametrize(
+    "release, command",
+    [
+        ("ID=ubuntu\nID_LIKE=debian", "sudo apt install pipewire wireplumber gstreamer1.0-tools"),
+        ("ID=fedora", "sudo dnf install pipewire-utils gstreamer1"),
+        ("ID=manjaro\nID_LIKE=arch", "sudo pacman -S pipewire"),
+        ("ID=opensuse-tumbleweed\nID_LIKE=suse", "sudo zypper install"),
+    ],
+)
+def test_without_gstreamer_it_gives_the_systems_own_command(
+    programs, monkeypatch, tmp_path, release, command
+):
+    programs.remove("gst-launch-1.0")
+    monkeypatch.setattr(pipewire_camera, "RELEASE", tmp_path / "os-release")
+    (tmp_path / "os-release").write_text(release)
+    assert f"needs GStreamer; run: {command}" in why()
+
+
+def test_without_pipewire_it_says_how_to_start_it(programs):
+    start = "systemctl --user start pipewire wireplumber"
+    assert why() == f"PipeWire is not running here; run: {start}"
+    programs.remove("pipewire")
+    assert why().startswith("PipeWire is not running here; run: sudo ")
+    assert why().endswith(f" && {start}")
+
+
+def test_without_the_plugin_it_gives_the_command(here, monkeypatch, tmp_path):
+    monkeypatch.setenv("GST_PLUGIN_SYSTEM_PATH_1_0", str(tmp_path))
+    monkeypatch.setenv("GST_REGISTRY_1_0", str(tmp_path / "registry"))
+    assert "GStreamer lacks a part that the PipeWire camera needs; run: sudo " in why()
+
+
+def test_a_name_that_is_taken(sink):
+    text = why()
+    assert 'there is a PipeWire camera "Background blur" already' in text
+    assert "--virtual-camera pipewire:NAME" in text
+    PipeWireSink("Another (one)", SIZE, 30).close()
+
+
+def test_a_name_that_cannot_be(here):
+    assert "letters, digits" in why('x",y')
+
+
+def test_an_old_pipewire_is_named(here, monkeypatch):
+    monkeypatch.setattr(client, "version", lambda known: (0, 3, 20))
+    monkeypatch.setattr(pipewire_camera, "pipeline", lambda *_: ["fakesrc", "num-buffers=1", "!"])
+    assert "PipeWire 0.3.20 is too old" in why()
+
+
+def test_plainly_asked_it_takes_pipewire_where_there_is_no_driver(here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    with VirtualCamera(None, (641, 361), 30) as camera:
+        assert camera.device == 'the PipeWire camera "Background blur"'
+        assert camera.size == SIZE
+
+
+def test_plainly_asked_where_there_is_nothing_it_gives_both_commands(programs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    with pytest.raises(SinkError) as caught:
+        virtual_camera.VirtualCamera("", SIZE, 30)
+    text = str(caught.value)
+    assert "pip install pyvirtualcam; or, without a driver: PipeWire is not running" in text

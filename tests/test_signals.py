@@ -1,0 +1,89 @@
+"""Control by signals, without a window."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from background_blur.capture import open_source
+from background_blur.settings import Settings
+from background_blur.signals import RemoteControl, next_background
+from support import ROOT
+from support.captures import detail
+from support.display import wait_until
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signals here")
+
+
+def picture(size, time) -> np.ndarray:
+    return np.zeros((size[1], size[0], 3), np.uint8)
+
+
+@pytest.fixture
+def remote():
+    kept = [signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)]
+    remote = RemoteControl()
+    remote.install()
+    yield remote
+    signal.signal(signal.SIGUSR1, kept[0])
+    signal.signal(signal.SIGUSR2, kept[1])
+
+
+def test_each_signal_does_its_own(remote):
+    settings, green = Settings(), picture
+    backgrounds = {"blur": None, "green": green}
+    assert remote.apply(settings, backgrounds) == []
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert remote.apply(settings, backgrounds) == ["everything is hidden"]
+    assert settings.hide and settings.background is None
+    os.kill(os.getpid(), signal.SIGUSR2)
+    assert remote.apply(settings, backgrounds) == ["background: green"]
+    assert settings.hide and settings.background is green
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert remote.apply(settings, backgrounds) == ["you are shown again"]
+    assert not settings.hide
+    assert remote.apply(settings, {"blur": None}) == []
+
+
+def test_the_backgrounds_go_round():
+    settings = Settings()
+    backgrounds = {"blur": None, "a": picture, "b": lambda size, time: picture(size, time)}
+    names = [next_background(settings, backgrounds) for _ in range(4)]
+    assert names == ["background: a", "background: b", "background: blur", "background: a"]
+    assert "several times" in next_background(settings, {"blur": None})
+
+
+def test_the_program_starts_hidden_and_obeys(tmp_path):
+    out = tmp_path / "out.mkv"
+    command = [sys.executable, ROOT / "main.py", "--source", "demo", "--size", "320x180"]
+    command += ["--no-window", "--hidden", "--background", "blur", "--background", "#00b140"]
+    errors = (tmp_path / "errors").open("w+")
+    process = subprocess.Popen([*command, "--output", out], stderr=errors)
+
+    def has_said(text: str) -> bool:
+        return text in (tmp_path / "errors").read_text()
+
+    def grows(bytes: int) -> bool:
+        return sum(path.stat().st_size for path in tmp_path.glob("*out*")) > bytes
+
+    try:
+        wait_until(lambda: grows(500), "the first frames")
+        process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: has_said("main.py: you are shown again\n"), "to be shown")
+        process.send_signal(signal.SIGUSR2)
+        wait_until(lambda: has_said("main.py: background: #00b140\n"), "the background")
+        now = sum(path.stat().st_size for path in tmp_path.glob("*out*"))
+        wait_until(lambda: grows(now + 20_000), "some more frames")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+        process.wait()
+    with open_source(str(out)) as source:
+        images = [frame.image for frame in source]
+    face = np.s_[30:120, 120:200]
+    assert detail(images[0][face]) < 0.1 * detail(images[-1][face])
+    assert np.abs(images[-1][:40, :20].astype(int) - (0x40, 0xB1, 0)).max() < 30
