@@ -27,8 +27,22 @@ def voc(model):
 
 @pytest.fixture(scope="module")
 def person(model):
-    net = model.build("person")
-    net.load_weights(WEIGHTS / "person.weights.h5")
+    """A person network of the full design, with weights as a trained one's: no layer is silent."""
+    return with_random_norms(model.build("person"))
+
+
+@pytest.fixture(scope="module")
+def shipped(model):
+    return model.load_person(WEIGHTS / "person.weights.h5")
+
+
+def with_random_norms(net):
+    rng = np.random.default_rng(2)
+    for layer in net.layers:
+        if layer.name.endswith("_BN"):
+            shapes = [w.shape for w in layer.weights]
+            low, high = (0.8, -0.2, -0.1, 0.5), (1.2, 0.2, 0.1, 1.5)
+            layer.set_weights([rng.uniform(*x) for x in zip(low, high, shapes, strict=True)])
     return net
 
 
@@ -39,6 +53,12 @@ def weight_shapes(net) -> dict[str, list[tuple]]:
 def picture(size: tuple[int, int]) -> np.ndarray:
     rng = np.random.default_rng(1)
     return rng.uniform(0, 255, (1, size[1], size[0], 3)).astype(np.float32)
+
+
+def inputs_of(net, size: tuple[int, int]):
+    """A picture and, where the network takes it, a last mask."""
+    mask = np.random.default_rng(3).random((1, size[1], size[0], 1), np.float32)
+    return [picture(size), mask] if len(net.inputs) == 2 else picture(size)
 
 
 # The layers of the well-known port with their weights, written out anew from its table of blocks.
@@ -181,21 +201,22 @@ def test_concat_projection_is_concatenation_and_convolution(model):
     np.testing.assert_allclose(fast, np.asarray(conv(np.concatenate([spread, x], -1))), atol=1e-5)
 
 
-def test_output_strides_share_weights_and_differ_in_density_alone(model, person):
+def test_output_strides_share_weights_and_differ_in_density_alone(model, shipped):
     """Dilation samples what a smaller stride made denser: every second feature is the same.
 
     That is exact where 'same' padding is symmetric, which it is for 65 -> 33 -> 17 -> 9 -> 5 -> 3.
     """
     import keras
 
-    features = {}
+    features, (trained, design) = {}, shipped
     for stride in (8, 16, 32):
-        net = model.build("person", stride)
-        net.load_weights(WEIGHTS / "person.weights.h5")
-        assert np.asarray(net(picture((96, 32)))).shape == (1, 8, 24, 1)
+        net = model.build("person", stride, design=design)
+        net.set_weights(trained.get_weights())
+        logits = np.asarray(net(inputs_of(net, (96, 32))))
+        assert logits.shape[1:3] == (32 // design.mask_stride, 96 // design.mask_stride)
         end = net.get_layer("expanded_conv_16_project_BN").output
-        features[stride] = np.asarray(keras.Model(net.input, end)(picture((65, 65))))[0]
-    assert features[8].shape == (9, 9, 320)
+        features[stride] = np.asarray(keras.Model(net.input, end)(inputs_of(net, (65, 65))))[0]
+    assert features[8].shape == (9, 9, 320 * design.width)
     for stride in (8, 16):
         dense, sparse = features[stride], features[2 * stride]
         np.testing.assert_allclose(dense[::2, ::2], sparse, atol=1e-3 * sparse.std())
