@@ -21,6 +21,13 @@ def model():
 
 
 @pytest.fixture(scope="module")
+def port_weights():
+    from tools import port_weights  # imports Keras
+
+    return port_weights
+
+
+@pytest.fixture(scope="module")
 def voc(model):
     return model.build("voc")
 
@@ -117,10 +124,10 @@ def test_voc_has_the_layers_of_the_port(voc):
 
 
 @pytest.mark.parametrize("group", [None, "model_weights"])
-def test_every_number_of_a_port_file_arrives(model, voc, tmp_path, group):
+def test_every_number_of_a_port_file_arrives(model, voc, tmp_path, group, port_weights):
     numbers = port_numbers()
     write_port_file(tmp_path / "port.h5", numbers, group)
-    model.load_port_weights(voc, tmp_path / "port.h5")
+    port_weights.load_port_weights(voc, tmp_path / "port.h5")
     for name, values in numbers.items():
         for loaded, value in zip(voc.get_layer(name).get_weights(), values, strict=True):
             np.testing.assert_array_equal(loaded, value)
@@ -157,13 +164,15 @@ def with_too_few_weights(numbers):
         (with_too_few_weights, 108, ["Conv_BN"]),
     ],
 )
-def test_a_port_file_that_does_not_fit_changes_nothing(model, voc, tmp_path, spoil, fitting, named):
+def test_a_port_file_that_does_not_fit_changes_nothing(
+    model, voc, tmp_path, spoil, fitting, named, port_weights
+):
     before = voc.get_weights()
     numbers = {name: [value + 1 for value in values] for name, values in port_numbers().items()}
     spoil(numbers)
     write_port_file(tmp_path / "other.h5", numbers)
     with pytest.raises(WeightsError) as caught:
-        model.load_port_weights(voc, tmp_path / "other.h5")
+        port_weights.load_port_weights(voc, tmp_path / "other.h5")
     message = str(caught.value)
     assert f"{fitting} of 109 layers fit" in message
     assert "\n" not in message
@@ -172,7 +181,7 @@ def test_a_port_file_that_does_not_fit_changes_nothing(model, voc, tmp_path, spo
         np.testing.assert_array_equal(weight, value)
 
 
-def test_a_file_that_is_no_port_file_is_named(model, voc, tmp_path):
+def test_a_file_that_is_no_port_file_is_named(model, voc, tmp_path, port_weights):
     write_port_file(tmp_path / "whole.h5", {"Conv": port_numbers()["Conv"]})
     whole = (tmp_path / "whole.h5").read_bytes()
     (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
@@ -182,7 +191,7 @@ def test_a_file_that_is_no_port_file_is_named(model, voc, tmp_path):
         file["model_weights"] = np.zeros(3)
     for name in ("cut.h5", "text.h5", "empty.h5", "bare.h5", "absent.h5"):
         with pytest.raises(WeightsError, match="not a Keras .h5 weights file") as caught:
-            model.load_port_weights(voc, tmp_path / name)
+            port_weights.load_port_weights(voc, tmp_path / name)
         assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
