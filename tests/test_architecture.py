@@ -12,7 +12,7 @@ from support import ROOT
 DOORS = {"main", "background_blur.__main__"}  # where a run begins: these know all others
 ROOMS = {"capture", "matting", "rendering", "sinks"}
 GROUND = {"errors", "frames", "metadata", "settings", "imaging", "system", "resources"}  # for all
-LONGEST_FILE, LONGEST_FUNCTION = 340, 45  # lines
+LONGEST_FILE, LONGEST_FUNCTION = 350, 45  # lines
 
 
 def name_of(path: Path) -> str:
