@@ -11,16 +11,8 @@ from support import ROOT
 
 DOORS = {"main", "background_blur.__main__"}  # where a run begins: these know all others
 ROOMS = {"capture", "matting", "rendering", "sinks"}
-GROUND = {
-    "errors",
-    "frames",
-    "metadata",
-    "settings",
-    "imaging",
-    "system",
-    "resources",
-    "timing",
-}  # for all
+# What every room may use.
+GROUND = {"errors", "frames", "metadata", "settings", "imaging", "system", "resources", "timing"}
 LONGEST_FILE, LONGEST_FUNCTION = 320, 45  # lines
 
 

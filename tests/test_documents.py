@@ -16,7 +16,7 @@ from support import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("weights/*.md")])
-FOR_USERS = ["README.md", "docs/troubleshooting.md", "docs/files.md"]
+FOR_USERS = ["README.md", "docs/calls.md", "docs/troubleshooting.md", "docs/files.md"]
 FLAGS = {flag for action in parser()._actions for flag in action.option_strings}
 
 

@@ -88,9 +88,9 @@ def test_a_missing_camera_is_tried_again_and_wrong_options_are_not(service, pipe
     assert service["Restart"] == "on-failure" and service["RestartPreventExitStatus"] == "2"
 
 
-def test_the_readme_installs_it():
-    readme = (ROOT / "README.md").read_text("utf-8")
-    section = readme.partition("## At log-in")[2].partition("\n## ")[0]
+def test_the_documents_install_it():
+    text = (ROOT / "docs" / "calls.md").read_text("utf-8")
+    section = text.partition("## At log-in")[2].partition("\n## ")[0]
     commands = re.findall(r"^    (\S.*)", section, re.MULTILINE)
     assert len(commands) >= 3
     assert str(UNIT.relative_to(ROOT)) in commands[0]
