@@ -22,7 +22,7 @@ class RemoteControl:
             signal.signal(signal.SIGUSR1, self._note)
             signal.signal(signal.SIGUSR2, self._note)
 
-    def _note(self, number: int, _frame) -> None:
+    def _note(self, number: int, _frame: object) -> None:
         if number == signal.SIGUSR1:
             self._hide += 1
         else:

@@ -59,7 +59,7 @@ class PeopleSelector:
         shares = sizes / max(1, sizes.max())
         first, last = self.claims is None, self.claims or {}
         self.claims = {}
-        for number in np.flatnonzero(sizes):
+        for number in map(int, np.flatnonzero(sizes)):
             claim = last.get(number, last.get(parents.get(number), 0))
             if first or claim >= A_WHILE:
                 claim = A_WHILE
@@ -92,7 +92,7 @@ def sums(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.bincount(labels.ravel(), weights.ravel())
 
 
-def centred(shape) -> np.ndarray:
+def centred(shape: tuple[int, ...]) -> np.ndarray:
     """Weights of pixels, float [h,w]: 1 in the middle, less towards the left and right border."""
     aside = np.abs(np.linspace(-1, 1, shape[1]))
     return np.tile(1 - (1 - ASIDE) * aside, (shape[0], 1))

@@ -85,10 +85,12 @@ class MaskRefiner:
 def without_pinholes(mask: np.ndarray, person: np.ndarray) -> np.ndarray:
     """A mask, float32 [h,w], closed where a person, uint8 [h,w] of 0 and 1, has small holes."""
     outlines, inner = cv2.findContours(person, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if not outlines:  # and `inner` is None
+        return mask
     most = PINHOLE * mask.size
     holes = [
         outline
-        for outline, (*_, parent) in zip(outlines, inner[0] if outlines else (), strict=True)
+        for outline, (*_, parent) in zip(outlines, inner[0], strict=True)
         if parent >= 0 and cv2.contourArea(outline) < most
     ]
     if not holes:

@@ -33,11 +33,12 @@ class PeopleSeparator:
     """
 
     def __init__(self):
-        self.motion = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self.motion = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self.forget()
 
     def forget(self) -> None:
-        self.labels = self.grey = None  # of the last frame; the picture where there were several
+        self.labels: Labels = np.zeros((0, 0), np.int32)  # of the last frame
+        self.grey: np.ndarray | None = None  # its picture, if there were several people
         self.parents: dict[int, int] = {}
         self.origin: dict[int, int] = {}  # the parents of all numbers
         self.settled: dict[int, int] = {}  # frames that a part was apart and no hand
@@ -54,7 +55,7 @@ class PeopleSeparator:
             The labels; the pixels of each number, 0 of number 0. Specks have no number.
         """
         parts = without_specks(*connected_components(person))
-        if self.labels is None or self.labels.shape != parts.shape:
+        if self.labels.shape != parts.shape:
             self.forget()
             self.labels = np.zeros_like(parts)
         self.parents = {}
@@ -93,7 +94,8 @@ class PeopleSeparator:
         """The last frame's labels, moved as the picture has since."""
         if self.grey is None or min(grey.shape) < MIN_SIDE:
             return self.labels
-        flow = self.motion.calc(grey, self.grey, None)  # [h,w,2]: where each pixel came from
+        # [h,w,2]: where each pixel came from. OpenCV's stubs do not know that the flow may be None.
+        flow = self.motion.calc(grey, self.grey, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
         y, x = np.indices(grey.shape)
         x = np.clip(np.rint(x + flow[..., 0]).astype(int), 0, grey.shape[1] - 1)
         y = np.clip(np.rint(y + flow[..., 1]).astype(int), 0, grey.shape[0] - 1)

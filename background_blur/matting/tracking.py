@@ -11,6 +11,7 @@ background, so that a wrong box blurs too much and never too little. The whole f
   second at least. What the box showed is kept where the two agree, so that nobody sees it happen.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -162,35 +163,38 @@ class PersonTracker:
         self.reset()
 
     def reset(self) -> None:
-        self.size = None  # of the masks
-        self.edges = self.held = None  # of the people; with their margin, slow to shrink
+        self.size: Size | None = None  # of the masks
+        # Edges of the people; with their margin, slow to shrink.
+        self.edges: np.ndarray | None = None
+        self.held: np.ndarray | None = None
         self.speed = np.zeros(4)  # of the edges, outwards, in pixels a second
         self.area, self.shape, self.time = 0, None, 0.0
-        self.whole_time, self.whole_thumbnail = None, None  # of the last look at the whole frame
+        # Of the last run on the whole frame; before the first, infinitely long ago.
+        self.whole_time, self.whole_thumbnail = -math.inf, np.zeros((1, 1), np.uint8)
         self.whole_until, self.recheck = 0.0, RECHECK  # after a box that failed
 
     def box(self, size: Size, time: float) -> Box:
         """The part to look at of the frame of that second, for a mask of that (width, height)."""
-        if size != self.size or self.held is None or self.whole_time is None:
+        if size != self.size or self.held is None:
             return whole(size)
         if not 0 <= time - self.whole_time < LONG_AGO or time < self.whole_until:
             return whole(size)
-        box = self._around_people(time)
+        box = self._around_people(self.held, size, time)
         return whole(size) if box.area >= NEARLY_WHOLE * size[0] * size[1] else box
 
     def must_look_around(self, box: Box, thumbnail: np.ndarray, time: float) -> bool:
         """Whether it is time for another look at the whole frame, whose thumbnail is given."""
-        if box.covers(self.size or box.size):
+        if self.size is None or box.covers(self.size):
             return False
         since = time - self.whole_time
         if since >= WHOLE_EVERY:
             return True
         return since >= RECHECK and changes_outside(self.whole_thumbnail, thumbnail, box, self.size)
 
-    def _around_people(self, time: float) -> Box:
-        reach = np.minimum(self.speed * (time - self.time), np.tile(self.size, 2) / 4)
-        edges = limited(self.held + OUTWARD * np.maximum(reach, 0), self.size)
-        fits = {shape: rounded(shaped(edges, shape, self.size), self.size) for shape in INPUT_SIZES}
+    def _around_people(self, held: np.ndarray, size: Size, time: float) -> Box:
+        reach = np.minimum(self.speed * (time - self.time), np.tile(size, 2) / 4)
+        edges = limited(held + OUTWARD * np.maximum(reach, 0), size)
+        fits = {shape: rounded(shaped(edges, shape, size), size) for shape in INPUT_SIZES}
         best = min(fits, key=lambda shape: unlike(fits[shape].size, shape))
         if self.shape is None or fits[self.shape].area > RESHAPE * fits[best].area:
             self.shape = best
@@ -198,10 +202,11 @@ class PersonTracker:
 
     def lost(self, mask: np.ndarray, box: Box, who: str, time: float) -> bool:
         """Whether the mask of what is in the box shows that the people may be outside it."""
-        if box.covers(mask.shape[::-1]):
+        size = (mask.shape[1], mask.shape[0])
+        if box.covers(size):
             return False
         edges, area = extent(mask, who)
-        failed = edges is None or area < GONE * self.area or touches(edges, box, self.size)
+        failed = edges is None or area < GONE * self.area or touches(edges, box, size)
         if failed:
             self.recheck = min(2 * self.recheck, MOST_RECHECK)
             self.whole_until = time + self.recheck / 2

@@ -124,12 +124,12 @@ class Smoother:
     """
 
     def __init__(self, start: View):
-        self.stages = np.tile(np.float64(start), (3, 1))
+        self.stages = np.tile(np.array(start, np.float64), (3, 1))
 
     def __call__(self, goal: View, seconds: float) -> View:
         """Moves on by so many seconds."""
         share = 1 - math.exp(-PACE * max(seconds, 0.0))
-        previous = np.float64(goal)
+        previous = np.array(goal, np.float64)
         for stage in self.stages:
             stage += share * (previous - stage)
             previous = stage
@@ -138,7 +138,7 @@ class Smoother:
 
 def person_box(alpha: np.ndarray) -> Box | None:
     """The box around all that is more person than not, of a uint8 [h,w]; None for nobody."""
-    left, top, width, height = cv2.boundingRect(cv2.compare(alpha, 127, cv2.CMP_GT))
+    left, top, width, height = cv2.boundingRect((alpha > 127).astype(np.uint8))
     if not width:
         return None
     rows, columns = alpha.shape
@@ -223,7 +223,7 @@ def crop(image: np.ndarray, view: View) -> np.ndarray:
     left, top = view.box.left * width, view.box.top * height
     # A pixel's middle is at 0.5, to OpenCV at 0.
     shift = 0.5 * (view.size - 1)
-    inverse = np.float64([[view.size, 0, left + shift], [0, view.size, top + shift]])
+    inverse = np.array([[view.size, 0, left + shift], [0, view.size, top + shift]], np.float64)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(
         image, inverse, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE

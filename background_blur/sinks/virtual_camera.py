@@ -7,8 +7,12 @@ import struct
 import sys
 from pathlib import Path
 from time import monotonic, sleep
+from types import ModuleType
+
+import numpy as np
 
 from background_blur.errors import SinkError
+from background_blur.frames import Frame, Size
 from background_blur.imaging import letterbox
 from background_blur.sinks.base import PacedSink
 from background_blur.sinks.pipewire_camera import PipeWireSink
@@ -30,7 +34,7 @@ class VirtualCamera(PacedSink):
 
     closed = False
 
-    def __init__(self, device: str | None, size, fps: float, paced: bool = False):
+    def __init__(self, device: str | None, size: Size, fps: float, paced: bool = False):
         """Opens it.
 
         Args:
@@ -49,7 +53,7 @@ class VirtualCamera(PacedSink):
         self.camera = open_camera(device or "", self.size, fps)
         self.device = self.camera.device
 
-    def write(self, frame) -> None:
+    def write(self, frame: Frame) -> None:
         if self.paced:
             sleep(max(0.0, self.seconds_until(frame.time)))
         self.last = letterbox(frame.image, self.size)
@@ -113,7 +117,7 @@ class DriverSink:
             self.close()
             raise SinkError(wrong_size(self.device, kept))
 
-    def send(self, image) -> None:
+    def send(self, image: np.ndarray) -> None:
         """Takes the next frame, uint8 [H,W,3] BGR of the camera's size; raises SinkError."""
         try:
             self.camera.send(image)
@@ -154,7 +158,7 @@ def is_read(device: str) -> bool | None:
     return struct.unpack_from("=I", event, 8)[0] > 0
 
 
-def load():
+def load() -> ModuleType:
     """Imports pyvirtualcam."""
     try:
         import pyvirtualcam
@@ -164,7 +168,7 @@ def load():
     return pyvirtualcam
 
 
-def trouble(device: str | None, size, reason: str) -> str:
+def trouble(device: str | None, size: Size, reason: str) -> str:
     """Why a virtual camera did not open, in one line, and the command that mends it."""
     if sys.platform.startswith("linux"):
         return linux_trouble(device, size, reason)
@@ -175,7 +179,7 @@ def trouble(device: str | None, size, reason: str) -> str:
     return f"no virtual camera {device or 'here'}; run: {install}; then {then}"
 
 
-def linux_trouble(device: str | None, size, reason: str) -> str:
+def linux_trouble(device: str | None, size: Size, reason: str) -> str:
     name = device or "virtual camera"
     if not LOADED.exists():
         return f"no driver for virtual cameras; run: {install_command()}{LOAD}"
@@ -216,6 +220,6 @@ def kept_size(device: str) -> tuple[int, int] | None:
     return (int(size[1]), int(size[2])) if size else None
 
 
-def wrong_size(device: str, kept) -> str:
+def wrong_size(device: str, kept: Size) -> str:
     end = "end the call that reads it"
     return f"{device} is held at {kept[0]}x{kept[1]}; {end}, or give --size {kept[0]}x{kept[1]}"
