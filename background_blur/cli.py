@@ -13,25 +13,25 @@ from background_blur.keys import KEYS
 from background_blur.presets import PresetError, default_file, expand, read
 
 TRANSPARENT_SUFFIXES = (".png", ".mov", ".webm")  # of files that hold an alpha
-SMALLEST, LARGEST = 16, 7680  # pixels a side
+SMALLEST, LARGEST = 16, 7680  # pixels per side
 DEFAULTS = "~/.config/background-blur/default.txt"
 EPILOG = """\
 examples:
   python main.py                                     your webcam, in a window
-  python main.py --source demo                       no camera here
-  python main.py --source call.mp4 --output out.mp4  a recording, sound and all
+  python main.py --source demo                       try it without a camera
+  python main.py --source call.mp4 --output out.mp4  a recording, with its sound
   python main.py --source photos/ --output blurred/  a folder of pictures
   python main.py --background beach.jpg              another background
   python main.py --follow                            the camera follows you
   python main.py --virtual-camera                    into a call
-  python main.py @call.txt                           options kept in a file, one a line
+  python main.py @call.txt                           options from a file, one per line
 
 keys in the window:
 {keys}
 
-signals: SIGUSR1 hides everything and shows you again, SIGUSR2 takes the next background.
+signals: SIGUSR1 hides everything or shows you again, SIGUSR2 takes the next background.
 
-exit codes: 0 done, 1 it failed, 2 wrong usage, 130 Ctrl-C."""
+exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
 
 
 EPILOG = EPILOG.format(keys="\n".join(f"  {key:<7} {what}" for key, what in KEYS.items()))
@@ -56,11 +56,11 @@ def parser(
     )
     add("--output", metavar="PATH", help="video, image or folder to write")
     existing = p.add_mutually_exclusive_group()
-    existing.add_argument("--force", action="store_true", help="overwrite what exists")
+    existing.add_argument("--force", action="store_true", help="overwrite existing files")
     existing.add_argument(
         "--skip-existing",
         action="store_true",
-        help="leave what exists and do the rest: goes on with a folder that was interrupted",
+        help="keep existing files and do the rest, to continue an interrupted folder",
     )
     add(
         "--view",
@@ -73,25 +73,26 @@ def parser(
         nargs="?",
         const="",
         metavar="DEVICE",
-        help="send to a virtual camera too, for calls: the first free one, or this one; 'pipewire' "
-        "(or 'pipewire:NAME') makes one that needs no driver",
+        help="also send to a virtual camera, for calls: the first free one, or this one; "
+        "'pipewire' (or 'pipewire:NAME') creates one that needs no driver",
     )
     add(
         "--no-window",
         dest="window",
         action="store_false",
-        help="open no window; without --output too: run the line and print its figures",
+        help="do not open a window; with no output either, process frames and print timings",
     )
     add(
         "--size",
         type=size,
         metavar="WxH",
-        help="size to ask the camera for (default 1280x720); files are scaled and cropped to it",
+        help="size to request from the camera (default 1280x720); files are scaled and cropped "
+        "to it",
     )
     add(
         "--fps",
         type=rate,
-        help="frames a second to ask the camera for (default 30); files are thinned to it",
+        help="frame rate to request from the camera (default 30); videos are reduced to at most it",
     )
     add(
         "--wait",
@@ -104,18 +105,17 @@ def parser(
         "--people",
         choices=("front", "main", "all"),
         default="front",
-        help="who stays sharp: all but those who pass small behind (default), the largest and "
-        "most central person alone, or everybody",
+        help="who stays sharp: front, everyone but small figures in the background (default); "
+        "main, the largest and most central person; or all",
     )
     add(
         "--quality",
         choices=("normal", "best"),
         default="normal",
-        help="of live pictures: the network runs at every second frame, masks following the "
-        "motion in between (default), or at every frame, which costs more; files always get the "
-        "best",
+        help="on live video the network runs at every second frame, and masks follow the motion in "
+        "between (default), or at every frame, which costs more; files always get the best",
     )
-    add("--mirror", action="store_true", help="flip left and right, as a mirror does")
+    add("--mirror", action="store_true", help="flip left and right")
     add(
         "--strength",
         type=share,
@@ -129,7 +129,7 @@ def parser(
         action="append",
         metavar="WHAT",
         help="blur (default), a picture, a video (looped), #rrggbb, or transparent (into .png, "
-        ".mov, .webm or a folder); several times: for the b key to choose from",
+        ".mov, .webm or a folder); repeat it to choose with the b key",
     )
     add(
         "--follow",
@@ -137,7 +137,7 @@ def parser(
         help="frame the person as a calm camera operator would, at most twice as large",
     )
     add("--hidden", action="store_true", help="start with everything hidden, as space hides it")
-    add("--weights", type=Path, metavar="PATH", help="other weights of the person network")
+    add("--weights", type=Path, metavar="PATH", help="other weights for the person network")
     add(
         "--engine",
         choices=("litert", "keras"),
@@ -145,10 +145,14 @@ def parser(
         help="litert: compiled, fast, light (default); keras: the original, through TensorFlow",
     )
     add("--threads", type=threads, default=2, metavar="N", help="processor threads (default 2)")
-    add("--list-cameras", action="store_true", help="print the cameras that are here, and end")
-    add("--check", action="store_true", help="look for what could go wrong, say so, and end")
-    add("--verbose", action="store_true", help="log what happens inside, with tracebacks")
-    add("--no-config", action="store_true", help=f"leave out the options of {DEFAULTS}")
+    add("--list-cameras", action="store_true", help="list the cameras and exit")
+    add(
+        "--check",
+        action="store_true",
+        help="test this computer, say how to fix what fails, and exit",
+    )
+    add("--verbose", action="store_true", help="log details and tracebacks")
+    add("--no-config", action="store_true", help=f"ignore {DEFAULTS}")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     return p
 

@@ -167,7 +167,7 @@ class PersonTracker:
         # Edges of the people; with their margin, slow to shrink.
         self.edges: np.ndarray | None = None
         self.held: np.ndarray | None = None
-        self.speed = np.zeros(4)  # of the edges, outwards, in pixels a second
+        self.speed = np.zeros(4)  # of the edges, outwards, in pixels per second
         self.area, self.shape, self.time = 0, None, 0.0
         # Of the last run on the whole frame; before the first, infinitely long ago.
         self.whole_time, self.whole_thumbnail = -math.inf, np.zeros((1, 1), np.uint8)

@@ -41,7 +41,7 @@ class VirtualCamera(PacedSink):
             device: its name, on Linux a path or the number in it, or "pipewire" or "pipewire:NAME";
                 None or "" for the first free.
             size: (width, height) to send; odd sides lose a pixel, as its format holds even ones.
-            fps: frames a second, as far as the camera promises them to who reads it.
+            fps: frames per second, as far as the camera promises them to who reads it.
             paced: frames come faster than they are to be seen, so `write` waits for their times.
 
         Raises:
@@ -110,7 +110,7 @@ class DriverSink:
                 *size, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=device or None
             )
         except Exception as error:  # each backend raises what it likes
-            raise SinkError(trouble(device, size, str(error))) from error
+            raise SinkError(camera_problem(device, size, str(error))) from error
         self.device = self.camera.device
         kept = kept_size(self.device)
         if kept and kept != size:
@@ -168,10 +168,10 @@ def load() -> ModuleType:
     return pyvirtualcam
 
 
-def trouble(device: str | None, size: Size, reason: str) -> str:
-    """Why a virtual camera did not open, in one line, and the command that mends it."""
+def camera_problem(device: str | None, size: Size, reason: str) -> str:
+    """Why a virtual camera did not open, in one line, and the command that fixes it."""
     if sys.platform.startswith("linux"):
-        return linux_trouble(device, size, reason)
+        return linux_problem(device, size, reason)
     if "start" in reason or "not supported" in reason:
         return "the virtual camera is busy; stop it in OBS, and end what else sends to it"
     install = OBS.get(sys.platform, "install OBS Studio")
@@ -179,7 +179,7 @@ def trouble(device: str | None, size: Size, reason: str) -> str:
     return f"no virtual camera {device or 'here'}; run: {install}; then {then}"
 
 
-def linux_trouble(device: str | None, size: Size, reason: str) -> str:
+def linux_problem(device: str | None, size: Size, reason: str) -> str:
     name = device or "virtual camera"
     if not LOADED.exists():
         return f"no driver for virtual cameras; run: {install_command()}{LOAD}"
