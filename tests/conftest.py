@@ -1,5 +1,7 @@
 """What all tests share: the repository on the path, and pictures made at test time."""
 
+import signal
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 import numpy as np
@@ -14,6 +16,26 @@ def no_defaults(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
+
+
+TIME_LIMIT = 300  # seconds a test may take, on a busy machine
+
+
+@pytest.fixture(autouse=True)
+def time_limit(request) -> Iterator[None]:
+    """Fails a test that hangs, where signals can; the endurance tests take as long as they like."""
+    if not hasattr(signal, "SIGALRM") or "soak.py" in request.node.nodeid:
+        yield
+        return
+
+    def fail(*_) -> None:
+        pytest.fail(f"not done within {TIME_LIMIT} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(TIME_LIMIT)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 NEED_KERAS = ["tools", "test_model.py", "test_golden.py"]

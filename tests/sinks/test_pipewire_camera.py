@@ -213,8 +213,7 @@ def test_a_helper_that_ends_is_started_again_once(sink, here):
     feed(sink, picture, lambda: sink._helper._process.pid != first, "another process")
     feed(sink, picture, sink._monitor.appeared.is_set, "the camera to be back")
     with Watcher(here, SIZE) as watcher:
-        feed(sink, picture, sink.is_read, "the reader to be noticed")
-        feed(sink, picture, lambda: True, "a frame")
+        feed(sink, picture, watcher.has_frames, "a frame to be read")
         assert len(watcher.frames(1)) == 1
     os.kill(sink._helper._process.pid, signal.SIGKILL)
     with pytest.raises(SinkError, match="signal 9; run: systemctl --user restart") as caught:

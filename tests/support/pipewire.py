@@ -7,6 +7,7 @@ takes the very path it takes with a webcam: open, ioctl, mmap, select.
 import contextlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -166,6 +167,10 @@ class Watcher:
             f",width={size[0]},height={size[1]} ! fdsink fd=1 sync=false"
         )
         self.process = session.popen("gst-launch-1.0", "-q", *elements.split(), text=False)
+
+    def has_frames(self) -> bool:
+        """Whether a frame is waiting to be read."""
+        return bool(select.select([self.process.stdout], [], [], 0)[0])
 
     def frames(self, count: int) -> np.ndarray:
         """The next so many frames, uint8 [count,H,W,3] BGR; fewer where it ends."""
