@@ -111,10 +111,10 @@ def write_port_file(path, layers: dict, group: str | None = None) -> None:
         root.attrs["backend"], root.attrs["keras_version"] = b"tensorflow", b"2.1.6"
         for name, values in layers.items():
             weights = [f"{name}/weight_{i}:0" for i in range(len(values))]
-            group = root.create_group(name)
-            group.attrs["weight_names"] = [w.encode() for w in weights]
+            layer = root.create_group(name)
+            layer.attrs["weight_names"] = [w.encode() for w in weights]
             for weight, value in zip(weights, values, strict=True):
-                group[weight] = value
+                layer[weight] = value
 
 
 def test_voc_has_the_layers_of_the_port(voc):

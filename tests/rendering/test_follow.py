@@ -62,7 +62,7 @@ def shows(view, alpha: np.ndarray) -> bool:
     left, top, right, bottom = View(*view).box
     person = portrait(person_box(alpha), ASPECT)
     inside = np.array([left, top, -right, -bottom]) <= np.multiply(person, [1, 1, -1, -1]) + 1e-5
-    return inside.all() and min(left, top) > -1e-9 and max(right, bottom) < 1 + 1e-9
+    return bool(inside.all() and min(left, top) > -1e-9 and max(right, bottom) < 1 + 1e-9)
 
 
 # --- Where the person is put

@@ -171,7 +171,7 @@ def closed_form(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     mix = sparse.hstack([sparse.diags(a), sparse.diags(1 - a)])
     system = mix.T @ mix + sparse.block_diag([slope.T @ slope] * 2)
     right = mix.T @ image.reshape(-1, 3).astype(float)
-    return spsolve(system.tocsc(), right)[:count].reshape(image.shape)
+    return np.asarray(spsolve(system.tocsc(), right))[:count].reshape(image.shape)
 
 
 # --- Its parts
