@@ -66,9 +66,9 @@ def test_the_box_is_in_the_frame_holds_the_people_and_squashes_nothing(people, s
 def test_people_keep_a_margin_but_at_the_frames_own_border(person):
     tracker = followed(mask(person))
     box = tracker.box(SIZE, FRAME)
-    found = extent(mask(person), "front")
-    assert found
-    left, top, right, bottom = found[0]
+    extent_of_person = extent(mask(person), "front")[0]
+    assert extent_of_person is not None
+    left, top, right, bottom = extent_of_person
     wide, high = 0.1 * (right - left), 0.1 * (bottom - top)
     assert box.left <= max(0, left - wide) and box.right >= min(SIZE[0], right + wide)
     assert box.top <= max(0, top - high) and box.bottom >= min(SIZE[1], bottom + high)
