@@ -129,7 +129,9 @@ def original_recipe(coral: Path | None, thread_count: int) -> Callable:
         frame = imutils.resize(image, width=ORIGINAL_WIDTH)
         square = cv2.resize(frame, (ORIGINAL_INPUT, ORIGINAL_INPUT))
         square = cv2.cvtColor(square, cv2.COLOR_BGR2RGB)
-        logits = net.predict(square[None].astype(np.float32), verbose=0)[0]  # [512,512,21]
+        batch = square[None].astype(np.float32)
+        # [512,512,21]. Keras has no annotation of `verbose`, and its default is a string.
+        logits = net.predict(batch, verbose=0)[0]  # pyright: ignore[reportArgumentType]
         labels = logits.argmax(-1).astype(np.uint8)
         labels = cv2.resize(labels, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         blurred = cv2.GaussianBlur(frame, (81, 81), 0)

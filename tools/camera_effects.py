@@ -31,6 +31,7 @@ def camera(rng, image, mask) -> np.ndarray:
     if rng.random() < 0.3:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
         x = cv2.imdecode(cv2.imencode(".jpg", x, quality)[1], cv2.IMREAD_COLOR)
+        assert x is not None  # encoded just now
     return x
 
 

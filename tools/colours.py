@@ -18,7 +18,9 @@ mattes    photographs with soft alphas (matte_); as true colour every pixel of t
 """
 
 import argparse
+import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -31,12 +33,14 @@ from background_blur.rendering.foreground import apply_correction, foreground_co
 from background_blur.settings import Settings
 from blur import BackgroundBlur
 from tools import scenes
-from tools.dataset import Photo, read_photo
+from tools.dataset import Photo, read_image, read_photo
 
-GREEN = np.float32([64, 177, 0])  # BGR of #00b140
+Composite = tuple[np.ndarray, np.ndarray, np.ndarray]  # person, room, alpha, as in `cut_outs`
+
+GREEN = np.array([64, 177, 0], np.float32)  # BGR of #00b140
 
 
-def cut_outs(photos: list[Photo], rooms: list[Photo], limit: int):
+def cut_outs(photos: list[Photo], rooms: list[Photo], limit: int) -> Iterator[Composite]:
     """Yields composites: (person and room float32 [720,1280,3], alpha float32 [720,1280])."""
     people, _ = scenes.people_and_rooms(photos + rooms)
     for seed, person in enumerate(people[:: max(1, len(people) // limit)][:limit]):
@@ -46,13 +50,13 @@ def cut_outs(photos: list[Photo], rooms: list[Photo], limit: int):
         yield layer, room.astype(np.float32), alpha
 
 
-def mattes(folder: Path, rooms: list[Photo], limit: int):
+def mattes(folder: Path, rooms: list[Photo], limit: int) -> Iterator[Composite]:
     """Yields the same of photographs with a soft alpha."""
     for seed, path in enumerate(sorted(folder.glob("matte_*.webp"))[:limit]):
-        image, matte = cv2.imread(str(path)), cv2.imread(str(path.with_suffix(".png")), 0)
+        image, matte = read_image(path), read_image(path.with_suffix(".png"), cv2.IMREAD_GRAYSCALE)
         scale = 0.9 * scenes.SIZE[1] / (matte.shape[0] - np.nonzero(matte > 127)[0].min())
         left = scenes.SIZE[0] / 2 - scale * np.median(np.nonzero(matte > 127)[1])
-        matrix = np.float64([[scale, 0, left], [0, scale, scenes.SIZE[1] - scale * matte.shape[0]]])
+        matrix = np.array([[scale, 0, left], [0, scale, scenes.SIZE[1] - scale * matte.shape[0]]])
         alpha = cv2.warpAffine(matte.astype(np.float32) / 255, matrix, scenes.SIZE)
         person = cv2.warpAffine(solid(image, matte), matrix, scenes.SIZE,
                                 borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
@@ -66,6 +70,7 @@ def solid(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
     _, labels = cv2.distanceTransformWithLabels(
         mixed, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
+    labels = labels.astype(np.intp)
     nearest = np.zeros((labels.max() + 1, 3), np.uint8)
     nearest[labels[mixed == 0]] = image[mixed == 0]
     return nearest[labels]
@@ -79,18 +84,17 @@ def own_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def pymatting_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    from pymatting import estimate_foreground_ml  # not among the requirements
+    # Not among the requirements.
+    from pymatting import estimate_foreground_ml  # pyright: ignore[reportMissingImports]
 
     return 255 * np.clip(estimate_foreground_ml(image / 255, alpha / 255), 0, 1)
 
 
 def methods() -> dict:
     found = {"raw": lambda image, alpha: image, "ours": own_colours}
-    try:
-        import pymatting  # noqa: F401
-    except ImportError:
-        return found
-    return found | {"pymatting": pymatting_colours}
+    if importlib.util.find_spec("pymatting"):
+        found["pymatting"] = pymatting_colours
+    return found
 
 
 def over_green(image, alpha: np.ndarray) -> np.ndarray:

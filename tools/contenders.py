@@ -84,6 +84,7 @@ def rvm(folder: Path) -> dict[str, Method]:
         raise EvaluateError(f"{folder}: no rvm.py in it")
     try:
         spec = importlib.util.spec_from_file_location("rvm", path)
+        assert spec and spec.loader  # there is one for every .py
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         net = module.RVM(2)

@@ -87,7 +87,7 @@ def identity_norm(beta, epsilon: float) -> list[np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("tflite", type=Path)
     parser.add_argument("out", type=Path, help="a .weights.h5 file for model.build('voc')")
     parser.add_argument("--width", type=float, default=1.0, help="0.5 for the `dm05` file")

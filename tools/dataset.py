@@ -87,14 +87,26 @@ def read_photos(folder: Path, edges: Path | None = None) -> list[Photo]:
 
 
 def read_photo(path: Path) -> Photo:
-    image = cv2.imread(str(path))
+    image = read_image(path)
     mask_path = path.with_suffix(".png")
     if not mask_path.exists():
         return Photo(path.stem, image, np.zeros(image.shape[:2], np.uint8))
-    mask = cv2.imread(str(mask_path), cv2.IMREAD_GRAYSCALE)
+    mask = read_image(mask_path, cv2.IMREAD_GRAYSCALE)
     if soft := path.name.startswith("matte_"):
         mask[mask == UNKNOWN] += 1
     return Photo(path.stem, image, mask, soft)
+
+
+def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """uint8 [h,w,3] BGR of a picture file; [h,w] with `cv2.IMREAD_GRAYSCALE`.
+
+    Raises:
+        OSError: missing, damaged, or not a picture.
+    """
+    image = cv2.imread(str(path), flags)
+    if image is None:
+        raise OSError(f"{path}: missing, damaged, or not a picture")
+    return image
 
 
 def soften(photo: Photo, edges: Path | None) -> Photo:
@@ -106,7 +118,7 @@ def soften(photo: Photo, edges: Path | None) -> Photo:
     path = edges and edges / f"{photo.name}.png"
     if not path or not path.exists() or photo.soft:
         return photo
-    alpha = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    alpha = read_image(path, cv2.IMREAD_GRAYSCALE)
     person = (photo.mask == 255).astype(np.uint8)
     reach = 2 * int(round(0.012 * np.hypot(*person.shape))) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
@@ -138,7 +150,7 @@ def front_of(mask) -> np.ndarray:
 
 def is_tall(mask) -> bool:
     ys, xs = np.nonzero(mask)
-    return np.ptp(ys) > 1.9 * np.ptp(xs)
+    return bool(np.ptp(ys) > 1.9 * np.ptp(xs))
 
 
 class Batches:
@@ -208,7 +220,7 @@ class Batches:
         if rng.random() < 0.5:
             cv2.ellipse(shape, box, 255, -1)
         else:
-            cv2.fillConvexPoly(shape, np.int32(cv2.boxPoints(box)), 255)
+            cv2.fillConvexPoly(shape, cv2.boxPoints(box).astype(np.int32), 255)
         image[shape > 0] = thing[shape > 0]
         if masks.any():
             masks[cv2.dilate(shape, np.ones((5, 5))) > 0] = UNKNOWN
@@ -279,7 +291,7 @@ class Batches:
             spot = place(rng, someone, masks.shape[:2], rise * ratio, at)
             image, cover, blank = paste(rng, image, spot)
             touching = (cover > 0.5) & (masks[..., 0] > 127)
-            before = rank(ratios, ratio, touching.any())
+            before = rank(ratios, ratio, bool(touching.any()))
             masks = lay(masks, cover, blank, before)
             soft &= someone.soft
         return image, masks, soft
@@ -411,7 +423,7 @@ def last_mask(rng, masks, other) -> np.ndarray:
         if rng.random() < 0.5:
             cv2.ellipse(blot, spot, 1, -1)
         else:
-            cv2.fillConvexPoly(blot, np.int32(cv2.boxPoints(spot)), 1)
+            cv2.fillConvexPoly(blot, cv2.boxPoints(spot).astype(np.int32), 1)
         last = np.maximum(last, blot) if rng.random() < 0.5 else last * (1 - blot)
     if rng.random() < 0.05:
         last = np.full_like(last, rng.random())

@@ -60,8 +60,8 @@ def compile_network(net: keras.Model, sizes=COMPILED_SIZES) -> bytes:
     Each maps `image`, float32 [1,h,w,3] RGB 0..255, and, if the network takes it, `mask`, float32
     [1,h,w,1] 0..1, to `logits`, float32 [1,h/s,w/s,outputs].
     """
-    module = tf.Module()
-    module.weights = [weight.value for weight in net.weights]
+    module = tf.Module()  # saving finds the variables in its attributes, whatever their names
+    module.weights = [weight.value for weight in net.weights]  # pyright: ignore[reportAttributeAccessIssue]
     signatures = {f"{w}x{h}": entry_point(net, w, h) for w, h in sizes}
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures=signatures)
@@ -82,7 +82,7 @@ def entry_point(net: keras.Model, width: int, height: int):
 
     @tf.function(input_signature=specs, autograph=False)
     def call(*given):
-        return {"logits": sized(list(given) if len(given) > 1 else given[0], training=False)}
+        return {"logits": sized(given[0] if len(given) == 1 else list(given), training=False)}
 
     return call.get_concrete_function()
 
@@ -95,7 +95,7 @@ def write_sums(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     what = "a .weights.h5 of the person network; several: their mean"
     parser.add_argument("weights", type=Path, nargs="+", help=what)
     parser.add_argument("out", type=Path, help="the .tflite to write")

@@ -4,12 +4,16 @@ Such a norm is no more than a gain and a bias a channel. `fold` makes them part 
 before it: the same function at twice the speed. `unfold` turns what was learned back into norms.
 """
 
+from typing import Any, cast
+
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 import model
 from tools.convert_weights import identity_norm
+
+ops = cast(Any, keras.ops)  # Keras's annotations let every operation return None
 
 
 class Gained(layers.Layer):

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from background_blur.capture.demo import PORTRAIT, Demo
+from background_blur.capture.pictures import read_picture
 from background_blur.matting.engines import open_segmenter
 from background_blur.settings import Settings
 from blur import BackgroundBlur
@@ -29,7 +30,7 @@ def alphas() -> dict[str, np.ndarray]:
     for frame in islice(Demo((640, 360), paced=False), FRAMES):
         last = video(frame.image)
     return {
-        "portrait": picture(cv2.imread(str(PORTRAIT))).working_alpha,
+        "portrait": picture(read_picture(PORTRAIT)).working_alpha,
         "demo": last.working_alpha,
     }
 

@@ -9,6 +9,7 @@ import io
 import time
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from multiprocessing import get_context
+from typing import cast
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 import main as program
 from background_blur.capture.camera import Camera
 from background_blur.capture.demo import Demo
+from background_blur.controls import Viewer
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import QualityController
 from background_blur.opening import Sinks
@@ -44,9 +46,6 @@ class FakeCamera:
             self.pictures.append(jpeg)
         self.pictures += self.pictures[-2:0:-1]
         self.began, self.index = None, 0
-
-    def __call__(self, number):
-        return self
 
     def isOpened(self):
         return True
@@ -110,10 +109,10 @@ def measure(size, seconds: float, busy: int, still: bool, threads: int) -> dict:
     watcher = Watcher(seconds)
     with ExitStack() as stack:
         stack.enter_context(load(busy))
-        source = stack.enter_context(Camera(0, size, open=camera))
+        source = stack.enter_context(Camera(0, size, open=lambda _: cast(cv2.VideoCapture, camera)))
         stack.enter_context(redirect_stdout(io.StringIO()))
         cpu = time.process_time()
-        run = program.Run(source, blur, Sinks(), statistics, SignalGuard(), watcher)
+        run = program.Run(source, blur, Sinks(), statistics, SignalGuard(), cast(Viewer, watcher))
         run.quality = QualityController(FPS)
         program.stream(run)
         cpu = time.process_time() - cpu

@@ -26,7 +26,8 @@ from background_blur.matting.engines import open_segmenter
 from background_blur.settings import Settings
 from blur import BackgroundBlur
 from tools import scenes
-from tools.dataset import Photo, match_light
+from tools.cutouts import match_light
+from tools.dataset import Photo
 from tools.evaluate import EvaluateError, read_data
 from tools.metrics import share
 
@@ -136,7 +137,7 @@ def main(argv=None) -> int:
     try:
         segmenter = open_segmenter(weights=args.weights)
         people, rooms = scenes.people_and_rooms(read_data(args.data, None))
-    except (EvaluateError, WeightsError) as error:
+    except (EvaluateError, WeightsError, OSError) as error:
         print(f"people: {error}", file=sys.stderr)
         return 1
     pick = np.linspace(0, len(people) - 1, 2 * args.limit).astype(int)

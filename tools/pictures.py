@@ -77,7 +77,7 @@ def gestures(segmenter, clip: str) -> list[np.ndarray]:
 def write_animation(name: str, frames: list[np.ndarray], rate: float, quality: int) -> None:
     moving = cv2.Animation()
     moving.frames = frames
-    moving.durations = np.full(len(frames), round(1000 / rate), np.int32)
+    moving.durations = len(frames) * [round(1000 / rate)]
     cv2.imwriteanimation(str(ASSETS / name), moving, [cv2.IMWRITE_WEBP_QUALITY, quality])
 
 

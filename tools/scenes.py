@@ -121,7 +121,7 @@ def moving_clip(person: Photo, room: Photo, seed: int) -> Iterator[Frame]:
     layer, alpha = cut_out(rng, person, image, 0.38)
     last = None
     for t in range(MOVING_FRAMES):
-        move = np.float64([[1, 0, SIZE[0] * path(t)], [0, 1, 0]])
+        move = np.array([[1, 0, SIZE[0] * path(t)], [0, 1, 0]])
         truth = cv2.warpAffine(alpha, move, SIZE)
         shifted = cv2.warpAffine(layer, move, SIZE, borderMode=cv2.BORDER_REPLICATE)
         clean = blend(shifted, image, truth)
@@ -172,7 +172,7 @@ def second_clip(first: Photo, second: Photo, room: Photo, ratio: float, seed: in
     far, far_alpha = placed(rng, second, image, standing(second.mask, rise * ratio, 0.5))
     for t in range(PAIR_FRAMES):
         share = np.clip((t - 8) / (PAIR_FRAMES - 14), 0, 1)
-        move = np.float64([[1, 0, SIZE[0] * (0.42 - 0.37 * share)], [0, 1, 0]])
+        move = np.array([[1, 0, SIZE[0] * (0.42 - 0.37 * share)], [0, 1, 0]])
         behind = cv2.warpAffine(far_alpha, move, SIZE)
         layer = cv2.warpAffine(far, move, SIZE, borderMode=cv2.BORDER_REPLICATE)
         clean = blend(near, blend(layer, image, behind), near_alpha)

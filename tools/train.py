@@ -28,11 +28,12 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 import model
 from background_blur.matting.segmenter import INPUT_SIZES, nearest_input_size, scaled_size
@@ -40,6 +41,8 @@ from tools.convert_weights import load_coral
 from tools.cutouts import keyed
 from tools.dataset import UNKNOWN, Batches, Photo, read_photos
 from tools.fold import Gained, fold, unfold
+
+ops = cast(Any, keras.ops)  # Keras's annotations let every operation return None
 
 DECODER_RATE = 10  # the decoder's learning rate over the backbone's
 AHEAD = 6  # batches made before they are needed
@@ -339,7 +342,7 @@ def hour(text: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder with train/ and val/")
     add("--edges", type=Path, help="folder of soft alphas that lend drawn masks their edges")

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 try:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FRAGMENTED = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "500000"}  # microseconds
 CLUSTERED = {"cluster_time_limit": "500"}  # milliseconds
 SYNC = 1.0  # seconds after which what was written must be safe from a loss of power
+STARTING = 60.0  # seconds for which an empty part may be one of a run that is starting
 LOST = errno.ENOSPC, errno.EDQUOT, errno.EIO  # errors that mean that data did not get to the disk
 PART = re.compile(r".+\.[0-9a-f]{6}\.part(\.\w+)", re.DOTALL)
 
@@ -155,7 +156,7 @@ def leftovers(folder: Path, suffixes: Collection[str]) -> list[str]:
     """One line each about the videos with these suffixes that interrupted runs left in a folder."""
     parts = [path for path in parts_in(folder, suffixes) if not in_use(path)]
     playable = [str(path) for path in parts if plays(path)]
-    empty = [str(path) for path in parts if str(path) not in playable]
+    empty = [str(path) for path in parts if str(path) not in playable and not is_new(path)]
     lines = []
     if playable:
         it = "it plays: rename it" if len(playable) == 1 else "they play: rename them"
@@ -165,6 +166,14 @@ def leftovers(folder: Path, suffixes: Collection[str]) -> list[str]:
     if empty:
         lines += [f"{', '.join(empty)}: left by a run that broke off; no frame in it, delete it"]
     return lines
+
+
+def is_new(path: Path) -> bool:
+    """Whether a part may belong to a copy that is starting, and has not locked it yet."""
+    try:
+        return time() - path.stat().st_mtime < STARTING
+    except OSError:  # complete by now
+        return True
 
 
 def parts_in(folder: Path, suffixes: Collection[str]) -> list[Path]:

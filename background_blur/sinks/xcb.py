@@ -3,7 +3,7 @@
 import ctypes
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 WM_NAME, ANY_TYPE, MAP_NOTIFY, EXPOSE = 39, 0, 19, 12  # of the X protocol
 LONGEST_NAME = 64  # in words of 4 bytes
@@ -28,8 +28,15 @@ def on_native_exit(callback: Callable[[], None]) -> Iterator[None]:
     """Calls back if C code ends the process meanwhile, as Qt does when the display goes away."""
     libc, handle = ctypes.CDLL(None), ctypes.c_int()  # its address identifies the handler
     inside = True
-    handler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: callback() if inside else None)
-    libc.__cxa_atexit(handler, None, ctypes.byref(handle))
+
+    def call(_) -> None:
+        with suppress(KeyboardInterrupt):  # of a signal that comes with the end, as at a logout
+            if inside:
+                callback()
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(call)
+    for _ in range(2):  # the second time where a signal interrupted the first
+        libc.__cxa_atexit(handler, None, ctypes.byref(handle))
     try:
         yield
     finally:

@@ -25,6 +25,7 @@ from background_blur.capture.camera import Camera
 from background_blur.errors import SinkError
 from background_blur.frames import Frame
 from background_blur.matting import engines
+from background_blur.opening import TITLE
 from background_blur.sinks.parts import GrowingFile
 from background_blur.sinks.video import VideoFile
 from background_blur.sinks.window import Window
@@ -424,7 +425,7 @@ def test_a_display_that_goes_away_is_one_line_and_the_file_is_kept(display, tmp_
     command.remove("--no-window")
     child = subprocess.Popen(command, cwd=ROOT, env=own.environment, stderr=subprocess.PIPE)
     try:
-        wait_until(lambda: own.is_shown(main.TITLE) or child.poll() is not None, "the window")
+        wait_until(lambda: own.is_shown(TITLE) or child.poll() is not None, "the window")
         wait_until(
             lambda: any(path.stat().st_size for path in tmp_path.glob("*.part.mp4")), "bytes"
         )

@@ -334,6 +334,7 @@ def test_what_a_killed_run_left_plays_and_is_told_at_the_next_start(clip, tmp_pa
     part = killed(tmp_path, suffix)
     assert len(decoded(part)) > 5
     (tmp_path / "empty.123abc.part.mp4").touch()
+    os.utime(tmp_path / "empty.123abc.part.mp4", (0, 0))
     result = run("--source", clip, "--no-window", "--output", tmp_path / "next.mp4")
     assert result.returncode == 0
     told = "left by a run that broke off"

@@ -87,7 +87,9 @@ def open_cheap(*_):
     """What stands in for engines.open_segmenter: a network that sees nobody and costs nothing."""
     from background_blur.matting.segmenter import PersonSegmenter
 
-    return PersonSegmenter(lambda image: np.full(np.array(image.shape[:2]) // 4, -9.0))
+    return PersonSegmenter(
+        lambda image, mask: np.full((image.shape[0] // 4, image.shape[1] // 4, 1), -9.0)
+    )
 
 
 def serve() -> None:
