@@ -38,7 +38,7 @@ class MaskRefiner:
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         half = halve(grey)
         mask = self.whole(small, self.steady(half, mask), who)
-        cell = max(1, round(half.shape[1] / mask.shape[1]))  # an edge is known to within one
+        cell = max(1, round(half.shape[1] / mask.shape[1]))  # wider windows blur the mask
         return cv2.LUT(fast_guided_filter(grey, half, mask, radius=cell), EDGE)
 
     def steady(self, grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
