@@ -86,7 +86,8 @@ def loss(target, logits):
     total = 0.0
     for i in range(outputs):
         share, weight = target[..., i : i + 1], target[..., 2 + i : 3 + i]
-        behind = ops.abs(target[..., :1] - share)  # few cells, and hard ones
+        known = ops.cast(target[..., 2:3] > 0, "float32")  # whether anybody is there
+        behind = ops.abs(target[..., :1] - share) * known  # few cells, and hard ones
         weight = weight * (1 + 3 * behind)
         total = total + mask_loss(share, weight, logits[..., i : i + 1])
     return total / outputs + matte_loss(target[..., :1], target[..., 4:], logits[..., :1])
