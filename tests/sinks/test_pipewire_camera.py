@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -156,10 +157,15 @@ def test_opencv_reads_it_through_v4l2(here):
 def test_readers_come_and_go_and_come_back(program, pipewire, demo):
     sender = program()
     for _ in range(3):
-        with Watcher(pipewire, SIZE) as one, Watcher(pipewire, SIZE) as other:
-            for watcher in (one, other):
-                frames = watcher.frames(10)
-                assert len(frames) == 10 and all(is_blurred(image, demo) for image in frames)
+        with (
+            Watcher(pipewire, SIZE) as one,
+            Watcher(pipewire, SIZE) as other,
+            ThreadPoolExecutor() as pool,
+        ):
+            # Side by side: a reader that does not read on would hold all of the buffers.
+            both = list(pool.map(lambda watcher: watcher.frames(10), (one, other)))
+        for frames in both:
+            assert len(frames) == 10 and all(is_blurred(image, demo) for image in frames)
     sender.send_signal(signal.SIGINT)
     sender.communicate(timeout=30)
     assert sender.returncode == 130
