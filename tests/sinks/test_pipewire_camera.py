@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -73,8 +74,12 @@ def program(pipewire, tmp_path):
 
     yield start
     for process in started:
-        process.kill()
-        process.communicate()
+        process.terminate()  # so that it ends its helper, which might go on by itself
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture(scope="module")
