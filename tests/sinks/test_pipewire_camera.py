@@ -24,6 +24,8 @@ from support.captures import detail
 from support.display import wait_until
 from support.pipewire import PipeWireCamera, Session, Watcher
 
+pytestmark = pytest.mark.stalls
+
 SIZE = 640, 360
 NODE = "background_blur"
 COLOURS = np.array(  # BGR

@@ -157,6 +157,16 @@ class PipeWireCamera:
         self.close()
 
 
+STALL = 30  # seconds
+
+
+class Stalled(Exception):
+    """A reader is linked, but gets no frames: PipeWire 0.3.65 does that now and then.
+
+    Tests marked `stalls` are then repeated, twice at most; see conftest.py.
+    """
+
+
 class Watcher:
     """A program that reads a camera of a session's, by its node's name."""
 
@@ -173,10 +183,21 @@ class Watcher:
         return bool(select.select([self.process.stdout], [], [], 0)[0])
 
     def frames(self, count: int) -> np.ndarray:
-        """The next so many frames, uint8 [count,H,W,3] BGR; fewer where it ends."""
+        """The next so many frames, uint8 [count,H,W,3] BGR; fewer where it ends.
+
+        Raises:
+            Stalled: nothing came for a while.
+        """
         width, height = self._size
         assert self.process.stdout
-        data = self.process.stdout.read(count * height * width * 3)
+        data, wanted = b"", count * height * width * 3
+        while len(data) < wanted:
+            if not select.select([self.process.stdout], [], [], STALL)[0]:
+                raise Stalled
+            part = os.read(self.process.stdout.fileno(), min(wanted - len(data), 2**20))
+            if not part:
+                break
+            data += part
         return np.frombuffer(data, np.uint8).reshape(-1, height, width, 3)
 
     def close(self) -> None:
