@@ -84,6 +84,8 @@ class Decoder:
         self._end = 0.0  # seconds; where the last decoded frame ends
         self._reformatter = VideoReformatter()
         self._tone_mapper: ToneMapper | None = None
+        self._rotation: int | None = None  # of the frame whose display matrix `_matrix` is
+        self._matrix = np.eye(2)
         start = time.monotonic()
         # "file:", because FFmpeg takes what is before a colon for a protocol; and a file must not
         # make us open network connections.
@@ -204,10 +206,20 @@ class Decoder:
         frame = self._tone_mapped(raw) if is_wide(raw) and not transparent else raw
         image = self._reformatter.reformat(frame, format=kind).to_ndarray()
         image = flatten_alpha(image) if transparent else image
-        image = turn_upright(image, display_matrix(raw))
+        image = turn_upright(image, self._display_matrix(raw))
         image = crop_to_fill(image, self._size)
         self._size = image.shape[1], image.shape[0]
         return image
+
+    def _display_matrix(self, raw: "VideoFrame") -> np.ndarray:
+        """Reads the matrix once, and again where the rotation changes.
+
+        A frame whose side data was read is part of a reference cycle: its memory, megabytes, is
+        held until Python's garbage collection, which counts objects, happens to run.
+        """
+        if raw.rotation != self._rotation:
+            self._rotation, self._matrix = raw.rotation, display_matrix(raw)
+        return self._matrix
 
     def _tone_mapped(self, raw: "VideoFrame") -> "VideoFrame":
         if self._tone_mapper is None or self._tone_mapper.takes != nature(raw):

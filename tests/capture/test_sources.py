@@ -1,5 +1,6 @@
 """What every source promises, and what each kind does with odd input."""
 
+import gc
 import itertools
 import os
 import socket
@@ -257,6 +258,20 @@ def test_side_data_that_pyav_has_no_name_for_leaves_the_rotation(turn, corner):
             raise ValueError("31 is not a valid Type")
 
     assert red_corner(turn_upright(quadrant(), display_matrix(Raw()))) == corner
+
+
+def test_no_decoded_frame_waits_for_the_garbage_collection(tmp_path):
+    path = write_video(tmp_path / "v.mp4", numbered(30), range(0, 3000, 100))
+    gc.collect()
+    gc.disable()
+    try:
+        with open_source(str(path)) as video:
+            for _ in video:
+                pass
+            held = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert held < 5
 
 
 def test_a_variable_rate_survives(tmp_path):
