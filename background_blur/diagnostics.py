@@ -1,6 +1,7 @@
 """Looks at what is here, `--list-cameras`, and at what users trip over, `--check`."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,7 @@ from time import perf_counter
 import cv2
 import numpy as np
 
+from background_blur import COMMAND
 from background_blur.capture import open_source
 from background_blur.capture.base import CAMERA_SIZE
 from background_blur.capture.camera import BLACK, DEVICES, camera_problem
@@ -39,6 +41,8 @@ FOUND_BY = (
     "chrome://flags/#enable-webrtc-pipewire-camera"
 )
 
+log = logging.getLogger(__name__)
+
 
 def list_cameras(open: OpenCamera = cv2.VideoCapture) -> int:
     """Prints a line per camera: number, name, and the sizes and rates it supports; 1 if none.
@@ -56,7 +60,7 @@ def list_cameras(open: OpenCamera = cv2.VideoCapture) -> int:
             found = True
             print(f"-  {camera.description}: PipeWire's alone{made_by(camera)}")
     if not found:
-        print(f"main.py: {camera_problem(0)}", file=sys.stderr)
+        log.error(camera_problem(0))
     return 0 if found else 1
 
 
@@ -81,7 +85,7 @@ def whose_output(number: int) -> str:
 
 def made_by(camera: pipewire.PipeWireCamera) -> str:
     if camera.program is None:
-        return "; to use it: pw-v4l2 python main.py"
+        return f"; to use it: pw-v4l2 {COMMAND}"
     ours = camera.name == node_name(NAME)
     return f" (the output of {'this program' if ours else camera.program})"
 

@@ -43,7 +43,6 @@ class Sinks:
 
     def viewer(self, source: Source, settings: Settings, backgrounds: Backgrounds) -> Viewer | None:
         """What shows the frames and obeys keys, if there is a window."""
-
         if not self.window:
             return None
         paced = not (source.live or self.output)
@@ -63,7 +62,7 @@ def open_sinks(args: argparse.Namespace, source: Source, stack: ExitStack) -> Si
         print("sending {}x{} to {}".format(*camera.size, camera.device), flush=True)
     if args.window:
         try:
-            window = Window(TITLE, lost=lambda: end_without_display(stack))
+            window = Window(TITLE, lost=lambda: end_without_display(stack, sinks.output))
             sinks.window = stack.enter_context(window)
         except SinkError:
             if not (sinks.output or sinks.camera):
@@ -84,14 +83,14 @@ def open_file_output(args: argparse.Namespace, source: Source) -> Sink:
     return output
 
 
-def end_without_display(stack: ExitStack) -> None:
+def end_without_display(stack: ExitStack, output: Sink | None) -> None:
     """Closes everything that is open when Qt is about to end the process."""
-    then = "what was written is kept"
+    then = "; what was written is kept" if output else ""
     try:
         stack.close()
     except Exception as error:
-        then = str(error)
-    log.error(f"the display is gone; {then}")
+        then = f"; {error}"
+    log.error(f"the display is gone{then}")
     os._exit(1)
 
 

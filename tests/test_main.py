@@ -21,6 +21,7 @@ from support.captures import detail
 from support.display import wait_until
 
 MAIN = str(ROOT / "main.py")
+TEXT = {"capture_output": True, "text": True, "timeout": 60}
 
 
 def run(*arguments, timeout=60, **options) -> subprocess.CompletedProcess:
@@ -62,7 +63,7 @@ def read(path: Path) -> list[np.ndarray]:
 
 def test_help_lists_every_flag_and_imports_nothing_heavy():
     code = "import sys, main\ntry: main.main(['--help'])\nfinally: print(sorted(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, **TEXT)
     assert result.returncode == 0
     for action in parser()._actions:
         assert all(flag in result.stdout for flag in action.option_strings)
@@ -76,10 +77,19 @@ def test_the_choices_are_those_of_the_line():
     assert actions["people"].default == Settings().people
 
 
-def test_version():
-    result = run("--version")
-    assert result.returncode == 0
-    assert result.stdout.startswith("main.py 0.")
+@pytest.mark.parametrize(
+    "call, program", [(["main.py"], "main.py"), (["-m", "background_blur"], "background-blur")]
+)
+def test_it_calls_itself_as_it_was_called(call, program):
+    def say(*arguments) -> str:
+        done = subprocess.run([sys.executable, *call, *arguments], cwd=ROOT, **TEXT)
+        return done.stdout + done.stderr
+
+    assert say("--version").startswith(f"{program} 0.")
+    assert say("--fps", "0").splitlines()[-1].startswith(f"{program}: error: ")
+    assert say("--source", "nowhere").startswith(f"{program}: nowhere: ")
+    usage, *_, examples = say("--help").split("\n\n", 1)
+    assert usage.startswith(f"usage: {program} ") and f"{program} --source demo" in examples
 
 
 @pytest.mark.parametrize(

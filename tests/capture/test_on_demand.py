@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import main
+from background_blur import PROGRAM
 from background_blur.capture import on_demand as idle
 from background_blur.capture.base import Source
 from background_blur.capture.on_demand import LOOKS, PATIENCE, OnDemand
@@ -240,7 +241,7 @@ def test_the_program_rests_without_a_run_of_the_network(program, monkeypatch):
         return next(looks, True)
 
     sent, _, errors = program(enough=25, is_read=is_read)
-    said = "main.py: nobody watches /dev/video42; resting until somebody does\n"
+    said = f"{PROGRAM}: nobody watches /dev/video42; resting until somebody does\n"
     assert errors.count(said) == 1 and "Traceback" not in errors
     corner = np.s_[:90, 230:]  # fine detail in the demo, were it not for the blur
     resting = [image for image in seen if image is not None and detail(image) < 1]
