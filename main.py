@@ -130,7 +130,7 @@ def open_run(
     stack.callback(source.close)
     blur = open_pipeline(args, source.is_sequence, backgrounds[args.background[0]])
     opened = Run(source, blur, sinks, RunStatistics(), guard)
-    opened.viewer = sinks.viewer(source, blur.settings, backgrounds)
+    opened.viewer = sinks.viewer(source, blur.settings, backgrounds, opened.statistics)
     if source.live and source.is_sequence:
         opened.quality = QualityController(source.fps, best=args.quality == "best")
     opened.obey = partial(remote.apply, blur.settings, backgrounds)
@@ -182,7 +182,7 @@ def stream(run: Run) -> None:
                 sink.write(result)
         run.statistics.record(result, level)
         run.guard.check()
-        if run.viewer and not run.viewer.show(result, level):
+        if run.viewer and not run.viewer.show(result):
             break
         if quality:
             quality.record(began, monotonic())

@@ -21,6 +21,7 @@ from background_blur.sinks.parts import folder_of, leftovers
 from background_blur.sinks.video import ENCODERS
 from background_blur.sinks.virtual_camera import VirtualCamera
 from background_blur.sinks.window import Window
+from background_blur.statistics import RunStatistics
 
 TITLE = "background blur"
 
@@ -41,12 +42,19 @@ class Sinks:
     def are_watched(self) -> bool:
         return bool(self.window or self.camera)
 
-    def viewer(self, source: Source, settings: Settings, backgrounds: Backgrounds) -> Viewer | None:
+    def viewer(
+        self,
+        source: Source,
+        settings: Settings,
+        backgrounds: Backgrounds,
+        statistics: RunStatistics,
+    ) -> Viewer | None:
         """What shows the frames and obeys keys, if there is a window."""
         if not self.window:
             return None
         paced = not (source.live or self.output)
-        return Viewer(self.window, settings, source, paced, backgrounds, bool(self.camera))
+        in_call = bool(self.camera)
+        return Viewer(self.window, settings, source, paced, backgrounds, in_call, statistics)
 
 
 def open_sinks(args: argparse.Namespace, source: Source, stack: ExitStack) -> Sinks:

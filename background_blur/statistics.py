@@ -1,13 +1,14 @@
 """What a run has done, collected from its results: the summary at the end, and the overlay."""
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from time import monotonic
 
 from background_blur.frames import Result
 from background_blur.matting.quality import QualityLevel
 from background_blur.settings import HIDDEN
 
-ROLLING_FRAMES = 30  # that the overlay's figures are means of
+ROLLING_FRAMES = 30  # that the overlay averages over
 
 
 class RunStatistics:
@@ -30,6 +31,10 @@ class RunStatistics:
         self.masks: Counter[str] = Counter()
         self.levels: Counter[str] = Counter()
         self.runs, self.seen = 0, 0.0
+        # Of the last frames: when each came, and the seconds spent on it.
+        self.recent: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=ROLLING_FRAMES + 1)
+        self.level: QualityLevel | None = None
+        self.latency: float | None = None  # seconds from the last frame's capture until it was done
 
     @property
     def elapsed(self) -> float:
@@ -38,7 +43,10 @@ class RunStatistics:
 
     def record(self, result: Result, level: QualityLevel | None = None) -> None:
         """Notes a result. One that comes again, as of a photo that is held, counts once."""
-        self.ended = monotonic()
+        self.ended, self.level = monotonic(), level
+        self.recent.append((self.ended, result.seconds))
+        captured_at = result.captured_at
+        self.latency = None if captured_at is None else self.ended - captured_at
         if result is self.last:
             return
         self.last = result
@@ -69,39 +77,21 @@ class RunStatistics:
         times, share = self.runs / max(1, self.frames), 100 * self.seen / self.runs
         return f"the network ran {times:.2f} times per frame, on {share:.0f} % of the frame"
 
-
-class FrameStats:
-    """Means of the last 30 frames, for the overlay."""
-
-    def __init__(self):
-        self.past: deque[tuple[float, Result]] = deque(maxlen=ROLLING_FRAMES + 1)
-        self.age: float | None = None  # seconds from the last frame's capture until it was shown
-        self.total = RunStatistics()
-        self.level: QualityLevel | None = None
-
-    def record(self, result: Result, level: QualityLevel | None = None) -> None:
-        """Notes that a frame is about to be shown."""
-        now = monotonic()
-        self.past.append((now, result))
-        self.age = None if result.captured_at is None else now - result.captured_at
-        self.total.record(result, level)
-        self.level = level
-
-    def lines(self, dropped: int) -> list[str]:
-        if len(self.past) < 2:
+    def overlay(self, dropped: int) -> list[str]:
+        """Lines for the window: means of the last 30 frames, and the totals. Empty at first."""
+        if len(self.recent) < 2:
             return []
-        frames = len(self.past) - 1
+        frames = len(self.recent) - 1
         seconds: Counter[str] = Counter()
-        for _, result in list(self.past)[1:]:
-            seconds.update(result.seconds)
-        lines = [f"{frames / max(self.past[-1][0] - self.past[0][0], 1e-6):.1f} frames/s"]
+        for _, spent in list(self.recent)[1:]:
+            seconds.update(spent)
+        lines = [f"{frames / max(self.recent[-1][0] - self.recent[0][0], 1e-6):.1f} frames/s"]
         lines += [f"{stage} {1000 * spent / frames:.1f} ms" for stage, spent in seconds.items()]
-        if self.age is not None:
-            lines.append(f"latency {1000 * self.age:.0f} ms")
-        lines += [f"dropped {dropped}", f"fully blurred {self.total.failed}"]
-        lines.append(self.total.format_network())
+        if self.latency is not None:
+            lines.append(f"latency {1000 * self.latency:.0f} ms")
+        lines += [f"dropped {dropped}", f"fully blurred {self.failed}", self.format_network()]
         if self.level:
-            lines += [f"masks: {percentages(self.total.masks)}", f"quality: {self.level.name}"]
+            lines += [f"masks: {percentages(self.masks)}", f"quality: {self.level.name}"]
         return lines
 
 

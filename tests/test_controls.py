@@ -23,7 +23,7 @@ from background_blur.opening import TITLE
 from background_blur.settings import PEOPLE, VIEWS, Settings
 from background_blur.sinks.overlay import draw
 from background_blur.sinks.window import KEYS as NAMES
-from background_blur.statistics import FrameStats
+from background_blur.statistics import RunStatistics
 from blur import BackgroundBlur
 from support import ROOT
 from support.captures import detail
@@ -65,9 +65,12 @@ def view(picture, *keys, is_sequence=True, segmenter=left_half, settings=None):
     window = FakeWindow(*keys)
     blur = BackgroundBlur(segmenter, settings or Settings(), is_sequence)
     source = Source()
-    viewer = Viewer(window, blur.settings, source)
-    while viewer.show(blur(picture)):
-        pass
+    viewer = Viewer(window, blur.settings, source, statistics=RunStatistics())
+    going = True
+    while going:
+        result = blur(picture)
+        viewer.statistics.record(result)
+        going = viewer.show(result)
     return window.shown, blur, viewer
 
 
@@ -125,7 +128,7 @@ def test_space_hides_everything_at_once_until_pressed_again(picture):
         free = np.s_[:180]  # above the words
         assert detail(shown[1][free]) < 0.01 * detail(picture)
         assert np.array_equal(shown[3][free, :130], picture[free, :130])
-        assert viewer.statistics.total.hidden == 2
+        assert viewer.statistics.hidden == 2
 
 
 def test_what_is_hidden_is_said_in_the_window_alone(picture):
@@ -184,8 +187,8 @@ def test_text_is_drawn_on_frames_of_any_size_and_ends_inside(size):
 def test_figures_are_means_of_what_happened(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("background_blur.statistics.monotonic", lambda: now[0])
-    picture, statistics = np.zeros((2, 2, 3), np.uint8), FrameStats()
-    assert statistics.lines(0) == []
+    picture, statistics = np.zeros((2, 2, 3), np.uint8), RunStatistics()
+    assert statistics.overlay(0) == []
     for index in range(100):
         now[0] = index / 25
         why = "the network failed" if index < 2 else None
@@ -196,7 +199,7 @@ def test_figures_are_means_of_what_happened(monkeypatch):
             Result(picture, fully_blurred_because=why, mask_from=mask_from, seen=seen, **timed),
             LEVELS[1],
         )
-    assert statistics.lines(dropped=3) == [
+    assert statistics.overlay(dropped=3) == [
         "25.0 frames/s",
         "segment 10.0 ms",
         "latency 40 ms",
@@ -207,7 +210,7 @@ def test_figures_are_means_of_what_happened(monkeypatch):
         "quality: every 2nd frame",
     ]
     statistics.record(Result(picture))
-    assert not any("latency" in line for line in statistics.lines(0))
+    assert not any("latency" in line for line in statistics.overlay(0))
 
 
 def test_s_saves_what_is_shown_without_the_text(picture, tmp_path, monkeypatch, caplog):

@@ -73,7 +73,7 @@ class Watcher:
     def __init__(self, seconds: float):
         self.ages, self.seconds, self.until = [], seconds, None
 
-    def show(self, result, level) -> bool:
+    def show(self, result) -> bool:
         now = time.monotonic()
         self.until = self.until or now + WARM_UP + self.seconds
         if now > self.until - self.seconds:

@@ -24,9 +24,10 @@ from background_blur.matting.segmenter import (
     nearest_input_size,
 )
 from main import load_network
-from support import ROOT
+from support import ROOT, SHARED
+from support.networks import write_network
 
-PEER = ROOT.parent / "shared" / "peers" / "selfie_segmentation.tflite"
+PEER = SHARED / "peers" / "selfie_segmentation.tflite"
 
 quick = settings(max_examples=50, deadline=None)
 sides = st.integers(16, 4000)
@@ -204,7 +205,13 @@ def test_weights_that_are_not_there(tmp_path):
     assert "no such weights file" in refusal(tmp_path / "absent.weights.h5", "keras")
 
 
-def test_another_networks_weights_are_refused():
+@pytest.mark.slow
+def test_another_networks_weights_are_refused(tmp_path):
+    write_network(tmp_path / "other.tflite", lambda image: image[..., :1], (1, 24, 32, 3))
+    assert "tools/export.py" in refusal(tmp_path / "other.tflite")
+
+
+def test_mediapipes_weights_are_refused():
     if not PEER.exists():
         pytest.skip(f"{PEER} is not there")
     assert "tools/export.py" in refusal(PEER)

@@ -1,4 +1,4 @@
-"""The tools that make the weights: photographs into batches, training, conversion, export."""
+"""The tools that make the weights: photographs into batches, training, export."""
 
 import shutil
 import subprocess
@@ -16,11 +16,6 @@ from tools import dataset
 from tools.cutouts import Cutout, foreground, key, keyed, lay, paste, place
 from tools.dataset import MIX, UNKNOWN, Batches, Photo, read_photos
 
-SHARED = ROOT.parent / "shared"
-CORAL = {
-    1.0: SHARED / "weights" / "deeplabv3_mnv2_pascal_quant.tflite",
-    0.5: SHARED / "weights" / "deeplabv3_mnv2_dm05_pascal_quant.tflite",
-}
 quick = settings(max_examples=30, deadline=None)
 PREFIXES = ("selfie", "picsart", "pexels", "voc", "ccp", "coco", "matte", "room", "none")
 
@@ -582,58 +577,7 @@ def test_a_batch_that_cannot_be_made_ends_training():
         list(ahead(Broken(), 0, Plan(2)))
 
 
-# conversion and export
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [1.0, 0.5])
-def test_the_coral_numbers_make_the_original_network(width):
-    """Compared where both end in logits, at a 16th of the input, then enlarged as Coral does it."""
-    if not CORAL[width].exists():
-        pytest.skip(f"{CORAL[width]} is not there")
-    import keras
-    from ai_edge_litert.interpreter import Interpreter
-
-    import model
-    from tools.convert_weights import load_coral
-
-    net = model.build("voc", design=model.Design(width=width))
-    done = load_coral(net, CORAL[width])
-    assert sorted(done) == sorted(layer.name for layer in model.layers_with_weights(net))
-    assert len(done) == 109
-    to_logits = keras.Model(net.input, net.get_layer("logits_semantic").output)
-    original = Interpreter(str(CORAL[width]), num_threads=2)
-    original.allocate_tensors()
-    corners_aligned = np.stack(
-        [np.interp(np.arange(513) / 16, np.arange(33), row) for row in np.eye(33)], 1
-    )
-    agreements = []
-    for path in sorted((SHARED / "data" / "val").glob("voc_*.jpg"))[::20]:
-        image = cv2.cvtColor(cv2.resize(cv2.imread(str(path)), (513, 513)), cv2.COLOR_BGR2RGB)
-        original.set_tensor(original.get_input_details()[0]["index"], image[None])
-        original.invoke()
-        theirs = original.get_tensor(original.get_output_details()[0]["index"])[0]
-        logits = np.asarray(to_logits(image[None].astype(np.float32)))[0]  # [33,33,21]
-        ours = np.einsum(
-            "yi,xj,ijc->yxc", corners_aligned, corners_aligned, logits, optimize=True
-        ).argmax(-1)
-        assert (theirs == model.VOC_PERSON).any()
-        agreements.append((ours == theirs).mean())
-    assert len(agreements) == 6
-    assert np.mean(agreements) >= 0.97
-    assert min(agreements) >= 0.95
-
-
-@pytest.mark.slow
-def test_a_file_that_is_no_network_is_not_converted(tmp_path, monkeypatch):
-    from tools import convert_weights
-
-    (tmp_path / "text.tflite").write_text("not a network\n")
-    argv = ["convert_weights", str(tmp_path / "text.tflite"), str(tmp_path / "out.weights.h5")]
-    monkeypatch.setattr(sys, "argv", argv)
-    with pytest.raises(SystemExit, match="text.tflite"):
-        convert_weights.main()
-    assert not (tmp_path / "out.weights.h5").exists()
+# export
 
 
 @pytest.mark.slow
