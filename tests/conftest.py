@@ -55,6 +55,20 @@ def pytest_runtest_protocol(item, nextitem) -> bool | None:
     return True
 
 
+SLOW_FIXTURES = {"display", "pipewire"}  # real windows and cameras
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps real windows and cameras, and what is broken on purpose, out of the fast tier."""
+    for item in items:
+        if (
+            SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
+            or "robustness" in item.path.parts
+        ):
+            item.add_marker("slow")
+
+
 NEED_KERAS = ["tools", "test_model.py", "test_golden.py"]
 collect_ignore = [] if find_spec("keras") else NEED_KERAS
 

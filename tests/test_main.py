@@ -161,6 +161,7 @@ def test_output_exists_is_kept(clip, tmp_path):
     assert out.read_bytes() == b"dear"
 
 
+@pytest.mark.slow
 def test_the_source_is_never_overwritten(tmp_path, portrait):
     photo = tmp_path / "photo.png"
     cv2.imwrite(str(photo), portrait)
@@ -341,6 +342,7 @@ def test_a_file_that_exists_is_skipped(clip, tmp_path):
     assert out.read_bytes() == b"done"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [2, 5])
 def test_every_unreadable_picture_of_a_folder_is_named(tmp_path, portrait, damaged):
     folder, out = tmp_path / "in", tmp_path / "out"
@@ -361,6 +363,7 @@ def test_every_unreadable_picture_of_a_folder_is_named(tmp_path, portrait, damag
         assert [line for line, name in zip(lines[1:], bad, strict=True) if name not in line] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(16, 16), (33, 17), (641, 359), (3840, 2160)])
 def test_pictures_of_odd_and_extreme_sizes(tmp_path, portrait, size):
     photo, out = tmp_path / "photo.png", tmp_path / "out.png"
@@ -378,6 +381,7 @@ def test_no_window_no_output_prints_figures(clip):
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no terminals of this kind")
 def test_a_terminal_sees_a_bar_with_the_time_left_and_the_output_stays_clean(clip, tmp_path):
     import pty
@@ -412,6 +416,7 @@ def test_the_default_path_imports_no_tensorflow(clip):
 # --- Stopping
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )

@@ -39,12 +39,12 @@ from zlib import crc32
 import numpy as np
 from tqdm import tqdm
 
-from background_blur.errors import WeightsError
 from background_blur.matting.engines import open_segmenter
 from main import load_network
 from tools import metrics, scenes
-from tools.contenders import AlphaOf, EvaluateError, Method, ours, peer, rvm, unrefined
-from tools.dataset import SUFFIXES, UNKNOWN, Photo, read_photo
+from tools.command import ToolError, read_data, reports_errors, spread
+from tools.contenders import AlphaOf, Method, ours, peer, rvm, unrefined
+from tools.dataset import UNKNOWN, Photo
 from tools.report import Figures, mean_of, table, without_nan
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
@@ -86,7 +86,7 @@ def read_groups(path: Path) -> dict[str, list[str]]:
         groups = json.loads(path.read_text())
         return {str(group): list(names) for group, names in groups.items()}
     except (AttributeError, TypeError, ValueError) as error:
-        raise EvaluateError(f"{path}: not JSON of {{group: [names]}}") from error
+        raise ToolError(f"{path}: not JSON of {{group: [names]}}") from error
 
 
 def score_photo(alpha, photo: Photo) -> Figures:
@@ -131,7 +131,7 @@ def measure_clips(
                 found.setdefault(kind, {}).setdefault(name, []).append(figures)
     for path in progress(real, "clips"):
         if not any(True for _ in scenes.real_clip(path)):
-            raise EvaluateError(f"{path}: not a video; leave only videos in --clips")
+            raise ToolError(f"{path}: not a video; leave only videos in --clips")
         for name, begin in methods.items():
             figures = score_clip(begin(), scenes.real_clip(path))
             found.setdefault(path.stem, {}).setdefault(name, []).append(figures)
@@ -198,31 +198,8 @@ def score_clip(alpha_of: AlphaOf, clip: Iterable[scenes.Frame]) -> Figures:
     return figures
 
 
-def spread(items: list, limit: int | None) -> list:
-    """At most `limit` of the items, evenly spread."""
-    if limit is None or limit >= len(items):
-        return items
-    return [items[i * len(items) // limit] for i in range(limit)]
-
-
 def progress(items, what: str):
     return tqdm(items, desc=what, leave=False, file=sys.stderr, disable=not sys.stderr.isatty())
-
-
-def read_data(folder: Path, limit: int | None) -> list[Photo]:
-    """The photographs of a folder, at most `limit` a prefix, evenly spread.
-
-    Raises:
-        EvaluateError: nothing there.
-    """
-    by_prefix = {}
-    for path in sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES):
-        by_prefix.setdefault(path.name.split("_")[0], []).append(path)
-    if not by_prefix:
-        raise EvaluateError(
-            f"{folder}: no photographs (NAME.jpg or .webp) there; give another --data"
-        )
-    return [read_photo(path) for paths in by_prefix.values() for path in spread(paths, limit)]
 
 
 def measure(args, segmenter, methods: dict[str, Method]) -> dict:
@@ -240,7 +217,7 @@ def measure(args, segmenter, methods: dict[str, Method]) -> dict:
         return report
     people, rooms = scenes.people_and_rooms(read_data(args.data, None))
     if not people or not rooms:
-        raise EvaluateError(
+        raise ToolError(
             f"{args.data}: composites and clips need selfie_, ccp_ or matte_ photographs of people "
             "cut off by the lower border alone, and room_ ones; leave them out with "
             "--sections stills,dark"
@@ -301,25 +278,22 @@ def parse(argv) -> argparse.Namespace:
     return args
 
 
-def main(argv=None) -> int:
+@reports_errors("evaluate")
+def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    try:
-        segmenter = open_segmenter(args.engine, args.weights, load_network=load_network)
-        methods = {
-            "ours": ours(segmenter),
-            PICTURES[0]: ours(segmenter.predict_tta, is_sequence=False),
-            "ours unrefined": unrefined(segmenter),
-        }
-        methods |= {path.stem: peer(path) for path in args.model}
-        if args.rvm:
-            methods |= rvm(args.rvm)
-        report = measure(args, segmenter, methods)
-        text = json.dumps(without_nan(report), indent=1) + "\n"
-        if args.json and args.json != "-":
-            Path(args.json).write_text(text)
-    except (EvaluateError, WeightsError, OSError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 1
+    segmenter = open_segmenter(args.engine, args.weights, load_network=load_network)
+    methods = {
+        "ours": ours(segmenter),
+        PICTURES[0]: ours(segmenter.predict_tta, is_sequence=False),
+        "ours unrefined": unrefined(segmenter),
+    }
+    methods |= {path.stem: peer(path) for path in args.model}
+    if args.rvm:
+        methods |= rvm(args.rvm)
+    report = measure(args, segmenter, methods)
+    text = json.dumps(without_nan(report), indent=1) + "\n"
+    if args.json and args.json != "-":
+        Path(args.json).write_text(text)
     print(table(report), file=sys.stderr if args.json == "-" else sys.stdout)
     if args.json == "-":
         print(text, end="")

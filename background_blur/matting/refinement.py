@@ -79,7 +79,7 @@ class MaskRefiner:
             labels, sizes = connected_components(person)
         else:
             labels, sizes = self.separator(small, person)
-        return labels, self.people.kept(who, labels, sizes, self.separator.parents)
+        return labels, self.people.select(who, labels, sizes, self.separator.parents)
 
 
 def without_pinholes(mask: np.ndarray, person: np.ndarray) -> np.ndarray:

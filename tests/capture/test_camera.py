@@ -111,8 +111,8 @@ def test_a_camera_is_thinned_to_the_rate_asked():
 @pytest.fixture
 def impatient(monkeypatch):
     """Makes a camera count as lost sooner."""
-    monkeypatch.setattr("background_blur.capture.camera.LOST", 0.15)
-    monkeypatch.setattr("background_blur.capture.camera.SETTLE", (0.3, 0.1, 0.5))
+    monkeypatch.setattr("background_blur.capture.camera.STALE_AFTER", 0.15)
+    monkeypatch.setattr("background_blur.capture.camera.REOPEN_TIMEOUT", (0.3, 0.1, 0.5))
 
 
 def test_a_camera_that_never_comes_back_is_given_up(impatient):
@@ -180,7 +180,7 @@ def test_a_camera_that_wakes_up_late_is_waited_for(impatient, sleepy):
 
 
 def test_a_slow_rate_is_no_silence(monkeypatch):
-    monkeypatch.setattr("background_blur.capture.camera.LOST", 0.1)
+    monkeypatch.setattr("background_blur.capture.camera.STALE_AFTER", 0.1)
     with Camera(0, fps=5, open=FakeCapture(after=noise(), pause=0.01)) as camera:
         for frame in itertools.islice(camera, 4):
             assert is_recognisable(frame.image)
@@ -241,7 +241,7 @@ def test_whatever_a_driver_gives_only_pictures_come_out(impatient):
 
 
 def test_black_frames_are_told_while_they_last(monkeypatch):
-    monkeypatch.setattr("background_blur.capture.camera.BLACK", (10, 0.2))
+    monkeypatch.setattr("background_blur.capture.camera.BLACK_SECONDS", 0.2)
     black = np.full((48, 64, 3), 4, np.uint8)
     capture = FakeCapture(after=black)
     with Camera(0, open=capture) as camera:

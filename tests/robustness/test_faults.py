@@ -471,7 +471,7 @@ def test_a_display_that_goes_away_before_the_window_opens_is_one_line(display, m
 def run_with(monkeypatch):
     """Runs the program with a scripted camera, and a network that costs nothing."""
     monkeypatch.setattr(engines, "open_segmenter", open_cheap)
-    monkeypatch.setattr("background_blur.capture.camera.LOST", 0.3)
+    monkeypatch.setattr("background_blur.capture.camera.STALE_AFTER", 0.3)
 
     def run(captures, *arguments) -> int:
         def camera(text, size, fps, wait):

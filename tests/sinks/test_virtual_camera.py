@@ -148,6 +148,7 @@ def test_repeats_come_at_the_cameras_rate(fake, monkeypatch):
     assert len(frames(fake, (64, 48))) == 11
 
 
+@pytest.mark.slow
 def test_a_photo_is_sent_again_and_again_until_it_is_stopped(fake, tmp_path):
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((48, 64, 3), np.uint8))
     process = start("--source", tmp_path / "photo.png", "--virtual-camera", "--no-window")

@@ -14,6 +14,7 @@ from background_blur.matting.segmenter import Masks
 from support import SHARED
 from support.networks import write_network
 from tools import contenders, evaluate, metrics, scenes
+from tools.command import ToolError
 
 
 def rectangle(shape, top, left, bottom, right, value=255) -> np.ndarray:
@@ -405,10 +406,11 @@ def test_rvm_remembers_within_a_clip_and_forgets_between(tmp_path):
 def test_an_rvm_that_does_not_run_is_one_line(tmp_path, code):
     if code:
         (tmp_path / "rvm.py").write_text(code)
-    with pytest.raises(evaluate.EvaluateError, match="rvm.py"):
+    with pytest.raises(ToolError, match="rvm.py"):
         contenders.rvm(tmp_path)
 
 
+@pytest.mark.slow
 def test_real_clips_are_measured_for_flicker(run, tmp_path):
     clips = tmp_path / "clips"
     clips.mkdir()
