@@ -110,9 +110,7 @@ class PipeWireSink:
         """Why there is no camera, and what to do."""
         reason = self._reason()
         if "no element" in reason:
-            return (
-                f"GStreamer lacks a part that the PipeWire camera needs; run: {install_command()}"
-            )
+            return f"GStreamer lacks a part that this camera needs; run: {install_command()}"
         if self._version and self._version < MIN_VERSION:
             old, tested = (".".join(map(str, it)) for it in (self._version, MIN_VERSION))
             return f"PipeWire {old} is too old for its camera (tested from {tested} on); update it"
@@ -248,12 +246,8 @@ def check(name: str) -> tuple[int, ...] | None:
     if not shutil.which("gst-launch-1.0"):
         raise SinkError(f"the PipeWire camera needs GStreamer; run: {install_command()}")
     if not pipewire.is_running():
-        start = (
-            pipewire.START
-            if shutil.which("pipewire")
-            else f"{install_command()} && {pipewire.START}"
-        )
-        raise SinkError(f"PipeWire is not running here; run: {start}")
+        install = "" if shutil.which("pipewire") else f"{install_command()} && "
+        raise SinkError(f"PipeWire is not running here; run: {install}{pipewire.START}")
     known = pipewire.objects()
     if any(camera.name == node_name(name) for camera in pipewire.cameras(known)):
         other = "end the other copy, or give another name: --virtual-camera pipewire:NAME"
