@@ -145,7 +145,7 @@ def parser(
     )
     switch(
         "--follow",
-        help="frame the person as a calm camera operator would, at most twice as large",
+        help="keep head and shoulders framed, at most twice as large",
     )
     switch("--hidden", help="start with everything hidden, as space hides it")
     add("--weights", type=Path, metavar="PATH", help="other weights for the person network")

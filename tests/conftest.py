@@ -19,7 +19,7 @@ def no_defaults(tmp_path_factory):
         yield
 
 
-TIME_LIMIT = 300  # seconds a test may take, on a busy machine
+TIME_LIMIT = 300  # seconds per test, on a busy machine
 
 
 @pytest.fixture(autouse=True)

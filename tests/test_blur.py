@@ -366,7 +366,7 @@ def test_a_network_that_gives_the_same_mask_for_every_part_is_found_out():
 
 @pytest.mark.slow
 def test_a_part_taken_for_a_person_as_a_whole_is_not_believed():
-    """It would show the whole box: the frame is looked at instead, and there is the person."""
+    """It would show the whole box: the network runs on the frame instead, and finds the person."""
     blur = tracked(boxes)
     right = boxes
     blur.segmenter = lambda part: right(part) * (part.shape[1] == 320) + (part.shape[1] < 320)

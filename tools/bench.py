@@ -1,4 +1,4 @@
-"""Measures the line beside two other recipes, on clips it makes itself.
+"""Measures the pipeline beside two other recipes, on clips it makes itself.
 
     python -m tools.bench --peer selfie_segmentation_landscape.tflite --original --keras
 
@@ -331,7 +331,7 @@ def table(report: dict) -> str:
     heads = ("median", "95 %", "frames/s", "CPU ms", "peak MB", "first s")
     keys = ("median_ms", "p95_ms", "fps", "cpu_ms", "peak_mb", "first_frame_s")
     for name, at in report["sizes"].items():
-        lines += ["", f"{name + ', ms a frame':<22}" + "".join(f"{head:>10}" for head in heads)]
+        lines += ["", f"{name + ', ms per frame':<22}" + "".join(f"{head:>10}" for head in heads)]
         for contender, got in at.items():
             lines.append(f"{contender:<22}" + "".join(f"{got.get(k, '-'):>10}" for k in keys))
             for stage, took in got.get("stages", {}).items():

@@ -1,7 +1,7 @@
 """Turns the Coral DeepLabV3 `.tflite` into Keras weights: the numbers that training starts from.
 
 The file holds Google's DeepLabV3 with MobileNetV2, trained on PASCAL VOC 2012, as uint8 with one
-scale and zero point a tensor and the batch norms folded into kernels and biases:
+scale and zero point per tensor, and the batch norms folded into kernels and biases:
 
     python -m tools.convert_weights deeplabv3_mnv2_pascal_quant.tflite voc.weights.h5
 """

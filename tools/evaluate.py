@@ -1,12 +1,12 @@
-"""Measures the line, and other people's networks beside it, on photographs, composites and clips.
+"""Measures the pipeline, and other networks beside it, on photographs, composites and clips.
 
 What is scored is what reaches the picture: the finished alpha at the picture's full size. Rows:
 
-ours            the line that main.py runs on video, its alpha enlarged to the picture
-ours, pictures  the same on unrelated pictures, which the network looks at four times; not on clips
+ours            the pipeline that main.py runs on video, its alpha enlarged to the picture
+ours, pictures  the same on unrelated pictures, with four runs of the network each; not on clips
 ours unrefined  the network's mask alone, enlarged bilinearly
 FILE            a MediaPipe-style network, its mask enlarged bilinearly as its documentation does
-RVM             Robust Video Matting frame by frame; `RVM, pictures` looks at each four times
+RVM             Robust Video Matting frame by frame; `RVM, pictures` runs four times on each
 
 Person is alpha > 0.5, for everybody. Sections:
 

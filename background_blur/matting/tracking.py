@@ -245,7 +245,7 @@ def unlike(size: Size, shape: Size) -> float:
 
 
 def changes_outside(last: np.ndarray, thumbnail: np.ndarray, box: Box, size: Size) -> bool:
-    """Whether some spot of two thumbnails, wholly outside the box, is another than before."""
+    """Whether some spot outside the box changed more than the whole picture did."""
     if last.shape != thumbnail.shape:
         return True
     change = cv2.subtract(thumbnail, last, dtype=cv2.CV_16S)

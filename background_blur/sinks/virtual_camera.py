@@ -77,8 +77,6 @@ class VirtualCamera(PacedSink):
             self.camera.close()
         self.closed = True
 
-    discard = close
-
 
 def open_camera(device: str, size: tuple[int, int], fps: float) -> "PipeWireSink | DriverSink":
     """A `PipeWireSink` or a `DriverSink`, whichever is asked for, or there; raises SinkError."""

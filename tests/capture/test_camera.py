@@ -165,7 +165,7 @@ def sleepy(monkeypatch):
 def test_a_camera_that_wakes_up_late_is_waited_for(impatient, sleepy):
     absent = [FakeCapture(opens=False)] * 3
     captures = Unplugged(FakeCapture([noise()]), *absent, FakeCapture(after=noise(30, 40)))
-    camera, times, cards = Camera(0, open=captures, wait=20), [], 0
+    camera, times, placeholders = Camera(0, open=captures, wait=20), [], 0
     with camera:
         for frame in camera:
             if not times:
@@ -173,8 +173,8 @@ def test_a_camera_that_wakes_up_late_is_waited_for(impatient, sleepy):
             times.append(frame.time)
             if frame.image.shape == (30, 40, 3):
                 break
-            cards += not is_recognisable(frame.image)
-    assert cards == len(times) - 2 > 0
+            placeholders += not is_recognisable(frame.image)
+    assert placeholders == len(times) - 2 > 0
     assert camera.problem is None
     assert times == sorted(times)
 

@@ -1,4 +1,4 @@
-"""At rest while nobody reads the virtual camera: what is off meanwhile, and what leaves after."""
+"""Paused while no program reads the virtual camera: what is off, and what comes out afterwards."""
 
 import contextlib
 import importlib.util
@@ -103,9 +103,9 @@ def test_it_rests_and_wakes_covered_up(clock):
     woke = next(now for now, _ in moments if now >= back)
     assert woke - back < 0.5
     assert first.closed and len(opened) == 1
-    cards = [frame for frame, (_, resting) in zip(frames, moments, strict=True) if resting]
-    assert len(cards) == 2
-    assert max(detail(card.image) for card in cards) < 0.001 * detail(frames[0].image)
+    placeholders = [frame for frame, (_, resting) in zip(frames, moments, strict=True) if resting]
+    assert len(placeholders) == 2
+    assert max(detail(frame.image) for frame in placeholders) < 0.001 * detail(frames[0].image)
     times = [frame.time for frame in frames]
     assert times == sorted(times) and times[-1] == pytest.approx(clock.now - 100, abs=0.3)
     assert 0.5 < len(source.camera.repeated) / (back - went) / KEEP_ALIVE_INTERVAL <= 1
@@ -147,7 +147,7 @@ def test_it_never_rests_while_read_or_where_nobody_can_tell(clock, told):
     assert not first.closed
 
 
-def test_a_reader_who_looks_away_for_a_moment_is_waited_for(clock):
+def test_a_reader_that_is_gone_for_a_moment_changes_nothing(clock):
     source, first, _ = on_demand(clock, lambda now: now % IDLE_AFTER < IDLE_AFTER / 2)
     for _ in zip(range(1000), source, strict=False):
         assert not first.closed
@@ -170,7 +170,7 @@ def test_a_camera_taken_meanwhile_is_tried_again_for_a_while(clock, free_after):
     assert len([now for now in source.camera.repeated if now > 130]) > 10
 
 
-# --- What Linux tells
+# --- What Linux says
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
@@ -253,8 +253,8 @@ def test_the_program_rests_without_a_run_of_the_network(program, monkeypatch):
     resting = [image for image in seen if image is not None and detail(image) < 1]
     assert len(resting) >= 20 and all(image is resting[0] for image in resting)
     assert detail(sent[-1]) > 100 and detail(sent[-1][corner]) < 100
-    cards = [detail(image) < 1 for image in sent]
-    assert not cards[-1] and sum(cards) >= 2  # the last, and the one that woke
+    placeholders = [detail(image) < 1 for image in sent]
+    assert not placeholders[-1] and sum(placeholders) >= 2  # the last, and the one that woke
 
 
 def test_a_rest_does_not_count_in_the_rate(program, monkeypatch):

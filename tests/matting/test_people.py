@@ -114,7 +114,7 @@ def test_another_size_of_the_mask_is_another_scene():
     assert people.select("main", labels, sizes).tolist() == [False, True]
 
 
-# --- In the line
+# --- In the pipeline
 
 
 @pytest.fixture

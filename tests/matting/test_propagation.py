@@ -1,4 +1,4 @@
-"""Masks carried by measured motion, and taken as they are while nothing moves."""
+"""Masks propagated by measured motion, and reused while nothing moves."""
 
 import cv2
 import numpy as np

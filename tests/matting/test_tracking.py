@@ -33,7 +33,7 @@ def mask(*people: tuple[float, float, float, float], size=SIZE) -> np.ndarray:
 
 
 def followed(*masks: np.ndarray, who: str = "front") -> PersonTracker:
-    """A tracker that saw a whole frame a moment ago, and then these masks, one a frame."""
+    """A tracker that saw a whole frame a moment ago, and then these masks, one per frame."""
     tracker = PersonTracker()
     for index, each in enumerate(masks):
         if not index:
@@ -227,7 +227,7 @@ def test_a_person_who_jumps_across_the_frame_is_never_cut():
         assert overlap(found, place) > 0.85
 
 
-@pytest.mark.parametrize("speed", [0.01, 0.02, 0.04, 0.08])  # frame widths a frame
+@pytest.mark.parametrize("speed", [0.01, 0.02, 0.04, 0.08])  # frame widths per frame
 def test_a_person_who_runs_is_never_cut(speed):
     places = [(x, 0.3, x + 0.2, 1.0) for x in np.arange(0, 0.8, speed)]
     masks = run(TrackingSegmenter(), Greens(), map(picture, places))
