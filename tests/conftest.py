@@ -4,9 +4,13 @@ import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+import hypothesis
 import numpy as np
 import pytest
 from _pytest.runner import runtestprotocol
+
+hypothesis.settings.register_profile("busy machine", deadline=None)
+hypothesis.settings.load_profile("busy machine")
 
 pytest_plugins = ["support.display", "support.pipewire", "support.virtual_camera"]
 
