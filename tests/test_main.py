@@ -197,6 +197,7 @@ def test_output_in_no_folder(clip, tmp_path):
     assert_one_line(run("--source", clip, "--output", tmp_path / "no" / "out.mp4"), "out.mp4")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--no-window"], ["--virtual-camera", "3"], ["--force"]])
 def test_an_empty_output_as_of_an_unset_variable_is_an_error(clip, more):
     result = run("--source", clip, "--output", "", *more, env=headless())
@@ -250,6 +251,7 @@ def test_an_odd_size_is_told_of_once(tmp_path, portrait):
     assert line.startswith("main.py: ") and "320x181 became 320x182" in line
 
 
+@pytest.mark.slow
 def test_split_shows_both_and_alpha_is_grey(clip, tmp_path):
     for view in ("split", "alpha"):
         out = tmp_path / f"{view}.mp4"
@@ -287,6 +289,7 @@ def test_folder_to_folder_each_picture_on_its_own(tmp_path, portrait):
     assert np.array_equal(first, last)
 
 
+@pytest.mark.slow
 def test_an_interrupted_folder_goes_on_where_it_was(tmp_path, portrait):
     folder, out = tmp_path / "in", tmp_path / "in" / "out"  # results are not sources, too
     (folder / "sub").mkdir(parents=True)
@@ -310,6 +313,7 @@ def test_an_interrupted_folder_goes_on_where_it_was(tmp_path, portrait):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.*")} == made
 
 
+@pytest.mark.slow
 def test_skipping_tells_transparent_pictures_of_one_name_apart(tmp_path, portrait):
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
@@ -323,6 +327,7 @@ def test_skipping_tells_transparent_pictures_of_one_name_apart(tmp_path, portrai
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "a_.png"]
 
 
+@pytest.mark.slow
 def test_frames_of_a_video_that_exist_are_skipped_too(clip, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

@@ -225,6 +225,7 @@ def broken_reads():
     yield from (lambda: "not an array", lambda: noise()[..., 0], lambda: np.dstack([noise()] * 2))
 
 
+@pytest.mark.slow
 def test_whatever_a_driver_gives_only_pictures_come_out(impatient):
     class Random(FakeCapture):
         def read(self):
@@ -300,6 +301,7 @@ def test_a_camera_without_permission_says_how_to_get_it(devices, monkeypatch):
     assert "usermod -aG video" in camera_complaint(FakeCapture(opens=False))
 
 
+@pytest.mark.slow
 def test_a_camera_that_never_answers_is_given_up(devices):
     (devices / "video0").touch()
     gate = threading.Event()

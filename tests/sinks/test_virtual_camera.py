@@ -67,6 +67,7 @@ def test_without_a_display_it_sends_all_the_same_at_the_size_and_to_the_device_a
     assert len(frames(fake, (64, 48))) == 5
 
 
+@pytest.mark.slow
 def test_a_picture_is_sent_until_ctrl_c(fake, tmp_path, portrait):
     photo = tmp_path / "photo.png"
     cv2.imwrite(str(photo), cv2.resize(portrait, (64, 48)))
