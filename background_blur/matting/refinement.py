@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from background_blur.imaging import halve
+from background_blur.imaging import Picture
 from background_blur.matting.people import PeopleSelector
 from background_blur.matting.separation import PeopleSeparator, connected_components
 
@@ -24,22 +24,21 @@ class MaskRefiner:
         self.people.forget()
         self.separator.forget()
 
-    def __call__(self, small: np.ndarray, mask: np.ndarray, who: str = "front") -> np.ndarray:
-        """Alpha of a picture.
+    def __call__(self, picture: Picture, mask: np.ndarray, who: str = "front") -> np.ndarray:
+        """Alpha of a picture, uint8 [h,w].
 
         Args:
-            small: uint8 [h,w,3] BGR.
+            picture: of that size.
             mask: float32 of any size, 0..1, the person in this very picture.
             who: of `people.PEOPLE`, who is to stay.
 
         Returns:
             uint8 [h,w], 255 = person.
         """
-        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
-        half = halve(grey)
-        mask = self.whole(small, self.steady(half, mask), who)
+        half = picture.half_grey
+        mask = self.whole(picture.image, self.steady(half, mask), who)
         cell = max(1, round(half.shape[1] / mask.shape[1]))  # wider windows blur the mask
-        return cv2.LUT(fast_guided_filter(grey, half, mask, radius=cell), EDGE)
+        return cv2.LUT(fast_guided_filter(picture.grey, half, mask, radius=cell), EDGE)
 
     def steady(self, grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Averages the mask over time where the picture, a uint8 [h,w], stands still.
