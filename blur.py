@@ -190,7 +190,8 @@ class BackgroundBlur:
         shape, self.shape = self.shape, (picture.image.shape, self.settings.mirror)
         if not self.is_sequence or shape != self.shape:
             return True
-        return bool(np.median(cv2.absdiff(last, self.thumbnail)) > CUT)
+        changed = np.count_nonzero(cv2.absdiff(last, self.thumbnail) > CUT)
+        return 2 * changed >= last.size
 
     def reset(self) -> None:
         """Forgets the frames so far."""

@@ -6,6 +6,7 @@ frame, warped by it, must look like the new one wherever there is a person or so
 """
 
 import math
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -108,6 +109,12 @@ def is_still(picture: np.ndarray, last: np.ndarray) -> bool:
 
 def sample(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """image[y + flow_y, x + flow_x] at each pixel, between pixels bilinearly."""
-    y, x = np.indices(image.shape, np.float32)
-    x, y = x + flow[..., 0], y + flow[..., 1]
-    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    places = flow + positions(image.shape)
+    return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+@lru_cache(2)
+def positions(shape: tuple[int, int]) -> np.ndarray:
+    """float32 [h,w,2], not to be changed: where each pixel is, (x, y)."""
+    y, x = np.indices(shape, np.float32)
+    return np.dstack([x, y])
