@@ -41,7 +41,8 @@ def report(statistics: RunStatistics, source: Source, output: Sink | None) -> No
     if statistics.levels:
         print(f"{plural(source.dropped)} dropped; {statistics.format_quality()}")
     if statistics.frames and source.is_sequence:
-        print(statistics.format_network())
+        cost = f"; {statistics.format_processor()}" if statistics.frames > 1 else ""
+        print(statistics.format_network() + cost)
     if statistics.hidden:
         print(f"{plural(statistics.hidden)} hidden by you")
     if statistics.failed:

@@ -1,7 +1,7 @@
 """What a run has done, collected from its results: the summary at the end, and the overlay."""
 
 from collections import Counter, deque
-from time import monotonic
+from time import monotonic, process_time
 
 from background_blur.frames import Result
 from background_blur.matting.quality import QualityLevel
@@ -20,6 +20,7 @@ class RunStatistics:
         masks: how many frames' masks came from where, by `Result.mask_from`.
         levels: how many frames were finished at each quality level, by its name.
         runs: of the network; seen: the share of the frame that it saw, summed over them.
+        processor: seconds of processor time, of all threads, from the first frame to the last.
     """
 
     def __init__(self):
@@ -30,6 +31,7 @@ class RunStatistics:
         self.masks: Counter[str] = Counter()
         self.levels: Counter[str] = Counter()
         self.runs, self.seen = 0, 0.0
+        self.processor, self._processor_began = 0.0, 0.0
 
     @property
     def elapsed(self) -> float:
@@ -42,6 +44,9 @@ class RunStatistics:
         if result is self.last:
             return
         self.last = result
+        if not self.frames:  # what came before is the start, and costs no more later
+            self._processor_began = process_time()
+        self.processor = process_time() - self._processor_began
         self.frames += 1
         self.seconds.update(result.seconds)
         reason = result.fully_blurred_because
@@ -69,12 +74,17 @@ class RunStatistics:
         times, share = self.runs / max(1, self.frames), 100 * self.seen / self.runs
         return f"the network ran {times:.2f} times per frame, on {share:.0f} % of the frame"
 
+    def format_processor(self) -> str:
+        """Such as "a frame cost 11.2 ms of processor time", the first and the start left out."""
+        frames = max(1, self.frames - 1)
+        return f"a frame cost {1000 * self.processor / frames:.1f} ms of processor time"
+
 
 class FrameStats:
     """Means of the last 30 frames, for the overlay."""
 
     def __init__(self):
-        self.past: deque[tuple[float, Result]] = deque(maxlen=ROLLING_FRAMES + 1)
+        self.past: deque[tuple[float, float, Result]] = deque(maxlen=ROLLING_FRAMES + 1)
         self.age: float | None = None  # seconds from the last frame's capture until it was shown
         self.total = RunStatistics()
         self.level: QualityLevel | None = None
@@ -82,7 +92,7 @@ class FrameStats:
     def record(self, result: Result, level: QualityLevel | None = None) -> None:
         """Notes that a frame is about to be shown."""
         now = monotonic()
-        self.past.append((now, result))
+        self.past.append((now, process_time(), result))
         self.age = None if result.captured_at is None else now - result.captured_at
         self.total.record(result, level)
         self.level = level
@@ -92,10 +102,12 @@ class FrameStats:
             return []
         frames = len(self.past) - 1
         seconds: Counter[str] = Counter()
-        for _, result in list(self.past)[1:]:
+        for *_, result in list(self.past)[1:]:
             seconds.update(result.seconds)
-        lines = [f"{frames / max(self.past[-1][0] - self.past[0][0], 1e-6):.1f} frames/s"]
+        passed, processor = (self.past[-1][i] - self.past[0][i] for i in (0, 1))
+        lines = [f"{frames / max(passed, 1e-6):.1f} frames/s"]
         lines += [f"{stage} {1000 * spent / frames:.1f} ms" for stage, spent in seconds.items()]
+        lines.append(f"processor time {1000 * processor / frames:.1f} ms")
         if self.age is not None:
             lines.append(f"latency {1000 * self.age:.0f} ms")
         lines += [f"dropped {dropped}", f"fully blurred {self.total.failed}"]
