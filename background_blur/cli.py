@@ -144,7 +144,12 @@ def parser(
         default="litert",
         help="litert: compiled, fast, light (default); keras: the original, through TensorFlow",
     )
-    add("--threads", type=threads, default=2, metavar="N", help="processor threads (default 2)")
+    add(
+        "--threads",
+        type=threads,
+        metavar="N",
+        help="processor threads (default 1 for live pictures, else 2)",
+    )
     add("--list-cameras", action="store_true", help="list the cameras and exit")
     add(
         "--check",
