@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from background_blur.frames import Frame, Result
-from background_blur.imaging import downscale
+from background_blur.imaging import THUMBNAIL_SIZE, Picture, downscale
 from background_blur.matting.propagation import MaskPropagator
 from background_blur.matting.quality import QualityLevel
 from background_blur.matting.refinement import MaskRefiner
@@ -30,7 +30,6 @@ from background_blur.rendering.renderer import Matte, Renderer
 from background_blur.settings import HIDDEN, Settings
 from background_blur.timing import StageTimer
 
-THUMBNAIL_SIZE = (32, 18)  # pixels, (width, height), that changes of the picture are measured at
 USUAL_FPS = 30  # of images that come without a time
 CUT = 8  # grey levels that half of the thumbnail changes by at a cut
 
@@ -103,10 +102,10 @@ class BackgroundBlur:
         self.timer, self.seen = StageTimer(), []
         image = cv2.flip(frame.image, 1) if self.settings.mirror else frame.image
         with self.timer("downscale"):
-            small = downscale(image)
-        alpha, mask_from, reason = self.find_alpha(small, frame.time, level)
+            picture = Picture(downscale(image))
+        alpha, mask_from, reason = self.find_alpha(picture, frame.time, level)
         shown = self.view_of(alpha, frame.time)
-        matte = Matte(small, alpha, frame.time, bool(reason), shown)
+        matte = Matte(picture.image, alpha, frame.time, bool(reason), shown)
         self.last_frame, self.last_settings = frame, replace(self.settings)
         self.last_result = Result(
             self.render(image, matte, self.timer),
@@ -129,53 +128,54 @@ class BackgroundBlur:
         return is_same and not self.is_sequence
 
     def find_alpha(
-        self, small: np.ndarray, time: float, level: QualityLevel | None
+        self, picture: Picture, time: float, level: QualityLevel | None
     ) -> tuple[np.ndarray, str | None, str | None]:
-        """The alpha of an image, uint8 [h,w,3], as (uint8 [h,w], where its mask comes from, None);
+        """The alpha of a picture, as (uint8 [h,w], where its mask comes from, None);
         without a trusted mask (all 0, None, the reason)."""
-        if self.is_new_scene(small):
+        if self.is_new_scene(picture):
             self.reset()
         try:
             with self.timer("segment"):
-                mask, mask_from = self.trusted_mask(small, time, level)
+                mask, mask_from = self.trusted_mask(picture, time, level)
             with self.timer("refine"):
-                return self.refiner(small, mask, self.settings.people), mask_from, None
+                return self.refiner(picture, mask, self.settings.people), mask_from, None
         except NoTrustedMask as why:
             reason = str(why)
         except Exception as error:  # whatever goes wrong in there, nothing may get out
             reason = f"the network failed: {error}"
             self.log_once(reason)
         self.reset()
-        return np.zeros(small.shape[:2], np.uint8), None, reason
+        return np.zeros(picture.image.shape[:2], np.uint8), None, reason
 
     def trusted_mask(
-        self, small: np.ndarray, time: float, level: QualityLevel | None
+        self, picture: Picture, time: float, level: QualityLevel | None
     ) -> tuple[np.ndarray, str]:
         """Returns (mask, where it comes from). Raises NoTrustedMask."""
         if self.settings.hide:
             raise NoTrustedMask(HIDDEN)
-        propagated = self.propagator(small, time, level.every) if level else None
-        mask, mask_from = propagated or (self.new_mask(small, time, level), "network")
-        size = (small.shape[1], small.shape[0])
-        self.history.check_mask(mask, size, self.is_sequence)
+        propagated = self.propagator(picture, time, level.every) if level else None
+        mask, mask_from = propagated or (self.new_mask(picture, time, level), "network")
+        height, width = picture.image.shape[:2]
+        self.history.check_mask(mask, (width, height), self.is_sequence)
         if self.tracker:
             self.tracker.follow(mask, self.settings.people, time)
         if level and not propagated:
-            self.propagator.set_key_frame(small, mask, time)
+            self.propagator.set_key_frame(picture, mask, time)
         return mask, mask_from
 
-    def new_mask(self, small: np.ndarray, time: float, level: QualityLevel | None) -> np.ndarray:
+    def new_mask(self, picture: Picture, time: float, level: QualityLevel | None) -> np.ndarray:
         """The mask that the network makes of a frame, or of the part where the people are."""
 
         def predict(part: np.ndarray) -> np.ndarray:
-            self.seen.append(part.size / small.size)
+            self.seen.append(part.size / picture.image.size)
             mask = self.run_network(part, level)
-            self.history.check_output(mask, (part.shape[1], part.shape[0]), thumbnail_of(part))
+            thumbnail = Picture(part).thumbnail
+            self.history.check_output(mask, (part.shape[1], part.shape[0]), thumbnail)
             return mask
 
         if not self.tracker:
-            return predict(small)
-        return self.tracker(small, self.thumbnail, self.settings.people, time, predict)
+            return predict(picture.image)
+        return self.tracker(picture.image, picture.thumbnail, self.settings.people, time, predict)
 
     def run_network(self, image: np.ndarray, level: QualityLevel | None) -> np.ndarray:
         """The mask of who is to stay, as far as the network tells people apart."""
@@ -184,13 +184,14 @@ class BackgroundBlur:
             return masks
         return masks.person if self.settings.people == "all" else masks.front
 
-    def is_new_scene(self, small: np.ndarray) -> bool:
+    def is_new_scene(self, picture: Picture) -> bool:
         """Whether nothing seen so far says anything about this image."""
-        last, self.thumbnail = self.thumbnail, thumbnail_of(small)
-        shape, self.shape = self.shape, (small.shape, self.settings.mirror)
+        last, self.thumbnail = self.thumbnail, picture.thumbnail
+        shape, self.shape = self.shape, (picture.image.shape, self.settings.mirror)
         if not self.is_sequence or shape != self.shape:
             return True
-        return bool(np.median(cv2.absdiff(last, self.thumbnail)) > CUT)
+        changed = np.count_nonzero(cv2.absdiff(last, self.thumbnail) > CUT)
+        return 2 * changed >= last.size
 
     def reset(self) -> None:
         """Forgets the frames so far."""
@@ -211,12 +212,6 @@ class BackgroundBlur:
         if reason not in self.errors_logged:
             self.errors_logged.add(reason)
             log.exception("%s; frames are fully blurred meanwhile", reason)
-
-
-def thumbnail_of(image: np.ndarray) -> np.ndarray:
-    """uint8 [h,w,3] -> uint8 [18,32], grey."""
-    small = cv2.resize(image, THUMBNAIL_SIZE, interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
 
 
 def open_default(is_sequence: bool) -> Segmenter:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:  # imported late: they take their time, which --help has not
     from background_blur.statistics import RunStatistics
     from blur import BackgroundBlur
 
+# Live frames leave time enough for one thread, and a second costs a sixth more processor time.
+LIVE_THREADS, THREADS = 1, 2
+
 log = logging.getLogger("background_blur")
 
 
@@ -75,12 +78,13 @@ def run(args: argparse.Namespace, guard: SignalGuard, remote: RemoteControl) -> 
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
     import cv2
 
-    cv2.setNumThreads(args.threads)
+    cv2.setNumThreads(args.threads or LIVE_THREADS)
     if args.list_cameras or args.check:
         from background_blur import diagnostics
 
         if args.list_cameras:
             return diagnostics.list_cameras()
+        args.threads = args.threads or LIVE_THREADS
         return diagnostics.check(args, lambda: open_pipeline(args))
     if args.skip_existing and os.path.isfile(args.output):
         print(f"{args.output}: exists; skipped")
@@ -116,6 +120,8 @@ def open_run(
     args: argparse.Namespace, stack: ExitStack, guard: SignalGuard, remote: RemoteControl
 ) -> Run:
     """Opens everything; `stack` closes it. Raises UserError."""
+    import cv2
+
     from background_blur.capture import open_file, open_source
     from background_blur.matting.quality import QualityController
     from background_blur.opening import adapt, open_sinks
@@ -128,6 +134,9 @@ def open_run(
     sinks = open_sinks(args, source, stack)
     source = adapt(source, sinks, reopen, args.wait)
     stack.callback(source.close)
+    if not args.threads:
+        args.threads = LIVE_THREADS if source.live else THREADS
+        cv2.setNumThreads(args.threads)
     blur = open_pipeline(args, source.is_sequence, backgrounds[args.background[0]])
     opened = Run(source, blur, sinks, RunStatistics(), guard)
     opened.viewer = sinks.viewer(source, blur.settings, backgrounds, opened.statistics)

@@ -158,9 +158,8 @@ def parser(
     add(
         "--threads",
         type=number(int, 1, 64),
-        default=2,
         metavar="N",
-        help="processor threads (default 2)",
+        help="processor threads (default 1 for live pictures, else 2)",
     )
     switch("--list-cameras", help="list the cameras and exit")
     switch("--check", help="test this computer, say how to fix what fails, and exit")

@@ -1,5 +1,7 @@
 """Resizing and flattening pictures."""
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 
@@ -71,6 +73,40 @@ def downscale(frame: np.ndarray) -> np.ndarray:
     while factor >= 2:
         frame, factor = halve(frame), factor / 2
     return cv2.resize(frame, size) if frame.shape[1::-1] != size else frame
+
+
+THUMBNAIL_SIZE = 32, 18  # pixels, (width, height)
+
+
+class Picture:
+    """A frame at its working size, and smaller copies of it, each made when first asked for.
+
+    The stages share them; nobody changes them.
+    """
+
+    def __init__(self, image: np.ndarray):
+        """Takes a uint8 [h,w,3] BGR."""
+        self.image = image
+
+    @cached_property
+    def grey(self) -> np.ndarray:
+        """uint8 [h,w]"""
+        return cv2.cvtColor(self.image, cv2.COLOR_BGR2GRAY)
+
+    @cached_property
+    def half(self) -> np.ndarray:
+        """uint8 [h/2,w/2,3] BGR"""
+        return halve(self.image)
+
+    @cached_property
+    def half_grey(self) -> np.ndarray:
+        """uint8 [h/2,w/2]"""
+        return halve(self.grey)
+
+    @cached_property
+    def thumbnail(self) -> np.ndarray:
+        """uint8 [18,32], grey, that changes of the whole picture are measured at"""
+        return cv2.resize(self.half_grey, THUMBNAIL_SIZE, interpolation=cv2.INTER_AREA)
 
 
 def over_checkerboard(image: np.ndarray) -> np.ndarray:

@@ -1,9 +1,8 @@
 """What a run tells its user: a progress bar, what is wrong, and a summary at the end."""
 
 import logging
+import sys
 from collections.abc import Iterator
-
-from tqdm import tqdm
 
 from background_blur.capture.base import Source
 from background_blur.frames import Frame
@@ -15,10 +14,13 @@ log = logging.getLogger("background_blur")
 
 def progress(source: Source, output: Sink | None) -> Iterator[Frame]:
     """The source's frames, with a bar at a terminal while a file is written."""
-    tqdm.monitor_interval = 0  # no thread of its own
-    disable = None if output and not source.live else True  # None: unless stderr is a terminal
     frames = report_problems(source)
-    return iter(tqdm(frames, total=source.count, unit=" frames", disable=disable, leave=False))
+    if not output or source.live or not sys.stderr.isatty():
+        return frames
+    from tqdm import tqdm
+
+    tqdm.monitor_interval = 0  # no thread of its own
+    return iter(tqdm(frames, total=source.count, unit=" frames", leave=False))
 
 
 def report_problems(source: Source) -> Iterator[Frame]:
@@ -39,7 +41,8 @@ def report(statistics: RunStatistics, source: Source, output: Sink | None) -> No
     if statistics.levels:
         print(f"{plural(source.dropped)} dropped; {statistics.format_quality()}")
     if statistics.frames and source.is_sequence:
-        print(statistics.format_network())
+        cost = f"; {statistics.format_processor()}" if statistics.frames > 1 else ""
+        print(statistics.format_network() + cost)
     if statistics.hidden:
         print(f"{plural(statistics.hidden)} hidden by you")
     if statistics.failed:

@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Mapping
-from time import monotonic
+from time import monotonic, process_time
 
 from background_blur.frames import Result
 from background_blur.matting.quality import QualityLevel
@@ -21,6 +21,7 @@ class RunStatistics:
         masks: how many frames' masks came from where, by `Result.mask_from`.
         levels: how many frames were finished at each quality level, by its name.
         runs: of the network; seen: the share of the frame that it saw, summed over them.
+        processor: seconds of processor time, of all threads, from the first frame to the last.
     """
 
     def __init__(self):
@@ -31,8 +32,10 @@ class RunStatistics:
         self.masks: Counter[str] = Counter()
         self.levels: Counter[str] = Counter()
         self.runs, self.seen = 0, 0.0
-        # Of the last frames: when each came, and the seconds spent on it.
-        self.recent: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=ROLLING_FRAMES + 1)
+        self.processor, self._processor_began = 0.0, 0.0
+        # Of the last frames: when each came, the processor time then, and the seconds spent on it.
+        self.recent: deque[tuple[float, float, Mapping[str, float]]]
+        self.recent = deque(maxlen=ROLLING_FRAMES + 1)
         self.level: QualityLevel | None = None
         self.latency: float | None = None  # seconds from the last frame's capture until it was done
 
@@ -43,13 +46,16 @@ class RunStatistics:
 
     def record(self, result: Result, level: QualityLevel | None = None) -> None:
         """Notes a result. One that comes again, as of a photo that is held, counts once."""
-        self.ended, self.level = monotonic(), level
-        self.recent.append((self.ended, result.seconds))
+        self.ended, processor, self.level = monotonic(), process_time(), level
+        self.recent.append((self.ended, processor, result.seconds))
         captured_at = result.captured_at
         self.latency = None if captured_at is None else self.ended - captured_at
         if result is self.last:
             return
         self.last = result
+        if not self.frames:  # what came before is the start, and costs no more later
+            self._processor_began = processor
+        self.processor = processor - self._processor_began
         self.frames += 1
         self.seconds.update(result.seconds)
         reason = result.fully_blurred_because
@@ -77,16 +83,23 @@ class RunStatistics:
         times, share = self.runs / max(1, self.frames), 100 * self.seen / self.runs
         return f"the network ran {times:.2f} times per frame, on {share:.0f} % of the frame"
 
+    def format_processor(self) -> str:
+        """Such as "a frame cost 11.2 ms of processor time", the first and the start left out."""
+        frames = max(1, self.frames - 1)
+        return f"a frame cost {1000 * self.processor / frames:.1f} ms of processor time"
+
     def overlay(self, dropped: int) -> list[str]:
         """Lines for the window: means of the last 30 frames, and the totals. Empty at first."""
         if len(self.recent) < 2:
             return []
         frames = len(self.recent) - 1
         seconds: Counter[str] = Counter()
-        for _, spent in list(self.recent)[1:]:
+        for *_, spent in list(self.recent)[1:]:
             seconds.update(spent)
-        lines = [f"{frames / max(self.recent[-1][0] - self.recent[0][0], 1e-6):.1f} frames/s"]
+        passed, processor = (self.recent[-1][i] - self.recent[0][i] for i in (0, 1))
+        lines = [f"{frames / max(passed, 1e-6):.1f} frames/s"]
         lines += [f"{stage} {1000 * spent / frames:.1f} ms" for stage, spent in seconds.items()]
+        lines.append(f"processor time {1000 * processor / frames:.1f} ms")
         if self.latency is not None:
             lines.append(f"latency {1000 * self.latency:.0f} ms")
         lines += [f"dropped {dropped}", f"fully blurred {self.failed}", self.format_network()]

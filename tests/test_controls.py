@@ -187,6 +187,7 @@ def test_text_is_drawn_on_frames_of_any_size_and_ends_inside(size):
 def test_figures_are_means_of_what_happened(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("background_blur.statistics.monotonic", lambda: now[0])
+    monkeypatch.setattr("background_blur.statistics.process_time", lambda: 5 + now[0] / 2)
     picture, statistics = np.zeros((2, 2, 3), np.uint8), RunStatistics()
     assert statistics.overlay(0) == []
     for index in range(100):
@@ -202,6 +203,7 @@ def test_figures_are_means_of_what_happened(monkeypatch):
     assert statistics.overlay(dropped=3) == [
         "25.0 frames/s",
         "segment 10.0 ms",
+        "processor time 20.0 ms",
         "latency 40 ms",
         "dropped 3",
         "fully blurred 2",
@@ -211,6 +213,15 @@ def test_figures_are_means_of_what_happened(monkeypatch):
     ]
     statistics.record(Result(picture))
     assert not any("latency" in line for line in statistics.overlay(0))
+
+
+def test_what_a_frame_cost_leaves_the_start_out(monkeypatch):
+    spent = iter([7.0, 7.010, 7.020, 7.030])  # seconds; 7 until the first is finished
+    monkeypatch.setattr("background_blur.statistics.process_time", lambda: next(spent))
+    statistics = RunStatistics()
+    for _ in range(4):
+        statistics.record(Result(np.zeros((2, 2, 3), np.uint8)))
+    assert statistics.format_processor() == "a frame cost 10.0 ms of processor time"
 
 
 def test_s_saves_what_is_shown_without_the_text(picture, tmp_path, monkeypatch, caplog):

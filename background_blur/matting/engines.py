@@ -4,18 +4,27 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from background_blur.errors import WeightsError
+from background_blur.frames import Size
 from background_blur.matting.segmenter import COMPILED_SIZES, Engine, PersonSegmenter
 from background_blur.resources import RESOURCES
 from background_blur.system import suppress_stderr
 
 WEIGHTS = RESOURCES / "weights"
 DEFAULT_WEIGHTS = {"litert": WEIGHTS / "person.tflite", "keras": WEIGHTS / "person.weights.h5"}
+NOT_COMPILED = "not the compiled person network; give a .tflite written by tools/export.py"
+
+SIZES_READY = 4  # input sizes; those of the whole frame and of the people, both at two scales
+
+# The numbers of fields in the tables `Model` and `SignatureDef` of LiteRT's schema.fbs.
+SUBGRAPHS, SIGNATURE_DEFS = 2, 7
+KEY, SUBGRAPH_INDEX = 2, 4
 
 
 def open_segmenter(
@@ -61,29 +70,78 @@ def check_weights(path: Path) -> None:
 
 
 def open_litert(path: Path, threads: int) -> Engine:
+    """LiteRT with the compiled network of a file, which holds a signature for each input size.
+
+    A size is prepared when it is first needed, in some 6 ms, and the last few stay. Left to itself
+    LiteRT prepares all 15 at once, and packs the weights anew for each, 9 MB every time.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        with suppress_stderr():
-            interpreter = Interpreter(str(path), num_threads=threads)
-            interpreter.allocate_tensors()
-        runners = {
-            size: interpreter.get_signature_runner(f"{size[0]}x{size[1]}")
-            for size in COMPILED_SIZES
-        }
+        signatures = Interpreter(str(path)).get_signature_list()
     except (ValueError, RuntimeError) as error:
-        hint = "give a .tflite written by tools/export.py"
-        raise WeightsError(f"{path}: not the compiled person network; {hint}") from error
+        raise WeightsError(f"{path}: {NOT_COMPILED}") from error
+    if not signatures.keys() >= {signature_name(size) for size in COMPILED_SIZES}:
+        raise WeightsError(f"{path}: {NOT_COMPILED}")
+    model = path.read_bytes()
+    takes_mask = "mask" in signatures[signature_name(COMPILED_SIZES[0])]["inputs"]
 
-    takes_mask = "mask" in runners[COMPILED_SIZES[0]].get_input_details()
+    @lru_cache(SIZES_READY)
+    def runner(name: str) -> Callable[..., dict[str, np.ndarray]]:
+        content = with_one_signature(model, name)
+        with suppress_stderr():
+            interpreter = Interpreter(model_content=content, num_threads=threads)
+            interpreter.allocate_tensors()
+        return interpreter.get_signature_runner(name)
 
     def run(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         inputs = {"image": image[None]}
         if takes_mask:
             inputs["mask"] = as_input(mask, image)
-        return runners[image.shape[1], image.shape[0]](**inputs)["logits"][0]
+        return runner(signature_name(image.shape[1::-1]))(**inputs)["logits"][0]
 
     return run
+
+
+def signature_name(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def with_one_signature(model: bytes, name: str) -> bytes:
+    """A LiteRT file of many signatures as one that has this signature alone, of the same length.
+
+    The file is a FlatBuffer. Its root table, `Model` of LiteRT's schema.fbs, has the vectors
+    `subgraphs` and `signature_defs`; each is made to end after one entry, the one that is wanted.
+    """
+    from flatbuffers import encode, packer
+    from flatbuffers.table import Table
+
+    data = bytearray(model)
+    root = Table(data, encode.Get(packer.uoffset, data, 0))
+
+    def entries(field: int) -> list[int]:
+        """Where the entries of a vector are that is that field of the root table."""
+        offset = root.Offset(4 + 2 * field)
+        start = root.Vector(offset)
+        return [start + 4 * index for index in range(root.VectorLen(offset))]
+
+    def keep(places: list[int], index: int) -> None:
+        target = root.Indirect(places[index])
+        encode.Write(packer.uoffset, data, places[0], target - places[0])
+        encode.Write(packer.uoffset, data, places[0] - 4, 1)  # the vector's length
+
+    signatures = entries(SIGNATURE_DEFS)
+    for number, place in enumerate(signatures):
+        signature = Table(data, root.Indirect(place))
+        if signature.String(signature.Pos + signature.Offset(4 + 2 * KEY)) == name.encode():
+            index = signature.Offset(4 + 2 * SUBGRAPH_INDEX)  # 0: left out, as the index is 0
+            at = signature.Pos + index
+            keep(entries(SUBGRAPHS), encode.Get(packer.uint32, data, at) if index else 0)
+            keep(signatures, number)
+            if index:
+                encode.Write(packer.uint32, data, at, 0)
+            break
+    return bytes(data)
 
 
 def open_keras(path: Path, threads: int, load_network: Callable[[Path], Any]) -> Engine:

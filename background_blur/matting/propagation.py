@@ -6,11 +6,12 @@ frame, warped by it, must look like the new one wherever there is a person or so
 """
 
 import math
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from background_blur.imaging import halve
+from background_blur.imaging import Picture
 from background_blur.matting.validation import PERSON
 
 MAX_AGE = 0.25  # seconds from a key frame to the last that its mask is propagated to
@@ -34,22 +35,19 @@ class MaskPropagator:
         self.mask = np.zeros((1, 1), np.float32)  # of the last key frame,
         self.picture = np.zeros((1, 1, 3), np.uint8)  # which this is a small copy of,
         self.grey = np.zeros((1, 1), np.uint8)  # in grey too
-        self.last_scaled = self.picture  # a small copy of the last picture asked about
         self.frames_since = 0
         self.reset()
 
     def reset(self) -> None:
         self.time = -math.inf  # of the key frame; without one, too long ago to propagate
-        self.last_asked: np.ndarray | None = None
 
-    def set_key_frame(self, image: np.ndarray, mask: np.ndarray, time: float) -> None:
-        """Takes the network's mask, float32 [h,w], of an image, uint8 [H,W,3], of that second."""
+    def set_key_frame(self, picture: Picture, mask: np.ndarray, time: float) -> None:
+        """Takes the network's mask, float32 [h,w], of the picture of that second."""
         self.mask, self.time, self.frames_since = mask.copy(), time, 0
-        self.picture = self.last_scaled if self.last_asked is image else scaled(image)
-        self.grey = cv2.cvtColor(self.picture, cv2.COLOR_BGR2GRAY)
+        self.picture, self.grey = scaled(picture)
 
-    def __call__(self, image: np.ndarray, time: float, every: int) -> tuple[np.ndarray, str] | None:
-        """The mask of this image, as (mask, PROPAGATED or REUSED); None if it is a key frame.
+    def __call__(self, picture: Picture, time: float, every: int) -> tuple[np.ndarray, str] | None:
+        """The mask of this picture, as (mask, PROPAGATED or REUSED); None if it is a key frame.
 
         That is every `every`-th frame, and where no mask is young enough or the motion does not
         explain the picture. While nothing moves at all key frames may be further apart.
@@ -57,13 +55,12 @@ class MaskPropagator:
         if not 0 <= time - self.time <= MAX_AGE:
             return None
         self.frames_since += 1
-        picture = scaled(image)
-        self.last_asked, self.last_scaled = image, picture
-        if time - self.time <= MAX_STILL_AGE and is_still(picture, self.picture):
+        image, grey = scaled(picture)
+        if time - self.time <= MAX_STILL_AGE and is_still(image, self.picture):
             return self.mask.copy(), REUSED
         if self.frames_since >= every:
             return None
-        mask = self.warped_mask(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
+        mask = self.warped_mask(grey)
         return None if mask is None else (mask, PROPAGATED)
 
     def warped_mask(self, grey: np.ndarray) -> np.ndarray | None:
@@ -86,13 +83,16 @@ class MaskPropagator:
         return mask
 
 
-def scaled(image: np.ndarray) -> np.ndarray:
-    """A copy of a picture, uint8 [H,W,3], about as large as motion is measured at."""
-    sides = image.shape[:2]
+def scaled(picture: Picture) -> tuple[np.ndarray, np.ndarray]:
+    """Copies as large as motion is measured at, about: uint8 [h,w,3] BGR, and [h,w] grey."""
+    sides = picture.image.shape[:2]
     scale = min(MOTION_SIDE / min(sides), 4 * MOTION_SIDE / max(sides))
     if scale <= 0.6:
-        return halve(image)
-    return cv2.resize(image, None, fx=scale, fy=scale) if scale > 1.2 else image.copy()
+        return picture.half, picture.half_grey
+    if scale <= 1.2:
+        return picture.image.copy(), picture.grey  # the image may be the caller's own
+    image = cv2.resize(picture.image, None, fx=scale, fy=scale)
+    return image, cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
 def scaled_flow(flow: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -109,6 +109,12 @@ def is_still(picture: np.ndarray, last: np.ndarray) -> bool:
 
 def sample(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """image[y + flow_y, x + flow_x] at each pixel, between pixels bilinearly."""
-    y, x = np.indices(image.shape, np.float32)
-    x, y = x + flow[..., 0], y + flow[..., 1]
-    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    places = flow + positions(image.shape)
+    return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+@lru_cache(2)
+def positions(shape: tuple[int, int]) -> np.ndarray:
+    """float32 [h,w,2], not to be changed: where each pixel is, (x, y)."""
+    y, x = np.indices(shape, np.float32)
+    return np.dstack([x, y])

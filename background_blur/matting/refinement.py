@@ -3,11 +3,12 @@
 import cv2
 import numpy as np
 
-from background_blur.imaging import halve
+from background_blur.imaging import Picture
 from background_blur.matting.people import PeopleSelector
 from background_blur.matting.separation import PeopleSeparator, connected_components
 
 PINHOLE = 0.0015  # share of the mask; smaller holes in the person are mistakes
+NOBODY = 0.01  # a mask below it makes an alpha of 0
 RIM = 1 / 40  # share of the mask's width, around those who do not stay, that goes with them
 
 
@@ -24,22 +25,19 @@ class MaskRefiner:
         self.people.forget()
         self.separator.forget()
 
-    def __call__(self, small: np.ndarray, mask: np.ndarray, who: str = "front") -> np.ndarray:
-        """Alpha of a picture.
+    def __call__(self, picture: Picture, mask: np.ndarray, who: str = "front") -> np.ndarray:
+        """Alpha of a picture, uint8 [h,w].
 
         Args:
-            small: uint8 [h,w,3] BGR.
+            picture: of that size.
             mask: float32 of any size, 0..1, the person in this very picture.
             who: of `people.PEOPLE`, who is to stay.
 
         Returns:
             uint8 [h,w], 255 = person.
         """
-        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
-        half = halve(grey)
-        mask = self.whole(small, self.steady(half, mask), who)
-        cell = max(1, round(half.shape[1] / mask.shape[1]))  # wider windows blur the mask
-        return cv2.LUT(fast_guided_filter(grey, half, mask, radius=cell), EDGE)
+        mask = self.whole(picture.image, self.steady(picture.half_grey, mask), who)
+        return sharpened(picture, mask)
 
     def steady(self, grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Averages the mask over time where the picture, a uint8 [h,w], stands still.
@@ -60,10 +58,10 @@ class MaskRefiner:
 
     def whole(self, small: np.ndarray, mask: np.ndarray, who: str) -> np.ndarray:
         """Drops who is not to stay, and specks; fills pinholes."""
-        person = (mask > 0.5).astype(np.uint8)
-        labels, kept = self.chosen(small, person, who)
-        away = ~kept[labels] & (person == 1)
-        if away.any():
+        person = (mask > 0.5).view(np.uint8)
+        labels, sizes, kept = self.chosen(small, person, who)
+        if sizes[kept].sum() < np.count_nonzero(person):
+            away = ~kept[labels] & (person == 1)
             side = 2 * max(1, round(RIM * mask.shape[1])) + 1
             around = cv2.dilate(away.astype(np.uint8), np.ones((side, side), np.uint8)) == 1
             mask = np.where(away | (around & (person == 0)), 0, mask)
@@ -72,14 +70,33 @@ class MaskRefiner:
 
     def chosen(
         self, small: np.ndarray, person: np.ndarray, who: str
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(the part of the mask that each pixel is of, 0 for none; whether each part stays)."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The part of the mask that each pixel is of, 0 for none; each part's pixels, and whether
+        it stays."""
         if who == "all":
             self.separator.forget()
             labels, sizes = connected_components(person)
         else:
             labels, sizes = self.separator(small, person)
-        return labels, self.people.select(who, labels, sizes, self.separator.parents)
+        return labels, sizes, self.people.select(who, labels, sizes, self.separator.parents)
+
+
+def sharpened(picture: Picture, mask: np.ndarray) -> np.ndarray:
+    """The alpha of a picture, uint8 [h,w], from its mask: where nobody is near it is 0 at once."""
+    grey, half = picture.grey, picture.half_grey
+    cell = max(1, round(half.shape[1] / mask.shape[1]))  # wider windows blur the mask
+    if mask.shape != half.shape or grey.shape != (2 * half.shape[0], 2 * half.shape[1]):
+        return cv2.LUT(fast_guided_filter(grey, half, mask, radius=cell), EDGE)
+    alpha = np.zeros(grey.shape, np.uint8)
+    left, top, width, height = cv2.boundingRect((mask > NOBODY).view(np.uint8))
+    reach = 2 * cell + 2  # of the filter's two windows, and of the enlarging
+    rows = slice(max(0, top - reach), top + height + reach)
+    columns = slice(max(0, left - reach), left + width + reach)
+    here = np.s_[2 * rows.start : 2 * rows.stop, 2 * columns.start : 2 * columns.stop]
+    if width:
+        near = half[rows, columns], mask[rows, columns]
+        cv2.LUT(fast_guided_filter(grey[here], *near, radius=cell), EDGE, dst=alpha[here])
+    return alpha
 
 
 def without_pinholes(mask: np.ndarray, person: np.ndarray) -> np.ndarray:
@@ -131,9 +148,12 @@ def fast_guided_filter(
     g = small_grey.astype(np.float32)
     m = cv2.resize(mask * 255, small_size)
     mean_g, mean_m = cv2.blur(g, window), cv2.blur(m, window)
-    variance = cv2.blur(g * g, window) - mean_g * mean_g
-    covariance = cv2.blur(g * m, window) - mean_g * mean_m
-    a = covariance / (variance + epsilon)
+    variance = cv2.blur(g * g, window)
+    variance -= mean_g * mean_g
+    variance += epsilon
+    a = cv2.blur(g * m, window)
+    a -= mean_g * mean_m  # their covariance
+    a /= variance
     b = mean_m - a * mean_g
     a, b = cv2.resize(cv2.blur(a, window), size), cv2.resize(cv2.blur(b, window), size)
     return cv2.add(cv2.multiply(a, grey, dst=a, dtype=cv2.CV_32F), b, dtype=cv2.CV_8U)

@@ -38,6 +38,7 @@ class PeopleSeparator:
 
     def forget(self) -> None:
         self.labels: Labels = np.zeros((0, 0), np.int32)  # of the last frame
+        self.sizes = np.zeros(1, np.intp)  # their pixels
         self.grey: np.ndarray | None = None  # its picture, if there were several people
         self.parents: dict[int, int] = {}
         self.origin: dict[int, int] = {}  # the parents of all numbers
@@ -54,19 +55,22 @@ class PeopleSeparator:
         Returns:
             The labels; the pixels of each number, 0 of number 0. Specks have no number.
         """
-        parts = without_specks(*connected_components(person))
+        parts, sizes = without_specks(*connected_components(person))
         if self.labels.shape != parts.shape:
             self.forget()
             self.labels = np.zeros_like(parts)
         self.parents = {}
-        if max(parts.max(), len(numbers_in(self.labels))) > 1:
+        if max(len(sizes) - 1, np.count_nonzero(self.sizes)) > 1:
             picture = cv2.resize(picture, parts.shape[::-1], interpolation=cv2.INTER_AREA)
             parts = self._numbered(picture, parts)
+            sizes = sizes_of(parts)
         else:
             self.grey = None
-            parts *= self.labels.max() or 1
-        self.labels = parts
-        return parts, sizes_of(parts)
+            number = len(self.sizes) - 1 or 1  # that the one part has had
+            parts *= number
+            sizes = np.insert(sizes, 0, [0] * (number - 1)) if len(sizes) > 1 else sizes
+        self.labels, self.sizes = parts, sizes
+        return parts, sizes
 
     def _numbered(self, picture: np.ndarray, parts: Labels) -> Labels:
         """Gives each part the number that it had, and those of several a number each."""
@@ -76,7 +80,7 @@ class PeopleSeparator:
         if any(len(numbers) > 1 for numbers in held.values()):
             last = self._moved(grey)
             held = held_numbers(parts, last)
-        sizes = sizes_of(last)
+        sizes = self.sizes if last is self.labels else sizes_of(last)
         labels, touching = np.zeros_like(parts), set()
         for part, numbers in held.items():
             here = parts == part
@@ -195,14 +199,18 @@ def split_part(labels: Labels, picture: np.ndarray, here: np.ndarray, cores: dic
     labels[here] = nearest[here]
 
 
-def without_specks(parts: Labels, sizes: np.ndarray) -> Labels:
+def without_specks(parts: Labels, sizes: np.ndarray) -> tuple[Labels, np.ndarray]:
+    """The parts that are no specks, and their sizes, numbered anew."""
     large = sizes >= max(1, SPECK * parts.size)
     if large[1:].all():
-        return parts
-    return np.where(large, np.cumsum(large), 0)[parts]
+        return parts, sizes
+    large[0] = True  # what is no part
+    return np.where(large, np.cumsum(large) - 1, 0)[parts], sizes[large]
 
 
 def connected_components(binary: np.ndarray) -> tuple[Labels, np.ndarray]:
     """Connected parts of a uint8 [h,w] of 0 and 1: (their labels, 0 for none; pixels a label)."""
-    _, labels = cv2.connectedComponents(binary, connectivity=4)
+    count, labels = cv2.connectedComponents(binary, connectivity=4)
+    if count == 2:  # as mostly; counting labels takes longer
+        return labels, np.array([0, np.count_nonzero(binary)])
     return labels, sizes_of(labels)

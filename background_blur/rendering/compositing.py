@@ -64,8 +64,10 @@ def blur_background(
     near = cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     height, width = weight.shape
     wide = cv2.blur(picture, (width // 2 | 1, height // 2 | 1)) + 1e-4 * picture_mean
-    near += wide * (2.5 / wide[..., 3:])  # a hundredth of the near blur's full weight
-    near = near[..., :3] * (np.iinfo(depth).max / near[..., 3:])
+    wide *= cv2.merge([2.5 / wide[..., 3]] * 4)  # a hundredth of the near blur's full weight
+    near += wide
+    *colours, weight = cv2.split(near)
+    near = cv2.merge(colours) * cv2.merge([np.iinfo(depth).max / weight] * 3)
     return cv2.convertScaleAbs(near) if depth == np.uint8 else np.rint(near).astype(depth)
 
 
@@ -100,34 +102,37 @@ def compose(
     """
     size = frame.shape[1], frame.shape[0]
     out = cv2.resize(backdrop, size, dst=out, interpolation=cv2.INTER_LINEAR)
-    alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
+    if not whole_factor(frame, alpha):
+        alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
     if correction is not None and not whole_factor(frame, correction):
         correction = cv2.resize(correction, size, interpolation=cv2.INTER_LINEAR)
-    for row in range(0, size[1], ROWS):
-        rows = slice(row, min(row + ROWS, size[1]))
-        left, middle, end, right = runs(alpha[rows])
-        np.copyto(out[rows, middle:end], frame[rows, middle:end])
-        for columns in (slice(left, middle), slice(end, right)):
-            if columns.start < columns.stop:
-                person = corrected(frame, correction, rows, columns)
-                blend(person, alpha[rows, columns], out[rows, columns])
+    factor = whole_factor(frame, alpha)
+    step = max(1, ROWS // factor)
+    for row in range(0, alpha.shape[0], step):
+        top, bottom = row, min(row + step, alpha.shape[0])
+        left, middle, end, right = runs(alpha, top, bottom, reach=factor > 1)
+        rows = slice(factor * top, factor * bottom)
+        solid = np.s_[rows, factor * middle : factor * end]
+        np.copyto(out[solid], frame[solid])
+        for start, stop in (left, middle), (end, right):
+            if start < stop:
+                part = np.s_[rows, factor * start : factor * stop]
+                person = frame[part]
+                if correction is not None:
+                    person = apply_correction(person, enlarged(correction, frame, *part))
+                blend(person, enlarged(alpha, frame, *part), out[part])
     return out
 
 
-def corrected(
-    frame: np.ndarray, correction: np.ndarray | None, rows: slice, columns: slice
-) -> np.ndarray:
-    """Those rows and columns of frame + correction, which is a whole number of times smaller."""
-    part = frame[rows, columns]
-    if correction is None:
-        return part
-    factor = whole_factor(frame, correction)
-    top, left = rows.start // factor, columns.start // factor
-    small = correction[top : -(-rows.stop // factor), left : -(-columns.stop // factor)]
-    large = cv2.resize(small, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
-    y, x = rows.start - top * factor, columns.start - left * factor
-    large = large[y : y + part.shape[0], x : x + part.shape[1]]
-    return apply_correction(part, large)
+def enlarged(small: np.ndarray, frame: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    """Those rows and columns of `small`, enlarged to the frame, a whole number of times."""
+    factor = whole_factor(frame, small)
+    top, left = max(0, rows.start // factor - 1), max(0, columns.start // factor - 1)
+    around = small[top : -(-rows.stop // factor) + 1, left : -(-columns.stop // factor) + 1]
+    if factor > 1:
+        around = cv2.resize(around, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    y, x = rows.start - factor * top, columns.start - factor * left
+    return around[y : y + rows.stop - rows.start, x : x + columns.stop - columns.start]
 
 
 def whole_factor(large: np.ndarray, small: np.ndarray) -> int:
@@ -137,15 +142,25 @@ def whole_factor(large: np.ndarray, small: np.ndarray) -> int:
     return factor if large.shape[:2] == (factor * height, factor * width) else 0
 
 
-def runs(alpha: np.ndarray) -> tuple[int, int, int, int]:
-    """Columns (left, middle, end, right) of a strip: person only in [left, right), all of it 255 in
-    [middle, end), which may be empty."""
-    left, _, width, _ = cv2.boundingRect(alpha)
-    right = left + width
-    solid = np.flatnonzero(alpha[:, left:right].min(0) == 255) + left
+def runs(alpha: np.ndarray, top: int, bottom: int, reach: bool) -> tuple[int, int, int, int]:
+    """Where there is person in a strip of rows: columns (left, middle, end, right).
+
+    Person is in [left, right) only, and all of [middle, end), which may be empty, is 255. With
+    `reach` that holds for the enlarged strip, where each pixel mixes with its neighbours.
+    """
+    height, width = alpha.shape
+    around = alpha[max(0, top - reach) : min(bottom + reach, height)]
+    left, _, wide, _ = cv2.boundingRect(around)
+    right = left + wide
+    if not wide:
+        return 0, 0, 0, 0
+    solid = np.flatnonzero(around[:, left:right].min(0) == 255) + left
+    left, right = max(0, left - reach), min(right + reach, width)
     if len(solid) == 0 or solid[-1] - solid[0] >= len(solid):  # none, or in several pieces
         return left, right, right, right
-    return left, int(solid[0]), int(solid[-1]) + 1, right
+    middle, end = int(solid[0]), int(solid[-1]) + 1
+    middle, end = middle + reach * (middle > 0), end - reach * (end < width)
+    return (left, middle, end, right) if middle < end else (left, right, right, right)
 
 
 def blend(frame: np.ndarray, alpha: np.ndarray, out: np.ndarray) -> None:

@@ -180,6 +180,9 @@ class VideoEncoder:
 
     def __init__(self, stream: "VideoStream", size: Size, fps: float, alpha: bool = False):
         """Sets up a stream to which nothing has been written."""
+        from av.video.reformatter import VideoReformatter
+
+        self.reformatter = VideoReformatter()
         self.pixels = ALPHA_PIXELS[stream.codec_context.name] if alpha else "yuv420p"
         self.stream, self.size, self.coded_size = stream, size, size
         if stream.codec_context.name == "libx264":
@@ -217,8 +220,9 @@ class VideoEncoder:
         from av import VideoFrame
 
         matrix = "ITU709" if self.matrix == 1 else "ITU601"
-        frame = VideoFrame.from_ndarray(image, format="bgra" if image.shape[2] == 4 else "bgr24")
-        frame = frame.reformat(format=self.pixels, dst_colorspace=matrix)
+        channels = "bgra" if image.shape[2] == 4 else "bgr24"
+        frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), format=channels)
+        frame = self.reformatter.reformat(frame, format=self.pixels, dst_colorspace=matrix)
         frame.time_base = self.tick
         frame.duration = self.frame_ticks
         return frame

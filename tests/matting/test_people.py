@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from background_blur.imaging import Picture
 from background_blur.matting.people import SWITCH_AFTER, PeopleSelector
 from background_blur.matting.refinement import MaskRefiner, connected_components
 from background_blur.settings import PEOPLE, Settings
@@ -159,8 +160,8 @@ def test_unrelated_pictures_choose_each_for_itself(picture):
 
 def test_the_refiner_forgets_with_reset(picture):
     refiner = MaskRefiner()
-    refiner(picture, mask((RIGHT, 8)), "main")
+    refiner(Picture(picture), mask((RIGHT, 8)), "main")
     both = mask((LEFT, 10), (RIGHT, 8))
-    assert refiner(picture, both, "main")[200, RIGHT * 8] == 255
+    assert refiner(Picture(picture), both, "main")[200, RIGHT * 8] == 255
     refiner.reset()
-    assert refiner(picture, both, "main")[200, LEFT * 8] == 255
+    assert refiner(Picture(picture), both, "main")[200, LEFT * 8] == 255

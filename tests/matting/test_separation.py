@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from background_blur.imaging import Picture
 from background_blur.matting.people import SWITCH_AFTER
 from background_blur.matting.refinement import MaskRefiner
 from background_blur.matting.separation import PeopleSeparator, connected_components
@@ -55,7 +56,7 @@ def alpha_of(refiner: MaskRefiner, picture, seen, who: str) -> np.ndarray:
     """The alpha, 0..1, of a network that sees everybody."""
     union = np.clip(sum(seen), 0, 1).astype(np.float32)
     mask = cv2.resize(union, (SIZE[0] // 2, SIZE[1] // 2), interpolation=cv2.INTER_AREA)
-    return refiner(picture, mask, who) / 255
+    return refiner(Picture(picture), mask, who) / 255
 
 
 def sharp(alpha, region) -> float:

@@ -155,3 +155,18 @@ def test_a_correction_changes_the_outline_alone_by_alpha_times_itself(size, smal
     change = np.abs(out.astype(float) - plain - wanted)
     assert change.mean() < 0.5
     assert np.quantile(change, 0.999) <= 8  # at the borders of the strips it is a little off
+
+
+@pytest.mark.parametrize("factor", [2, 3, 5])
+def test_the_strips_that_a_composite_is_made_in_do_not_show(factor):
+    """Small copies enlarged strip by strip give what they give enlarged as a whole."""
+    alpha = cv2.GaussianBlur(noise(0, 150, 160), (0, 0), 2)
+    alpha[40:100, 50:120], alpha[:30], alpha[:, 140:] = 255, 0, 0
+    correction = noise(1, 150, 160, 3).astype(np.int16) - 128
+    correction[cv2.dilate(alpha, np.ones((5, 5))) == 255] = 0  # as what is all person has none
+    frame, backdrop = noise(2, factor * 150, factor * 160, 3), noise(3, 40, 50, 3)
+    size = frame.shape[1::-1]
+    whole = compose(
+        frame, backdrop, cv2.resize(alpha, size), correction=cv2.resize(correction, size)
+    )
+    assert np.array_equal(compose(frame, backdrop, alpha, correction=correction), whole)
