@@ -96,7 +96,8 @@ class RunStatistics:
         seconds: Counter[str] = Counter()
         for *_, spent in list(self.recent)[1:]:
             seconds.update(spent)
-        passed, processor = (self.recent[-1][i] - self.recent[0][i] for i in (0, 1))
+        (began, processor_began, _), (ended, processor, _) = self.recent[0], self.recent[-1]
+        passed, processor = ended - began, processor - processor_began
         lines = [f"{frames / max(passed, 1e-6):.1f} frames/s"]
         lines += [f"{stage} {1000 * spent / frames:.1f} ms" for stage, spent in seconds.items()]
         lines.append(f"processor time {1000 * processor / frames:.1f} ms")
