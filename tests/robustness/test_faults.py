@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import main
-from background_blur import capture
+from background_blur import PROGRAM, capture
 from background_blur.capture import open_source
 from background_blur.capture.camera import Camera
 from background_blur.errors import SinkError
@@ -488,8 +488,8 @@ def test_the_recording_of_a_camera_that_went_away_is_kept(run_with, tmp_path, ca
     captures = Unplugged(FakeCapture([noise(96, 128)] * 30, pause=0.03))
     assert run_with(captures, "--output", out, "--wait", "1.5") == 1
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "main.py: camera 0 sends no frames; waiting for it to come back"
-    assert lines[-1].startswith("main.py: camera 0 stopped sending frames")
+    assert lines[0] == f"{PROGRAM}: camera 0 sends no frames; waiting for it to come back"
+    assert lines[-1].startswith(f"{PROGRAM}: camera 0 stopped sending frames")
     assert threads() <= before
     assert list(tmp_path.iterdir()) == [out]
     images = read(out)
