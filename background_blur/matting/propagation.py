@@ -110,7 +110,8 @@ def is_still(picture: np.ndarray, last: np.ndarray) -> bool:
 def sample(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """image[y + flow_y, x + flow_x] at each pixel, between pixels bilinearly."""
     places = flow + positions(image.shape)
-    return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    nothing = np.empty(0)  # both coordinates are in `places`
+    return cv2.remap(image, places, nothing, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 @lru_cache(2)
