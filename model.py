@@ -46,18 +46,16 @@ class Design:
 
     `width` scales the channels of the backbone (MobileNetV2's alpha). `mask_stride`, 4 or 2, is how
     much coarser the mask is than the input. `outputs` names the logits: "person" is anybody,
-    "front" the person or people nearest to the camera, without those behind them. With
-    `takes_mask` the mask of the frame before is a second input; all zeros where there is none.
+    "front" the person or people nearest to the camera, without those behind them.
     """
 
     width: float = 1.0
     mask_stride: int = 4
     outputs: tuple[str, ...] = ("person",)
-    takes_mask: bool = False
 
 
 FULL = Design()
-SLIM = Design(width=0.5, mask_stride=2, outputs=("person", "front"), takes_mask=True)
+SLIM = Design(width=0.5, mask_stride=2, outputs=("person", "front"))
 
 
 def build(
@@ -78,16 +76,11 @@ def build(
 
     Returns:
         A model from float32 [n,h,w,3] RGB in 0..255 to float32 logits: [n,h/s,w/s,outputs] for
-        `person`, s its `mask_stride`; [n,h,w,21] for `voc`. With `takes_mask` its input is a list,
-        the second item the mask, float32 [n,h,w,1] in 0..1.
+        `person`, s its `mask_stride`; [n,h,w,21] for `voc`.
     """
     width, height = size
-    inputs = image = layers.Input((height, width, 3), name="image")
+    image = layers.Input((height, width, 3), name="image")
     x = layers.Rescaling(1 / 127.5, -1, name="normalise")(image)
-    if network == "person" and design.takes_mask:
-        mask = layers.Input((height, width, 1), name="mask")
-        inputs = [image, mask]
-        x = layers.Concatenate(name="image_and_mask")([x, mask])
     x, skips = backbone(x, output_stride, design.width)  # [n,h/os,w/os,320 * width]
     x = head(x)  # [n,h/os,w/os,256]
     if network == "voc":
@@ -98,7 +91,7 @@ def build(
         x = decoder(x, skips, output_stride, design)  # [n,h/s,w/s,outputs]
     else:
         raise ValueError(f"unknown network {network!r}: use 'person' or 'voc'")
-    return keras.Model(inputs, x, name=network)
+    return keras.Model(image, x, name=network)
 
 
 def backbone(x: Tensor, output_stride: int, width: float = 1.0) -> tuple[Tensor, dict[int, Tensor]]:

@@ -62,12 +62,6 @@ def picture(size: tuple[int, int]) -> np.ndarray:
     return rng.uniform(0, 255, (1, size[1], size[0], 3)).astype(np.float32)
 
 
-def inputs_of(net, size: tuple[int, int]):
-    """A picture and, where the network takes it, a last mask."""
-    mask = np.random.default_rng(3).random((1, size[1], size[0], 1), np.float32)
-    return [picture(size), mask] if len(net.inputs) == 2 else picture(size)
-
-
 # The layers of the well-known port with their weights, written out anew from its table of blocks.
 
 
@@ -221,10 +215,10 @@ def test_output_strides_share_weights_and_differ_in_density_alone(model, shipped
     for stride in (8, 16, 32):
         net = model.build("person", stride, design=design)
         net.set_weights(trained.get_weights())
-        logits = np.asarray(net(inputs_of(net, (96, 32))))
+        logits = np.asarray(net(picture((96, 32))))
         assert logits.shape[1:3] == (32 // design.mask_stride, 96 // design.mask_stride)
         end = net.get_layer("expanded_conv_16_project_BN").output
-        features[stride] = np.asarray(keras.Model(net.input, end)(inputs_of(net, (65, 65))))[0]
+        features[stride] = np.asarray(keras.Model(net.input, end)(picture((65, 65))))[0]
     assert features[8].shape == (9, 9, 320 * design.width)
     for stride in (8, 16):
         dense, sparse = features[stride], features[2 * stride]
@@ -262,8 +256,7 @@ def test_an_unknown_network_is_refused(model):
 
 def test_a_slim_network_tells_two_masks_at_half_the_size(model):
     net = model.build("person", design=model.SLIM)
-    image, last = np.zeros((1, 32, 48, 3), np.float32), np.zeros((1, 32, 48, 1), np.float32)
-    assert net([image, last]).shape == (1, 16, 24, 2)
+    assert net(np.zeros((1, 32, 48, 3), np.float32)).shape == (1, 16, 24, 2)
     assert net.count_params() < 0.4 * model.build("person").count_params()
 
 
