@@ -1,9 +1,10 @@
-"""Measures the line, and other people's networks beside it, on photographs, composites and clips.
+"""Measures our pipeline, and others' networks beside it, on photographs, composites and clips.
 
 What is scored is what reaches the picture: the finished alpha at the picture's full size. Rows:
 
-ours            the line that main.py runs on video, its alpha enlarged to the picture
-ours, pictures  the same on unrelated pictures, which the network looks at four times; not on clips
+ours            the pipeline as it runs on recordings, its alpha enlarged to the picture
+ours, live      the same as it runs on live video, the network on every second frame; clips alone
+ours, pictures  the same on unrelated pictures, averaged over four predictions; not on clips
 ours unrefined  the network's mask alone, enlarged bilinearly
 FILE            a MediaPipe-style network, its mask enlarged bilinearly as its documentation does
 RVM             Robust Video Matting frame by frame; `RVM, pictures` looks at each four times
@@ -41,6 +42,8 @@ from tqdm import tqdm
 
 from background_blur.errors import WeightsError
 from background_blur.matting.engines import open_segmenter
+from background_blur.matting.quality import QualityController
+from blur import USUAL_FPS
 from main import load_network
 from tools import metrics, scenes
 from tools.contenders import AlphaOf, EvaluateError, Method, ours, peer, rvm, unrefined
@@ -49,6 +52,7 @@ from tools.report import Figures, mean_of, table, without_nan
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
 PICTURES = ("ours, pictures", "RVM, pictures")
+LIVE = "ours, live"
 SECTIONS = ("stills", "dark", "groups", "composites", "clips", "talkers", "second")
 
 
@@ -247,7 +251,9 @@ def measure(args, segmenter, methods: dict[str, Method]) -> dict:
         )
     if "composites" in args.sections:
         report["composites"] = measure_composites(methods, people, rooms, args.limit)
+    level = QualityController(USUAL_FPS).level
     moving = {name: method for name, method in methods.items() if name not in PICTURES}
+    moving[LIVE] = ours(segmenter, level=level)
     if "clips" in args.sections:
         real = (
             sorted(p for p in args.clips.iterdir() if p.suffix.lower() in VIDEOS)
