@@ -11,7 +11,7 @@ Importing this module imports Keras; the default path of `main.py` runs a compil
 
 import json
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,9 @@ class Design:
     outputs: tuple[str, ...] = ("person",)
 
 
-FULL = Design()
-SLIM = Design(width=0.5, mask_stride=2, outputs=("person", "front"))
+COARSE = Design()
+FULL = Design(mask_stride=2, outputs=("person", "front"))  # of the weights that come along
+SLIM = replace(FULL, width=0.5)
 
 
 def build(
@@ -241,7 +242,7 @@ def save_person(net: keras.Model, design: Design, path: str | Path) -> None:
 
 
 def read_design(path: str | Path) -> Design:
-    """The design of the network whose weights a `.weights.h5` holds; FULL where it says nothing.
+    """The design of the network whose weights a `.weights.h5` holds; COARSE where it says nothing.
 
     Raises:
         WeightsError: not such a file.
@@ -249,7 +250,7 @@ def read_design(path: str | Path) -> Design:
     try:
         with h5py.File(path, "r") as file:
             stored = json.loads(file.attrs.get("design", "{}"))
-        return Design(**{**stored, "outputs": tuple(stored.get("outputs", FULL.outputs))})
+        return Design(**{**stored, "outputs": tuple(stored.get("outputs", COARSE.outputs))})
     except (OSError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: not weights of the person network", TRAIN_HINT) from error
 

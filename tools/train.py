@@ -26,7 +26,7 @@ import shutil
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,11 +46,7 @@ ops = cast(Any, keras.ops)  # Keras's annotations let every operation return Non
 
 DECODER_RATE = 10  # the decoder's learning rate over the backbone's
 AHEAD = 6  # batches made before they are needed
-DESIGNS = {
-    "full": model.FULL,
-    "fine": replace(model.SLIM, width=1.0),
-    "slim": model.SLIM,
-}
+DESIGNS = {"full": model.FULL, "slim": model.SLIM, "coarse": model.COARSE}
 ROUNDS = (1, 1, 1.5, 1, 1, 0.7)  # sides of the input over the usual ones, round by round
 
 
@@ -364,7 +360,7 @@ def main() -> None:
     add("--keyed", type=Path, help="folder of clips of people before a blue screen")
     add("--coral", type=Path, help="the Coral .tflite to start from")
     add("--start", type=Path, help="person weights to start from instead")
-    add("--design", choices=DESIGNS, default="slim", help="the network to train")
+    add("--design", choices=DESIGNS, default="full", help="the network to train")
     add("--work", type=Path, required=True, help="folder for weights and state")
     add("--images", type=int, default=62_400, help="how many to train on")
     add("--until", type=hour, metavar="HH:MM", help="when to stop, in place of --images")
