@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from background_blur.matting.quality import QualityLevel
 from background_blur.settings import Settings
 from blur import BackgroundBlur
 from tools.command import ToolError
@@ -16,13 +17,13 @@ AlphaOf = Callable[[np.ndarray], np.ndarray]  # uint8 [h,w,3] BGR -> float32 [h,
 Method = Callable[[], AlphaOf]  # begins a new source: a picture, or the frames of one clip
 
 
-def ours(segmenter, is_sequence=True, people="front") -> Method:
+def ours(segmenter, is_sequence=True, people="front", level: QualityLevel | None = None) -> Method:
     def begin() -> AlphaOf:
         settings = Settings(view="alpha", people=people)
         blur = BackgroundBlur(segmenter, settings, is_sequence)
 
         def alpha_of(image):
-            result = blur(image)
+            result = blur(image, level)
             if reason := result.fully_blurred_because:
                 print(f"a picture was fully blurred: {reason}", file=sys.stderr)
             return result.alpha.astype(np.float32) / 255

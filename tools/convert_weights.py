@@ -32,8 +32,6 @@ def load_coral(net: keras.Model, path: str | Path) -> list[str]:
     done = []
     for name in sorted(kernels.keys() & layers.keys()):
         layer, kernel = layers[name], arrange(kernels[name])
-        if name == "Conv" and layer.weights[0].shape[2] == 4:  # the last mask: not heeded at first
-            kernel = np.concatenate([kernel, np.zeros_like(kernel[:, :, :1])], 2)
         if kernel.shape != tuple(layer.weights[0].shape):
             raise WeightsError(f"{path}: {name} is {kernel.shape}")
         if len(layer.weights) == 2:

@@ -2,7 +2,8 @@
 
 What is scored is what reaches the picture: the finished alpha at the picture's full size. Rows:
 
-ours            the pipeline that main.py runs on video, its alpha enlarged to the picture
+ours            the pipeline as it runs on recordings, its alpha enlarged to the picture
+ours, live      the same as it runs on live video, the network at every second frame; clips alone
 ours, pictures  the same on unrelated pictures, with four runs of the network each; not on clips
 ours unrefined  the network's mask alone, enlarged bilinearly
 FILE            a MediaPipe-style network, its mask enlarged bilinearly as its documentation does
@@ -40,6 +41,8 @@ import numpy as np
 from tqdm import tqdm
 
 from background_blur.matting.engines import open_segmenter
+from background_blur.matting.quality import QualityController
+from blur import USUAL_FPS
 from main import load_network
 from tools import metrics, scenes
 from tools.command import ToolError, read_data, reports_errors, spread
@@ -49,6 +52,7 @@ from tools.report import Figures, mean_of, table, without_nan
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
 PICTURES = ("ours, pictures", "RVM, pictures")
+LIVE = "ours, live"
 SECTIONS = ("stills", "dark", "groups", "composites", "clips", "talkers", "second")
 
 
@@ -224,7 +228,9 @@ def measure(args, segmenter, methods: dict[str, Method]) -> dict:
         )
     if "composites" in args.sections:
         report["composites"] = measure_composites(methods, people, rooms, args.limit)
+    level = QualityController(USUAL_FPS).level
     moving = {name: method for name, method in methods.items() if name not in PICTURES}
+    moving[LIVE] = ours(segmenter, level=level)
     if "clips" in args.sections:
         real = (
             sorted(p for p in args.clips.iterdir() if p.suffix.lower() in VIDEOS)

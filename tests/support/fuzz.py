@@ -88,7 +88,7 @@ def open_cheap(*_):
     from background_blur.matting.segmenter import PersonSegmenter
 
     return PersonSegmenter(
-        lambda image, mask: np.full((image.shape[0] // 4, image.shape[1] // 4, 1), -9.0)
+        lambda image: np.full((image.shape[0] // 4, image.shape[1] // 4, 1), -9.0)
     )
 
 

@@ -159,28 +159,16 @@ def test_a_batch_depends_on_its_number_alone():
 def test_batches_have_their_shapes_and_ranges(stride, photo_size, size, number):
     width, height = size
     batches = Batches(draw_all(photo_size, each=1), 8, stride=stride)
-    images, lasts, targets = batches.batch(number, size)
-    assert images.shape == (8, height, width, 3) and lasts.shape == (8, height, width, 1)
+    images, targets = batches.batch(number, size)
+    assert images.shape == (8, height, width, 3)
     assert targets.shape == (8, height // stride, width // stride, 5)
-    assert all(array.dtype == np.float32 for array in (images, lasts, targets))
+    assert all(array.dtype == np.float32 for array in (images, targets))
     assert images.min() >= 0 and images.max() <= 255
-    assert lasts.min() >= 0 and lasts.max() <= 1
     assert targets[..., :2].min() >= 0 and targets[..., :2].max() <= 1
     assert set(np.unique(targets[..., 2:4])) <= {0, 1, 5}
     person, front, w_person, w_front, exact = np.moveaxis(targets, -1, 0)
     assert (front <= person + 0.02)[(w_person > 0) & (w_front > 0)].all()
     assert set(np.unique(exact)) <= {0, 1} and (w_person[exact == 1] == 5).all()
-
-
-def test_the_last_mask_is_empty_half_of_the_time_and_otherwise_near_the_truth():
-    mask = np.repeat(rectangles(NEAR)[..., None], 2, 2)
-    rng = np.random.default_rng(3)
-    lasts = [dataset.last_mask(rng, mask, np.zeros((200, 300), np.uint8)) for _ in range(400)]
-    empty = np.mean([not last.any() for last in lasts])
-    assert 0.45 < empty < 0.65  # another picture's may be empty, too
-    truth = mask[..., 0] > 0
-    near = [(last[truth].mean() - last[~truth].mean()) > 0.5 for last in lasts if last.any()]
-    assert 0.6 < np.mean(near) < 0.98  # it helps, but is not to be trusted
 
 
 @pytest.mark.parametrize("kind", MIX)
@@ -362,10 +350,8 @@ def folded(person):
 
 @pytest.fixture(scope="module")
 def images():
-    """Images and last masks, as the network takes them."""
     rng = np.random.default_rng(8)
-    images = rng.uniform(0, 255, (2, 32, 64, 3)).astype(np.float32)
-    return [images, rng.random((2, 32, 64, 1), np.float32)]
+    return rng.uniform(0, 255, (2, 32, 64, 3)).astype(np.float32)
 
 
 def assert_same_function(net, other, images):
@@ -395,10 +381,10 @@ def test_a_calmed_decoder_has_unit_features(person, images):
     import keras
 
     from tools.fold import Gained, fold
-    from tools.train import calm_decoder
+    from tools.train import calm, is_decoder
 
     folded = fold(person)
-    calm_decoder(folded, images)
+    calm(folded, images, {x.name for x in folded.layers if is_decoder(x.name)})
     calmed = [x for x in folded.layers if isinstance(x, Gained) and "decoder" in x.name]
     assert calmed
     outputs = keras.Model(folded.input, [layer.output for layer in calmed])(images)
@@ -407,6 +393,23 @@ def test_a_calmed_decoder_has_unit_features(person, images):
         assert alive.mean() > 0.5  # behind a ReLU a channel may be silent
         np.testing.assert_allclose(features.mean((0, 1, 2)), 0, atol=0.02)
         np.testing.assert_allclose(features.std((0, 1, 2))[alive], 1, atol=0.02)
+
+
+@pytest.mark.slow
+def test_another_design_takes_over_every_layer_of_the_same_shape(person):
+    import model
+    from tools.train import transfer
+
+    net = model.build("person", design=model.Design(width=0.5))
+    done = transfer(person, net)
+    new = {layer.name for layer in model.layers_with_weights(net)} - done
+    assert new == {"decoder_refine_depthwise", "decoder_refine_depthwise_BN", "person_logit"} | {
+        "decoder_refine",
+        "decoder_refine_BN",
+    }
+    for name in ("Conv", "concat_projection", "decoder_4_BN"):
+        pairs = zip(net.get_layer(name).weights, person.get_layer(name).weights, strict=True)
+        assert all(np.array_equal(mine, theirs) for mine, theirs in pairs)
 
 
 @pytest.fixture(scope="module")
@@ -604,12 +607,12 @@ def test_export_writes_one_network_twice(folded, spare, images, tmp_path, monkey
     monkeypatch.setattr(sys, "argv", argv)
     export.main()
 
-    one = [array[:1] for array in images]
+    one = images[:1]
     expected = np.asarray(spare(one))
     spare.load_weights(tmp_path / "out" / "person.weights.h5")
     rounded = np.asarray(spare(one))
     runner = Interpreter(str(compiled)).get_signature_runner("64x32")
-    logits = runner(image=one[0], mask=one[1])["logits"]
+    logits = runner(image=one)["logits"]
     np.testing.assert_allclose(rounded, expected, atol=0.1 * expected.std())
     np.testing.assert_allclose(logits, rounded, atol=1e-3 * expected.std())
     sums = (tmp_path / "out" / "SHA256SUMS").read_text().splitlines()
