@@ -191,7 +191,7 @@ class BackgroundBlur:
         if not self.is_sequence or shape != self.shape:
             return True
         changed = np.count_nonzero(cv2.absdiff(last, self.thumbnail) > CUT)
-        return 2 * changed >= last.size
+        return bool(2 * changed >= last.size)
 
     def reset(self) -> None:
         """Forgets the frames so far."""

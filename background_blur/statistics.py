@@ -104,10 +104,11 @@ class FrameStats:
         seconds: Counter[str] = Counter()
         for *_, result in list(self.past)[1:]:
             seconds.update(result.seconds)
-        passed, processor = (self.past[-1][i] - self.past[0][i] for i in (0, 1))
-        lines = [f"{frames / max(passed, 1e-6):.1f} frames/s"]
+        (began, processor_began, _), (ended, processor_ended, _) = self.past[0], self.past[-1]
+        lines = [f"{frames / max(ended - began, 1e-6):.1f} frames/s"]
         lines += [f"{stage} {1000 * spent / frames:.1f} ms" for stage, spent in seconds.items()]
-        lines.append(f"processor time {1000 * processor / frames:.1f} ms")
+        processor = 1000 * (processor_ended - processor_began) / frames
+        lines.append(f"processor time {processor:.1f} ms")
         if self.age is not None:
             lines.append(f"latency {1000 * self.age:.0f} ms")
         lines += [f"dropped {dropped}", f"fully blurred {self.total.failed}"]

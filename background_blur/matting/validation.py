@@ -99,7 +99,7 @@ class MaskHistory:
         changed = False
         if self.thumbnail is not None:
             different = np.count_nonzero(cv2.absdiff(thumbnail, self.thumbnail) > CHANGED)
-            changed = different > CHANGED_FRACTION * thumbnail.size
+            changed = bool(different > CHANGED_FRACTION * thumbnail.size)
         reject_untrusted(mask, Context(size, None, self.mask, changed))
         if self.mask is None or not np.array_equal(mask, self.mask):
             self.mask, self.thumbnail = mask.copy(), thumbnail

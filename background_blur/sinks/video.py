@@ -218,8 +218,9 @@ class VideoEncoder:
     def frame(self, image: np.ndarray) -> "VideoFrame":
         """uint8 [H,W,3] BGR or [H,W,4] BGRA -> a frame in the video's colours."""
         from av import VideoFrame
+        from av.video.reformatter import Colorspace
 
-        matrix = "ITU709" if self.matrix == 1 else "ITU601"
+        matrix = Colorspace.ITU709 if self.matrix == 1 else Colorspace.ITU601
         channels = "bgra" if image.shape[2] == 4 else "bgr24"
         frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), format=channels)
         frame = self.reformatter.reformat(frame, format=self.pixels, dst_colorspace=matrix)
