@@ -12,12 +12,16 @@ import cv2
 import numpy as np
 import pytest
 
+import main
+from background_blur import capture
 from background_blur.capture import open_source
+from background_blur.capture.camera import Camera
 from background_blur.cli import parser
+from background_blur.errors import UserError
 from background_blur.opening import TITLE
 from background_blur.settings import PEOPLE, VIEWS, Settings
 from support import ROOT
-from support.captures import detail
+from support.captures import FakeCapture, detail, noise
 from support.display import wait_until
 
 MAIN = str(ROOT / "main.py")
@@ -401,6 +405,33 @@ def test_a_terminal_sees_a_bar_with_the_time_left_and_the_output_stays_clean(cli
     os.close(terminal)
     assert re.search(r"\d+/25 \[\d\d:\d\d<\d\d:\d\d, ", bar), bar
     assert result.stdout.startswith("25 frames, ")
+
+
+@pytest.mark.parametrize(
+    "source, options, expected",
+    [
+        ("camera", [], 1),
+        ("clip", [], 2),
+        ("camera", ["--threads", "3"], 3),
+        ("clip", ["--threads", "1"], 1),
+    ],
+)
+def test_live_pictures_take_one_thread_unless_told_otherwise(
+    source, options, expected, clip, monkeypatch, capsys
+):
+    def open_pipeline(args, *_):
+        raise UserError(f"{args.threads} {cv2.getNumThreads()}")
+
+    def camera(text, size, fps, wait):
+        return Camera(0, size, fps, open=lambda _: FakeCapture([noise()] * 99), wait=wait)
+
+    monkeypatch.setattr(main, "open_pipeline", open_pipeline)
+    if source == "camera":
+        monkeypatch.setattr(capture, "open_source", camera)
+    before = cv2.getNumThreads()
+    assert main.main(["--source", str(clip), "--no-window", *options]) == 1
+    cv2.setNumThreads(before)
+    assert capsys.readouterr().err == f"main.py: {expected} {expected}\n"
 
 
 def test_a_single_picture_is_one_frame_and_has_no_rate():

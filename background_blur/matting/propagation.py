@@ -109,9 +109,9 @@ def is_still(picture: np.ndarray, last: np.ndarray) -> bool:
 
 def sample(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """image[y + flow_y, x + flow_x] at each pixel, between pixels bilinearly."""
-    places = flow + positions(image.shape)
-    nothing = np.empty(0)  # both coordinates are in `places`
-    return cv2.remap(image, places, nothing, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    places, border = flow + positions(image.shape), cv2.BORDER_REPLICATE
+    # OpenCV's stubs do not know that the second map is None where the first holds x and y.
+    return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=border)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 @lru_cache(2)
