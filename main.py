@@ -139,7 +139,7 @@ def open_run(
         cv2.setNumThreads(args.threads)
     blur = open_pipeline(args, source.is_sequence, backgrounds[args.background[0]])
     opened = Run(source, blur, sinks, RunStatistics(), guard)
-    opened.viewer = sinks.viewer(source, blur.settings, backgrounds)
+    opened.viewer = sinks.viewer(source, blur.settings, backgrounds, opened.statistics)
     if source.live and source.is_sequence:
         opened.quality = QualityController(source.fps, best=args.quality == "best")
     opened.obey = partial(remote.apply, blur.settings, backgrounds)
@@ -191,7 +191,7 @@ def stream(run: Run) -> None:
                 sink.write(result)
         run.statistics.record(result, level)
         run.guard.check()
-        if run.viewer and not run.viewer.show(result, level):
+        if run.viewer and not run.viewer.show(result):
             break
         if quality:
             quality.record(began, monotonic())

@@ -11,7 +11,7 @@ Importing this module imports Keras; the default path of `main.py` runs a compil
 
 import json
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +46,17 @@ class Design:
 
     `width` scales the channels of the backbone (MobileNetV2's alpha). `mask_stride`, 4 or 2, is how
     much coarser the mask is than the input. `outputs` names the logits: "person" is anybody,
-    "front" the person or people nearest to the camera, without those behind them. With
-    `takes_mask` the mask of the frame before is a second input; all zeros where there is none.
+    "front" the person or people nearest to the camera, without those behind them.
     """
 
     width: float = 1.0
     mask_stride: int = 4
     outputs: tuple[str, ...] = ("person",)
-    takes_mask: bool = False
 
 
-FULL = Design()
-SLIM = Design(width=0.5, mask_stride=2, outputs=("person", "front"), takes_mask=True)
+COARSE = Design()
+FULL = Design(mask_stride=2, outputs=("person", "front"))  # of the weights that come along
+SLIM = replace(FULL, width=0.5)
 
 
 def build(
@@ -78,16 +77,11 @@ def build(
 
     Returns:
         A model from float32 [n,h,w,3] RGB in 0..255 to float32 logits: [n,h/s,w/s,outputs] for
-        `person`, s its `mask_stride`; [n,h,w,21] for `voc`. With `takes_mask` its input is a list,
-        the second item the mask, float32 [n,h,w,1] in 0..1.
+        `person`, s its `mask_stride`; [n,h,w,21] for `voc`.
     """
     width, height = size
-    inputs = image = layers.Input((height, width, 3), name="image")
+    image = layers.Input((height, width, 3), name="image")
     x = layers.Rescaling(1 / 127.5, -1, name="normalise")(image)
-    if network == "person" and design.takes_mask:
-        mask = layers.Input((height, width, 1), name="mask")
-        inputs = [image, mask]
-        x = layers.Concatenate(name="image_and_mask")([x, mask])
     x, skips = backbone(x, output_stride, design.width)  # [n,h/os,w/os,320 * width]
     x = head(x)  # [n,h/os,w/os,256]
     if network == "voc":
@@ -98,7 +92,7 @@ def build(
         x = decoder(x, skips, output_stride, design)  # [n,h/s,w/s,outputs]
     else:
         raise ValueError(f"unknown network {network!r}: use 'person' or 'voc'")
-    return keras.Model(inputs, x, name=network)
+    return keras.Model(image, x, name=network)
 
 
 def backbone(x: Tensor, output_stride: int, width: float = 1.0) -> tuple[Tensor, dict[int, Tensor]]:
@@ -248,7 +242,7 @@ def save_person(net: keras.Model, design: Design, path: str | Path) -> None:
 
 
 def read_design(path: str | Path) -> Design:
-    """The design of the network whose weights a `.weights.h5` holds; FULL where it says nothing.
+    """The design of the network whose weights a `.weights.h5` holds; COARSE where it says nothing.
 
     Raises:
         WeightsError: not such a file.
@@ -256,7 +250,7 @@ def read_design(path: str | Path) -> Design:
     try:
         with h5py.File(path, "r") as file:
             stored = json.loads(file.attrs.get("design", "{}"))
-        return Design(**{**stored, "outputs": tuple(stored.get("outputs", FULL.outputs))})
+        return Design(**{**stored, "outputs": tuple(stored.get("outputs", COARSE.outputs))})
     except (OSError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: not weights of the person network", TRAIN_HINT) from error
 

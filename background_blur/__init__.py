@@ -1,10 +1,15 @@
 """Blurs the background behind people, live."""
 
+import os
 import sys
 
 __version__ = "0.1.0"
 
+# How the user called the program, for its messages.
+PROGRAM = "main.py" if os.path.basename(sys.argv[0]) == "main.py" else "background-blur"
+COMMAND = "python main.py" if PROGRAM == "main.py" else PROGRAM
+
 # Here, before a module is read that an older Python cannot parse.
 if sys.version_info < (3, 11):  # noqa: UP036
     found = ".".join(map(str, sys.version_info[:2]))
-    sys.exit("main.py: needs Python 3.11 or later, this is " + found + "; start a newer one")
+    sys.exit(PROGRAM + ": needs Python 3.11 or later, this is " + found + "; start a newer one")

@@ -5,48 +5,60 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
-from background_blur import __version__
+from background_blur import COMMAND, PROGRAM, __version__
 from background_blur.keys import KEYS
 from background_blur.presets import PresetError, default_file, expand, read
 
 TRANSPARENT_SUFFIXES = (".png", ".mov", ".webm")  # of files that hold an alpha
 SMALLEST, LARGEST = 16, 7680  # pixels per side
+Number = TypeVar("Number", int, float)
 DEFAULTS = "~/.config/background-blur/default.txt"
-EPILOG = """\
+
+
+def table(rows: Mapping[str, str]) -> str:
+    """Two columns."""
+    width = max(map(len, rows))
+    return "\n".join(f"  {left:<{width}}  {right}" for left, right in rows.items())
+
+
+EXAMPLES = {
+    "": "your webcam, in a window",
+    "--source demo": "try it without a camera",
+    "--source call.mp4 --output out.mp4": "a recording, with its sound",
+    "--source photos/ --output blurred/": "a folder of pictures",
+    "--background beach.jpg": "another background",
+    "--follow": "the camera follows you",
+    "--virtual-camera": "into a call",
+    "@call.txt": "options from a file, one per line",
+}
+EPILOG = f"""\
 examples:
-  python main.py                                     your webcam, in a window
-  python main.py --source demo                       try it without a camera
-  python main.py --source call.mp4 --output out.mp4  a recording, with its sound
-  python main.py --source photos/ --output blurred/  a folder of pictures
-  python main.py --background beach.jpg              another background
-  python main.py --follow                            the camera follows you
-  python main.py --virtual-camera                    into a call
-  python main.py @call.txt                           options from a file, one per line
+{table({f"{COMMAND} {options}": what for options, what in EXAMPLES.items()})}
 
 keys in the window:
-{keys}
+{table(KEYS)}
 
 signals: SIGUSR1 hides everything or shows you again, SIGUSR2 takes the next background.
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
 
 
-EPILOG = EPILOG.format(keys="\n".join(f"  {key:<7} {what}" for key, what in KEYS.items()))
-
-
 def parser(
     kind: type[argparse.ArgumentParser] = argparse.ArgumentParser,
 ) -> argparse.ArgumentParser:
     p = kind(
-        prog="main.py",
+        prog=PROGRAM,
         description="Keeps the person sharp and blurs everything behind, in real time.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = p.add_argument
+    switch = partial(add, action="store_true")
     add(
         "--source",
         default="0",
@@ -91,12 +103,12 @@ def parser(
     )
     add(
         "--fps",
-        type=rate,
+        type=number(float, 1, 240),
         help="frame rate to request from the camera (default 30); videos are reduced to at most it",
     )
     add(
         "--wait",
-        type=seconds,
+        type=number(float, 0, 86400),
         default=10,
         metavar="SECONDS",
         help="how long to wait for a camera that went away (default 10)",
@@ -115,10 +127,10 @@ def parser(
         help="on live video the network runs at every second frame, and masks follow the motion in "
         "between (default), or at every frame, which costs more; files always get the best",
     )
-    add("--mirror", action="store_true", help="flip left and right")
+    switch("--mirror", help="flip left and right")
     add(
         "--strength",
-        type=share,
+        type=number(float, 0, 1),
         default=0.5,
         metavar="0..1",
         help="of the blur (default 0.5); at 1 its sigma is 8 %% of the frame's height",
@@ -131,12 +143,11 @@ def parser(
         help="blur (default), a picture, a video (looped), #rrggbb, or transparent (into .png, "
         ".mov, .webm or a folder); repeat it to choose with the b key",
     )
-    add(
+    switch(
         "--follow",
-        action="store_true",
-        help="frame the person as a calm camera operator would, at most twice as large",
+        help="keep head and shoulders framed, at most twice as large",
     )
-    add("--hidden", action="store_true", help="start with everything hidden, as space hides it")
+    switch("--hidden", help="start with everything hidden, as space hides it")
     add("--weights", type=Path, metavar="PATH", help="other weights for the person network")
     add(
         "--engine",
@@ -146,18 +157,14 @@ def parser(
     )
     add(
         "--threads",
-        type=threads,
+        type=number(int, 1, 64),
         metavar="N",
         help="processor threads (default 1 for live pictures, else 2)",
     )
-    add("--list-cameras", action="store_true", help="list the cameras and exit")
-    add(
-        "--check",
-        action="store_true",
-        help="test this computer, say how to fix what fails, and exit",
-    )
-    add("--verbose", action="store_true", help="log details and tracebacks")
-    add("--no-config", action="store_true", help=f"ignore {DEFAULTS}")
+    switch("--list-cameras", help="list the cameras and exit")
+    switch("--check", help="test this computer, say how to fix what fails, and exit")
+    switch("--verbose", help="log details and tracebacks")
+    switch("--no-config", help=f"ignore {DEFAULTS}")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     return p
 
@@ -215,7 +222,7 @@ class OneLineFormatter(logging.Formatter):
 def set_up_logging(verbose: bool) -> None:
     """Sends what the program has to say to stderr, a line each."""
     handler = logging.StreamHandler()
-    handler.setFormatter(OneLineFormatter("main.py: %(message)s"))
+    handler.setFormatter(OneLineFormatter(f"{PROGRAM}: %(message)s"))
     logger = logging.getLogger("background_blur")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
@@ -237,30 +244,19 @@ def background(text: str) -> str:
     return text
 
 
-def share(text: str) -> float:
-    return number(text, float, 0, 1)
+def number(kind: type[Number], least: Number, most: Number) -> Callable[[str], Number]:
+    """An argparse type: a number within these bounds."""
 
+    def parse_number(text: str) -> Number:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: a number from {least} to {most}")
+        return value
 
-def rate(text: str) -> float:
-    return number(text, float, 1, 240)
-
-
-def seconds(text: str) -> float:
-    return number(text, float, 0, 86400)
-
-
-def threads(text: str) -> int:
-    return number(text, int, 1, 64)
-
-
-def number(text: str, kind, least, most):
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"{text!r}: a number from {least} to {most}")
-    return value
+    return parse_number
 
 
 def keeps_transparency(output: str | None) -> bool:

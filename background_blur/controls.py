@@ -12,13 +12,12 @@ from background_blur.errors import SinkError
 from background_blur.frames import Result
 from background_blur.imaging import over_checkerboard
 from background_blur.keys import ALIASES, KEYS
-from background_blur.matting.quality import QualityLevel
 from background_blur.settings import HIDDEN, PEOPLE, VIEWS, Background, Settings
 from background_blur.signals import next_background
 from background_blur.sinks.files import ImageFile, free_path
 from background_blur.sinks.overlay import draw
 from background_blur.sinks.window import Window
-from background_blur.statistics import FrameStats
+from background_blur.statistics import RunStatistics
 
 STRENGTH_STEP = 0.1  # per key press
 NOTE_SECONDS = 2.0  # that a note about a key stays
@@ -37,6 +36,7 @@ class Viewer:
         paced: bool = False,
         backgrounds: Mapping[str, Background | str | None] | None = None,
         in_call: bool = False,
+        statistics: RunStatistics | None = None,
     ):
         """Opens nothing, draws nothing yet.
 
@@ -47,19 +47,18 @@ class Viewer:
             paced: show each frame at its time; they come faster.
             backgrounds: to choose from, by their names; the first is the one in `settings`.
             in_call: a call sees the frames too, so the view that shows the sharp room is left out.
+            statistics: what the f key shows.
         """
         self.window, self.settings, self.source = window, settings, source
-        self.paced, self.in_call = paced, in_call
+        self.paced, self.in_call, self.statistics = paced, in_call, statistics
         self.backgrounds = backgrounds or {}
         self.quit = self.with_help = self.with_statistics = False
-        self.statistics = FrameStats()
         self.note, self.noted_at = "", 0.0  # what the last key did
 
-    def show(self, result: Result, level: QualityLevel | None = None) -> bool:
-        """Shows a result, finished at that quality level; False once the user wants to stop."""
+    def show(self, result: Result) -> bool:
+        """Shows a result; False once the user wants to stop."""
         if self.paced:
             sleep(max(0.0, self.window.seconds_until(result.time)))
-        self.statistics.record(result, level)
         image = result.image
         image = over_checkerboard(image) if image.shape[2] == 4 else image
         self.window.write(replace(result, image=draw(image, self.text(), self.notes(result))))
@@ -71,7 +70,9 @@ class Viewer:
     def text(self) -> list[str]:
         """What stands at the top."""
         lines = [f"{key}\t{what}" for key, what in KEYS.items()] if self.with_help else []
-        return lines + (self.statistics.lines(self.source.dropped) if self.with_statistics else [])
+        if self.with_statistics and self.statistics:
+            lines += self.statistics.overlay(self.source.dropped)
+        return lines
 
     def notes(self, result: Result) -> list[str]:
         """What stands at the bottom."""

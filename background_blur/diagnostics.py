@@ -1,6 +1,7 @@
-"""Looks at what is here, `--list-cameras`, and at what users trip over, `--check`."""
+"""`--list-cameras`, and `--check`, which tests what usually goes wrong."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -11,9 +12,10 @@ from time import perf_counter
 import cv2
 import numpy as np
 
+from background_blur import COMMAND
 from background_blur.capture import open_source
 from background_blur.capture.base import CAMERA_SIZE
-from background_blur.capture.camera import BLACK, DEVICES, camera_problem
+from background_blur.capture.camera import BLACK_LEVEL, DEVICES, camera_problem
 from background_blur.errors import UserError
 from background_blur.frames import Size
 from background_blur.sinks import pipewire
@@ -25,19 +27,21 @@ from background_blur.sinks.window import check_display
 from background_blur.system import suppress_stderr
 
 NAMES = Path("/sys/class/video4linux")
-MODES = (640, 480), (1280, 720), (1920, 1080), (3840, 2160)  # that cameras are asked for
-PROBED = 6  # the numbers tried where the system lists none
+MODES = (640, 480), (1280, 720), (1920, 1080), (3840, 2160)  # sizes to ask cameras for
+PROBED = 6  # camera numbers to try where the system lists none
 OpenCamera = Callable[[int], cv2.VideoCapture]
 Pipeline = Callable[[np.ndarray], object]  # a `blur.BackgroundBlur`, of an image
 
-FRAMES = 20  # looked at, of the camera and for the speed
-FLUENT = 24  # frames per second
-# Has a folder for each camera that no hardware makes.
+TESTED_FRAMES = 20  # of the camera, and for the speed
+MIN_FPS = 24
+# Has a folder for each camera without hardware.
 VIRTUAL = Path("/sys/devices/virtual/video4linux")
 FOUND_BY = (
     "Firefox finds it where about:config has media.webrtc.camera.allow-pipewire true, Chrome after "
     "chrome://flags/#enable-webrtc-pipewire-camera"
 )
+
+log = logging.getLogger(__name__)
 
 
 def list_cameras(open: OpenCamera = cv2.VideoCapture) -> int:
@@ -50,13 +54,13 @@ def list_cameras(open: OpenCamera = cv2.VideoCapture) -> int:
     for number in camera_numbers():
         if modes := camera_modes(number, open):
             found = True
-            print(f"{number}  {camera_name(number)}: {', '.join(modes)}{whose_output(number)}")
+            print(f"{number}  {camera_name(number)}: {', '.join(modes)}{note_if_virtual(number)}")
     for camera in pipewire.cameras(pipewire.objects()):
         if not camera.device:
             found = True
-            print(f"-  {camera.description}: PipeWire's alone{made_by(camera)}")
+            print(f"-  {camera.description}: PipeWire only{note_on_origin(camera)}")
     if not found:
-        print(f"main.py: {camera_problem(0)}", file=sys.stderr)
+        log.error(camera_problem(0))
     return 0 if found else 1
 
 
@@ -73,15 +77,15 @@ def camera_name(number: int) -> str:
         return f"camera {number}"
 
 
-def whose_output(number: int) -> str:
-    """Says so of a camera that a program fills."""
+def note_if_virtual(number: int) -> str:
+    """A note about a camera that a program fills, or nothing."""
     is_virtual = (VIRTUAL / f"video{number}").exists()
     return " (a virtual camera, some program's output)" if is_virtual else ""
 
 
-def made_by(camera: pipewire.PipeWireCamera) -> str:
+def note_on_origin(camera: pipewire.PipeWireCamera) -> str:
     if camera.program is None:
-        return "; to use it: pw-v4l2 python main.py"
+        return f"; to use it: pw-v4l2 {COMMAND}"
     ours = camera.name == node_name(NAME)
     return f" (the output of {'this program' if ours else camera.program})"
 
@@ -115,8 +119,8 @@ def check(args: argparse.Namespace, open_pipeline: Callable[[], Pipeline]) -> in
 
     `open_pipeline` makes the `BackgroundBlur` that they ask for.
 
-    "none" is what is missing but can be done without: the display, and a virtual camera that was
-    not asked for. "note" is what is good to know.
+    "none" is missing but optional: the display, and a virtual camera that was not asked for. "note"
+    is good to know.
     """
     checks = {
         "source": (source, "fix"),
@@ -126,9 +130,9 @@ def check(args: argparse.Namespace, open_pipeline: Callable[[], Pipeline]) -> in
         "recordings": (recordings, "note"),
     }
     code = 0
-    for name, (look, otherwise) in checks.items():
+    for name, (test, otherwise) in checks.items():
         try:
-            print(f"ok    {name}: {look(args)}", flush=True)
+            print(f"ok    {name}: {test(args)}", flush=True)
         except (Problem, UserError) as error:
             print(f"{otherwise:<4}  {name}: {error}", flush=True)
             code = 1 if otherwise == "fix" else code
@@ -137,7 +141,9 @@ def check(args: argparse.Namespace, open_pipeline: Callable[[], Pipeline]) -> in
 
 def source(args: argparse.Namespace) -> str:
     with open_source(args.source, args.size, args.fps) as opened:
-        dark = all(frame.image[::8, ::8].max() <= BLACK[0] for frame in islice(opened, FRAMES))
+        dark = all(
+            frame.image[::8, ::8].max() <= BLACK_LEVEL for frame in islice(opened, TESTED_FRAMES)
+        )
         if dark:
             raise Problem("gives only black frames; uncover its lens, or close what uses it")
         if opened.warning:
@@ -147,12 +153,12 @@ def source(args: argparse.Namespace) -> str:
 
 def display(args: argparse.Namespace) -> str:
     check_display()
-    return "there"
+    return "available"
 
 
 def virtual_camera(args: argparse.Namespace) -> str:
     with VirtualCamera(args.virtual_camera, args.size or CAMERA_SIZE, args.fps or 30) as camera:
-        text = f"{camera.device} takes {camera.size[0]}x{camera.size[1]}"
+        text = f"{camera.device} accepts {camera.size[0]}x{camera.size[1]}"
         is_pipewire = isinstance(camera.camera, PipeWireSink)
     return f"{text}; {FOUND_BY}" if is_pipewire else text
 
@@ -163,14 +169,14 @@ def speed(args: argparse.Namespace, open_pipeline: Callable[[], Pipeline]) -> st
     size = args.size or CAMERA_SIZE
     with open_source("demo", size) as demo:
         demo.unpace()
-        first, *images = [frame.image for frame in islice(demo, FRAMES + 1)]
+        first, *images = [frame.image for frame in islice(demo, TESTED_FRAMES + 1)]
     blur(first)  # the first takes longer
     began = perf_counter()
     for image in images:
         blur(image)
     rate = len(images) / (perf_counter() - began)
     text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} with --threads {args.threads}"
-    if rate < FLUENT:
+    if rate < MIN_FPS:
         raise Problem(f"only {text}; end other programs, or give a smaller --size")
     return text
 
@@ -179,4 +185,4 @@ def recordings(args: argparse.Namespace) -> str:
     folder = folder_of(args.output)
     if lines := leftovers(folder, ENCODERS):
         raise Problem("; ".join(lines))
-    return "none was broken off " + ("here" if folder == Path() else f"in {folder}")
+    return "no interrupted ones " + ("here" if folder == Path() else f"in {folder}")

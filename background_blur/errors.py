@@ -1,4 +1,4 @@
-"""Errors a user can cause or mend: each is one line that says what was wrong and what to do."""
+"""Errors that a user can cause or fix: one line each, with what was wrong and what to do."""
 
 FEW = 3  # pictures that one line names
 

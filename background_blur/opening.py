@@ -21,6 +21,7 @@ from background_blur.sinks.parts import folder_of, leftovers
 from background_blur.sinks.video import ENCODERS
 from background_blur.sinks.virtual_camera import VirtualCamera
 from background_blur.sinks.window import Window
+from background_blur.statistics import RunStatistics
 
 TITLE = "background blur"
 
@@ -41,13 +42,19 @@ class Sinks:
     def are_watched(self) -> bool:
         return bool(self.window or self.camera)
 
-    def viewer(self, source: Source, settings: Settings, backgrounds: Backgrounds) -> Viewer | None:
+    def viewer(
+        self,
+        source: Source,
+        settings: Settings,
+        backgrounds: Backgrounds,
+        statistics: RunStatistics,
+    ) -> Viewer | None:
         """What shows the frames and obeys keys, if there is a window."""
-
         if not self.window:
             return None
         paced = not (source.live or self.output)
-        return Viewer(self.window, settings, source, paced, backgrounds, bool(self.camera))
+        in_call = bool(self.camera)
+        return Viewer(self.window, settings, source, paced, backgrounds, in_call, statistics)
 
 
 def open_sinks(args: argparse.Namespace, source: Source, stack: ExitStack) -> Sinks:
@@ -63,7 +70,7 @@ def open_sinks(args: argparse.Namespace, source: Source, stack: ExitStack) -> Si
         print("sending {}x{} to {}".format(*camera.size, camera.device), flush=True)
     if args.window:
         try:
-            window = Window(TITLE, lost=lambda: end_without_display(stack))
+            window = Window(TITLE, lost=lambda: end_without_display(stack, sinks.output))
             sinks.window = stack.enter_context(window)
         except SinkError:
             if not (sinks.output or sinks.camera):
@@ -84,14 +91,14 @@ def open_file_output(args: argparse.Namespace, source: Source) -> Sink:
     return output
 
 
-def end_without_display(stack: ExitStack) -> None:
+def end_without_display(stack: ExitStack, output: Sink | None) -> None:
     """Closes everything that is open when Qt is about to end the process."""
-    then = "what was written is kept"
+    then = "; what was written is kept" if output else ""
     try:
         stack.close()
     except Exception as error:
-        then = str(error)
-    log.error(f"the display is gone; {then}")
+        then = f"; {error}"
+    log.error(f"the display is gone{then}")
     os._exit(1)
 
 

@@ -1,13 +1,14 @@
 """What a run has done, collected from its results: the summary at the end, and the overlay."""
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from time import monotonic, process_time
 
 from background_blur.frames import Result
 from background_blur.matting.quality import QualityLevel
 from background_blur.settings import HIDDEN
 
-ROLLING_FRAMES = 30  # that the overlay's figures are means of
+ROLLING_FRAMES = 30  # that the overlay averages over
 
 
 class RunStatistics:
@@ -32,6 +33,11 @@ class RunStatistics:
         self.levels: Counter[str] = Counter()
         self.runs, self.seen = 0, 0.0
         self.processor, self._processor_began = 0.0, 0.0
+        # Of the last frames: when each came, the processor time then, and the seconds spent on it.
+        self.recent: deque[tuple[float, float, Mapping[str, float]]]
+        self.recent = deque(maxlen=ROLLING_FRAMES + 1)
+        self.level: QualityLevel | None = None
+        self.latency: float | None = None  # seconds from the last frame's capture until it was done
 
     @property
     def elapsed(self) -> float:
@@ -40,13 +46,16 @@ class RunStatistics:
 
     def record(self, result: Result, level: QualityLevel | None = None) -> None:
         """Notes a result. One that comes again, as of a photo that is held, counts once."""
-        self.ended = monotonic()
+        self.ended, processor, self.level = monotonic(), process_time(), level
+        self.recent.append((self.ended, processor, result.seconds))
+        captured_at = result.captured_at
+        self.latency = None if captured_at is None else self.ended - captured_at
         if result is self.last:
             return
         self.last = result
         if not self.frames:  # what came before is the start, and costs no more later
-            self._processor_began = process_time()
-        self.processor = process_time() - self._processor_began
+            self._processor_began = processor
+        self.processor = processor - self._processor_began
         self.frames += 1
         self.seconds.update(result.seconds)
         reason = result.fully_blurred_because
@@ -79,42 +88,24 @@ class RunStatistics:
         frames = max(1, self.frames - 1)
         return f"a frame cost {1000 * self.processor / frames:.1f} ms of processor time"
 
-
-class FrameStats:
-    """Means of the last 30 frames, for the overlay."""
-
-    def __init__(self):
-        self.past: deque[tuple[float, float, Result]] = deque(maxlen=ROLLING_FRAMES + 1)
-        self.age: float | None = None  # seconds from the last frame's capture until it was shown
-        self.total = RunStatistics()
-        self.level: QualityLevel | None = None
-
-    def record(self, result: Result, level: QualityLevel | None = None) -> None:
-        """Notes that a frame is about to be shown."""
-        now = monotonic()
-        self.past.append((now, process_time(), result))
-        self.age = None if result.captured_at is None else now - result.captured_at
-        self.total.record(result, level)
-        self.level = level
-
-    def lines(self, dropped: int) -> list[str]:
-        if len(self.past) < 2:
+    def overlay(self, dropped: int) -> list[str]:
+        """Lines for the window: means of the last 30 frames, and the totals. Empty at first."""
+        if len(self.recent) < 2:
             return []
-        frames = len(self.past) - 1
+        frames = len(self.recent) - 1
         seconds: Counter[str] = Counter()
-        for *_, result in list(self.past)[1:]:
-            seconds.update(result.seconds)
-        (began, processor_began, _), (ended, processor_ended, _) = self.past[0], self.past[-1]
-        lines = [f"{frames / max(ended - began, 1e-6):.1f} frames/s"]
+        for *_, spent in list(self.recent)[1:]:
+            seconds.update(spent)
+        (began, processor_began, _), (ended, processor, _) = self.recent[0], self.recent[-1]
+        passed, processor = ended - began, processor - processor_began
+        lines = [f"{frames / max(passed, 1e-6):.1f} frames/s"]
         lines += [f"{stage} {1000 * spent / frames:.1f} ms" for stage, spent in seconds.items()]
-        processor = 1000 * (processor_ended - processor_began) / frames
-        lines.append(f"processor time {processor:.1f} ms")
-        if self.age is not None:
-            lines.append(f"latency {1000 * self.age:.0f} ms")
-        lines += [f"dropped {dropped}", f"fully blurred {self.total.failed}"]
-        lines.append(self.total.format_network())
+        lines.append(f"processor time {1000 * processor / frames:.1f} ms")
+        if self.latency is not None:
+            lines.append(f"latency {1000 * self.latency:.0f} ms")
+        lines += [f"dropped {dropped}", f"fully blurred {self.failed}", self.format_network()]
         if self.level:
-            lines += [f"masks: {percentages(self.total.masks)}", f"quality: {self.level.name}"]
+            lines += [f"masks: {percentages(self.masks)}", f"quality: {self.level.name}"]
         return lines
 
 

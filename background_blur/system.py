@@ -8,6 +8,11 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from time import monotonic
 from typing import Any, TextIO
 
+from background_blur import PROGRAM
+
+# What is said when nothing else is waited for any more; bytes, for a signal handler.
+STOPPED = f"{PROGRAM}: stopped; the next start names what is left of a recording\n".encode()
+
 
 @contextmanager
 def suppress_stderr() -> Iterator[None]:
@@ -119,7 +124,7 @@ class SignalGuard:
                 raise KeyboardInterrupt(number)
         elif monotonic() - self.first[1] > self.PATIENCE:
             with suppress(OSError):  # print() might be interrupted in here by itself
-                os.write(2, b"main.py: stopped; the next start names what is left of a recording\n")
+                os.write(2, STOPPED)
             os._exit(128 + number)
 
     def check(self) -> None:

@@ -4,9 +4,13 @@ import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+import hypothesis
 import numpy as np
 import pytest
 from _pytest.runner import runtestprotocol
+
+hypothesis.settings.register_profile("busy machine", deadline=None)
+hypothesis.settings.load_profile("busy machine")
 
 pytest_plugins = ["support.display", "support.pipewire", "support.virtual_camera"]
 
@@ -19,7 +23,7 @@ def no_defaults(tmp_path_factory):
         yield
 
 
-TIME_LIMIT = 300  # seconds a test may take, on a busy machine
+TIME_LIMIT = 300  # seconds per test, on a busy machine
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +57,20 @@ def pytest_runtest_protocol(item, nextitem) -> bool | None:
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     return True
+
+
+SLOW_FIXTURES = {"display", "pipewire"}  # real windows and cameras
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps real windows and cameras, and what is broken on purpose, out of the fast tier."""
+    for item in items:
+        if (
+            SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
+            or "robustness" in item.path.parts
+        ):
+            item.add_marker("slow")
 
 
 NEED_KERAS = ["tools", "test_model.py", "test_golden.py"]

@@ -11,9 +11,10 @@ from support import ROOT
 
 DOORS = {"main", "background_blur.__main__"}  # where a run begins: these know all others
 ROOMS = {"capture", "matting", "rendering", "sinks"}
-# What every room may use.
+# What every room may use, and the package itself, for how the program was called.
 GROUND = {"errors", "frames", "metadata", "settings", "imaging", "system", "resources", "timing"}
-LONGEST_FILE, LONGEST_FUNCTION = 320, 45  # lines
+GROUND |= {"background_blur"}
+LONGEST_FILE, LONGEST_FUNCTION = 300, 45  # lines
 
 
 def name_of(path: Path) -> str:
@@ -45,7 +46,7 @@ GRAPH = {name: set(imported(path.read_text("utf-8"), set(FILES))) for name, path
 
 def room(name: str) -> str:
     """The part of the package that a module belongs to: "sinks" of background_blur.sinks.files."""
-    return name.split(".")[1] if name.startswith("background_blur.") else ""
+    return name.removeprefix("background_blur.").split(".")[0]
 
 
 def test_no_module_imports_itself_by_way_of_others():

@@ -364,8 +364,9 @@ def test_a_network_that_gives_the_same_mask_for_every_part_is_found_out():
         assert "old mask" in blur(room_with_box(100 + 3 * index)).fully_blurred_because
 
 
+@pytest.mark.slow
 def test_a_part_taken_for_a_person_as_a_whole_is_not_believed():
-    """It would show the whole box: the frame is looked at instead, and there is the person."""
+    """It would show the whole box: the network runs on the frame instead, and finds the person."""
     blur = tracked(boxes)
     right = boxes
     blur.segmenter = lambda part: right(part) * (part.shape[1] == 320) + (part.shape[1] < 320)
@@ -374,6 +375,7 @@ def test_a_part_taken_for_a_person_as_a_whole_is_not_believed():
         assert np.abs(np.subtract(edges(alpha), (100 + index, 189 + index))).max() <= 3
 
 
+@pytest.mark.slow
 def test_a_change_outside_the_part_that_is_seen_makes_no_mask_an_old_one():
     """The network gives the same for the same part, to the bit; only a screen changes elsewhere."""
     blur = tracked(boxes)

@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import pytest
+
 from support import ROOT
 
 
+@pytest.mark.slow
 def test_the_workflow_is_valid():
     command = [sys.executable, "-m", "check_jsonschema"]
     command += ["--builtin-schema", "vendor.github-workflows", ".github/workflows/ci.yml"]

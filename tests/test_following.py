@@ -86,6 +86,7 @@ def test_unrelated_pictures_are_framed_each_for_itself():
         assert width > 1.4 * 0.2 * SIZE[1]
 
 
+@pytest.mark.slow
 def test_a_followed_recording_keeps_its_size_rate_and_count(tmp_path, portrait):
     import av
 

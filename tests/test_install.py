@@ -90,8 +90,9 @@ def test_the_installed_command_blurs_a_photo(installed, elsewhere):
 @pytest.mark.slow
 def test_the_module_the_library_and_the_demo_are_installed_too(installed, elsewhere):
     python = installed / "python"
-    version = run(python, "-m", "background_blur", "--version")
-    assert version.stdout.split()[-1] == __version__, version.stderr
+    for command in ([python, "-m", "background_blur"], [installed / "background-blur"]):
+        version = run(*command, "--version")
+        assert version.stdout == f"background-blur {__version__}\n", version.stderr
     script = (
         "from blur import BackgroundBlur; from background_blur.capture import open_source;"
         "frame = next(iter(open_source('demo'))); print(BackgroundBlur()(frame).image.shape[2])"

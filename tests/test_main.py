@@ -25,6 +25,7 @@ from support.captures import FakeCapture, detail, noise
 from support.display import wait_until
 
 MAIN = str(ROOT / "main.py")
+TEXT = {"capture_output": True, "text": True, "timeout": 60}
 
 
 def run(*arguments, timeout=60, **options) -> subprocess.CompletedProcess:
@@ -66,7 +67,7 @@ def read(path: Path) -> list[np.ndarray]:
 
 def test_help_lists_every_flag_and_imports_nothing_heavy():
     code = "import sys, main\ntry: main.main(['--help'])\nfinally: print(sorted(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, **TEXT)
     assert result.returncode == 0
     for action in parser()._actions:
         assert all(flag in result.stdout for flag in action.option_strings)
@@ -80,10 +81,19 @@ def test_the_choices_are_those_of_the_line():
     assert actions["people"].default == Settings().people
 
 
-def test_version():
-    result = run("--version")
-    assert result.returncode == 0
-    assert result.stdout.startswith("main.py 0.")
+@pytest.mark.parametrize(
+    "call, program", [(["main.py"], "main.py"), (["-m", "background_blur"], "background-blur")]
+)
+def test_it_calls_itself_as_it_was_called(call, program):
+    def say(*arguments) -> str:
+        done = subprocess.run([sys.executable, *call, *arguments], cwd=ROOT, **TEXT)
+        return done.stdout + done.stderr
+
+    assert say("--version").startswith(f"{program} 0.")
+    assert say("--fps", "0").splitlines()[-1].startswith(f"{program}: error: ")
+    assert say("--source", "nowhere").startswith(f"{program}: nowhere: ")
+    usage, *_, examples = say("--help").split("\n\n", 1)
+    assert usage.startswith(f"usage: {program} ") and f"{program} --source demo" in examples
 
 
 @pytest.mark.parametrize(
@@ -155,6 +165,7 @@ def test_output_exists_is_kept(clip, tmp_path):
     assert out.read_bytes() == b"dear"
 
 
+@pytest.mark.slow
 def test_the_source_is_never_overwritten(tmp_path, portrait):
     photo = tmp_path / "photo.png"
     cv2.imwrite(str(photo), portrait)
@@ -190,6 +201,7 @@ def test_output_in_no_folder(clip, tmp_path):
     assert_one_line(run("--source", clip, "--output", tmp_path / "no" / "out.mp4"), "out.mp4")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--no-window"], ["--virtual-camera", "3"], ["--force"]])
 def test_an_empty_output_as_of_an_unset_variable_is_an_error(clip, more):
     result = run("--source", clip, "--output", "", *more, env=headless())
@@ -243,6 +255,7 @@ def test_an_odd_size_is_told_of_once(tmp_path, portrait):
     assert line.startswith("main.py: ") and "320x181 became 320x182" in line
 
 
+@pytest.mark.slow
 def test_split_shows_both_and_alpha_is_grey(clip, tmp_path):
     for view in ("split", "alpha"):
         out = tmp_path / f"{view}.mp4"
@@ -280,6 +293,7 @@ def test_folder_to_folder_each_picture_on_its_own(tmp_path, portrait):
     assert np.array_equal(first, last)
 
 
+@pytest.mark.slow
 def test_an_interrupted_folder_goes_on_where_it_was(tmp_path, portrait):
     folder, out = tmp_path / "in", tmp_path / "in" / "out"  # results are not sources, too
     (folder / "sub").mkdir(parents=True)
@@ -303,6 +317,7 @@ def test_an_interrupted_folder_goes_on_where_it_was(tmp_path, portrait):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.*")} == made
 
 
+@pytest.mark.slow
 def test_skipping_tells_transparent_pictures_of_one_name_apart(tmp_path, portrait):
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
@@ -316,6 +331,7 @@ def test_skipping_tells_transparent_pictures_of_one_name_apart(tmp_path, portrai
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "a_.png"]
 
 
+@pytest.mark.slow
 def test_frames_of_a_video_that_exist_are_skipped_too(clip, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
@@ -335,6 +351,7 @@ def test_a_file_that_exists_is_skipped(clip, tmp_path):
     assert out.read_bytes() == b"done"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [2, 5])
 def test_every_unreadable_picture_of_a_folder_is_named(tmp_path, portrait, damaged):
     folder, out = tmp_path / "in", tmp_path / "out"
@@ -355,6 +372,7 @@ def test_every_unreadable_picture_of_a_folder_is_named(tmp_path, portrait, damag
         assert [line for line, name in zip(lines[1:], bad, strict=True) if name not in line] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(16, 16), (33, 17), (641, 359), (3840, 2160)])
 def test_pictures_of_odd_and_extreme_sizes(tmp_path, portrait, size):
     photo, out = tmp_path / "photo.png", tmp_path / "out.png"
@@ -372,6 +390,7 @@ def test_no_window_no_output_prints_figures(clip):
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no terminals of this kind")
 def test_a_terminal_sees_a_bar_with_the_time_left_and_the_output_stays_clean(clip, tmp_path):
     import pty
@@ -412,7 +431,7 @@ def test_live_pictures_take_one_thread_unless_told_otherwise(
     before = cv2.getNumThreads()
     assert main.main(["--source", str(clip), "--no-window", *options]) == 1
     cv2.setNumThreads(before)
-    assert capsys.readouterr().err == f"main.py: {expected} {expected}\n"
+    assert capsys.readouterr().err == f"background-blur: {expected} {expected}\n"
 
 
 def test_a_single_picture_is_one_frame_and_has_no_rate():
@@ -433,6 +452,7 @@ def test_the_default_path_imports_no_tensorflow(clip):
 # --- Stopping
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )

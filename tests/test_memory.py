@@ -107,10 +107,10 @@ def test_an_input_size_is_prepared_when_it_is_first_needed_and_a_few_are_kept(mo
     assert prepared == []
     first, *others = COMPILED_SIZES[: engines.SIZES_READY]
     for size in (first, first, *others, first):
-        engine(np.zeros((size[1], size[0], 3), np.float32), None)
+        engine(np.zeros((size[1], size[0], 3), np.float32))
     assert prepared == [f"{w}x{h}" for w, h in (first, *others)]
     for size in (COMPILED_SIZES[-1], first, others[0]):  # the longest unused one had to go
-        engine(np.zeros((size[1], size[0], 3), np.float32), None)
+        engine(np.zeros((size[1], size[0], 3), np.float32))
     assert len(prepared) == engines.SIZES_READY + 2
 
 
@@ -122,7 +122,4 @@ def test_each_size_prepared_alone_gives_what_the_whole_file_gives():
     for width, height in COMPILED_SIZES:
         image = rng.uniform(0, 255, (height, width, 3)).astype(np.float32)
         runner = whole.get_signature_runner(f"{width}x{height}")
-        inputs = {"image": image[None]}
-        if "mask" in runner.get_input_details():
-            inputs["mask"] = np.zeros((1, height, width, 1), np.float32)
-        assert np.array_equal(engine(image, None), runner(**inputs)["logits"][0])
+        assert np.array_equal(engine(image), runner(image=image[None])["logits"][0])

@@ -62,12 +62,6 @@ def picture(size: tuple[int, int]) -> np.ndarray:
     return rng.uniform(0, 255, (1, size[1], size[0], 3)).astype(np.float32)
 
 
-def inputs_of(net, size: tuple[int, int]):
-    """A picture and, where the network takes it, a last mask."""
-    mask = np.random.default_rng(3).random((1, size[1], size[0], 1), np.float32)
-    return [picture(size), mask] if len(net.inputs) == 2 else picture(size)
-
-
 # The layers of the well-known port with their weights, written out anew from its table of blocks.
 
 
@@ -221,10 +215,10 @@ def test_output_strides_share_weights_and_differ_in_density_alone(model, shipped
     for stride in (8, 16, 32):
         net = model.build("person", stride, design=design)
         net.set_weights(trained.get_weights())
-        logits = np.asarray(net(inputs_of(net, (96, 32))))
+        logits = np.asarray(net(picture((96, 32))))
         assert logits.shape[1:3] == (32 // design.mask_stride, 96 // design.mask_stride)
         end = net.get_layer("expanded_conv_16_project_BN").output
-        features[stride] = np.asarray(keras.Model(net.input, end)(inputs_of(net, (65, 65))))[0]
+        features[stride] = np.asarray(keras.Model(net.input, end)(picture((65, 65))))[0]
     assert features[8].shape == (9, 9, 320 * design.width)
     for stride in (8, 16):
         dense, sparse = features[stride], features[2 * stride]
@@ -236,7 +230,7 @@ def test_output_strides_share_weights_and_differ_in_density_alone(model, shipped
 def test_logits_have_the_promised_shapes(person, voc, size):
     width, height = size
     logits = np.asarray(person(picture(size)))
-    assert logits.shape == (1, height // 4, width // 4, 1) and logits.dtype == np.float32
+    assert logits.shape == (1, height // 2, width // 2, 2) and logits.dtype == np.float32
     assert np.asarray(voc(picture(size))).shape == (1, height, width, 21)
 
 
@@ -244,7 +238,7 @@ def test_person_keeps_backbone_and_head_of_voc(voc, person):
     mine, theirs = weight_shapes(person), weight_shapes(voc)
     del theirs["logits_semantic"]
     assert {name: mine.get(name) for name in theirs} == theirs
-    assert all("decoder" in name or name == "person_logit" for name in mine.keys() - theirs.keys())
+    assert all("decoder" in name or name == "logits" for name in mine.keys() - theirs.keys())
 
 
 def test_norms_keep_their_statistics_in_training(person):
@@ -260,11 +254,15 @@ def test_an_unknown_network_is_refused(model):
         model.build("cat")
 
 
-def test_a_slim_network_tells_two_masks_at_half_the_size(model):
-    net = model.build("person", design=model.SLIM)
-    image, last = np.zeros((1, 32, 48, 3), np.float32), np.zeros((1, 32, 48, 1), np.float32)
-    assert net([image, last]).shape == (1, 16, 24, 2)
-    assert net.count_params() < 0.4 * model.build("person").count_params()
+@pytest.mark.parametrize("name, shape", [("SLIM", (16, 24, 2)), ("COARSE", (8, 12, 1))])
+def test_other_designs_have_their_shapes(model, name, shape):
+    net = model.build("person", design=getattr(model, name))
+    assert net(np.zeros((1, 32, 48, 3), np.float32)).shape == (1, *shape)
+
+
+def test_a_slim_network_is_a_third_as_large(model):
+    slim = model.build("person", design=model.SLIM)
+    assert slim.count_params() < 0.4 * model.build("person").count_params()
 
 
 def test_weights_keep_their_design(model, tmp_path):
@@ -277,10 +275,10 @@ def test_weights_keep_their_design(model, tmp_path):
         np.testing.assert_array_equal(value, same)
 
 
-def test_weights_that_say_nothing_of_a_design_are_of_the_full_one(model, person, tmp_path):
+def test_weights_that_say_nothing_of_a_design_are_of_the_coarse_one(model, tmp_path):
     path = tmp_path / "old.weights.h5"
-    person.save_weights(path)
-    assert model.read_design(path) == model.FULL
+    model.build("person", design=model.COARSE).save_weights(path)
+    assert model.read_design(path) == model.COARSE
     assert model.load_person(path)[0].output_shape[-1] == 1
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from background_blur import PROGRAM
 from background_blur.cli import parse
 from background_blur.presets import split
 
@@ -73,7 +74,7 @@ def test_a_tilde_is_the_users_folder(preset, monkeypatch):
 def test_an_error_names_file_and_line(capsys, preset, text, number, said):
     preset.write_text(text)
     line = refused(capsys, f"@{preset}")
-    assert line.startswith(f"main.py: error: {preset}:{number}: ") or "nowhere" in line
+    assert line.startswith(f"{PROGRAM}: error: {preset}:{number}: ") or "nowhere" in line
     assert said in line
 
 

@@ -59,6 +59,7 @@ def test_no_network_a_home_to_read_and_a_tmp_of_its_own(service):
         assert service[name] == value
 
 
+@pytest.mark.slow
 def test_it_starts_rests_and_stops_as_the_unit_says(service, pipewire, tmp_path):
     folder = tmp_path / "background-blur"
     folder.mkdir()
@@ -69,7 +70,7 @@ def test_it_starts_rests_and_stops_as_the_unit_says(service, pipewire, tmp_path)
     )
     try:
         assert "320x180" in process.stdout.readline()
-        assert "resting until somebody does" in process.stderr.readline()
+        assert "paused until one does" in process.stderr.readline()
         assert pipewire.node(NODE)
         process.send_signal(getattr(signal, service["KillSignal"]))
         process.communicate(timeout=int(service["TimeoutStopSec"]))
@@ -80,6 +81,7 @@ def test_it_starts_rests_and_stops_as_the_unit_says(service, pipewire, tmp_path)
     wait_until(lambda: not pipewire.node(NODE), "the camera to go")
 
 
+@pytest.mark.slow
 def test_a_missing_camera_is_tried_again_and_wrong_options_are_not(service, pipewire, tmp_path):
     for extra, code in (("--source 63", 1), ("--fps fast", 2)):
         command = [sys.executable, "main.py", *options(service), *extra.split()]

@@ -56,6 +56,7 @@ def test_the_backgrounds_go_round():
     assert "several times" in next_background(settings, {"blur": None})
 
 
+@pytest.mark.slow
 def test_the_program_starts_hidden_and_obeys(tmp_path):
     out = tmp_path / "out.mkv"
     command = [sys.executable, ROOT / "main.py", "--source", "demo", "--size", "320x180"]

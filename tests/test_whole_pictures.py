@@ -53,6 +53,7 @@ def fails(small: np.ndarray):
 # --- EXIF and colour profile
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_exif_and_profile_are_kept_upright_and_without_what_shows_the_room(
     tmp_path, portrait, profile, suffix
@@ -80,6 +81,7 @@ def test_exif_and_profile_are_kept_upright_and_without_what_shows_the_room(
     assert SECRET not in written.read_bytes()
 
 
+@pytest.mark.slow
 def test_thumbnails_of_the_unblurred_picture_are_not_kept(tmp_path, portrait):
     thumbnail = cv2.imencode(".jpg", portrait[::4, ::4])[1].tobytes()
     first = struct.pack("<HHHI", 1, 271, 2, 4) + b"Cam\0" + struct.pack("<I", 26)
@@ -130,6 +132,7 @@ def test_no_exif_keeps_a_picture_from_being_written(details):
 # --- 16 bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_sixteen_bits_stay_sixteen(tmp_path, portrait, suffix):
     fine = portrait.astype(np.uint16) * 257
@@ -188,6 +191,7 @@ def stripes(portrait, depth) -> np.ndarray:
     return image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 def test_what_is_transparent_stays_so_before_a_transparent_background(tmp_path, portrait, depth):
     image = stripes(portrait, depth)
@@ -209,6 +213,7 @@ def test_what_is_transparent_stays_so_before_a_transparent_background(tmp_path, 
         assert not out[:60, 330:380].any()  # the wall behind
 
 
+@pytest.mark.slow
 def test_before_any_other_background_it_is_white_and_hides_what_lies_under_it(tmp_path, portrait):
     image = stripes(portrait, np.uint16)
     cv2.imwrite(str(tmp_path / "a.png"), image)

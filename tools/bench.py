@@ -1,4 +1,4 @@
-"""Measures the line beside two other recipes, on clips it makes itself.
+"""Measures the pipeline beside two other recipes, on clips it makes itself.
 
     python -m tools.bench --peer selfie_segmentation_landscape.tflite --original --keras
 
@@ -331,7 +331,7 @@ def table(report: dict) -> str:
     heads = ("median", "95 %", "frames/s", "CPU ms", "peak MB", "first s")
     keys = ("median_ms", "p95_ms", "fps", "cpu_ms", "peak_mb", "first_frame_s")
     for name, at in report["sizes"].items():
-        lines += ["", f"{name + ', ms a frame':<22}" + "".join(f"{head:>10}" for head in heads)]
+        lines += ["", f"{name + ', ms per frame':<22}" + "".join(f"{head:>10}" for head in heads)]
         for contender, got in at.items():
             lines.append(f"{contender:<22}" + "".join(f"{got.get(k, '-'):>10}" for k in keys))
             for stage, took in got.get("stages", {}).items():
@@ -392,25 +392,23 @@ def file(text: str) -> Path:
     return Path(text)
 
 
-def frame_count(text: str) -> int:
-    return cli.number(text, int, 1, 10000)
-
-
 def parser() -> argparse.ArgumentParser:
     how = argparse.RawDescriptionHelpFormatter
     p = argparse.ArgumentParser("python -m tools.bench", description=__doc__, formatter_class=how)
     add = p.add_argument
     add("--sizes", type=even_sizes, default=SIZES, metavar="WxH,...", help=f"default {SIZES}")
-    add("--frames", type=frame_count, default=60, metavar="N", help="to measure (default 60)")
+    count, seconds = cli.number(int, 1, 10000), cli.number(float, 0, 86400)
+    add("--frames", type=count, default=60, metavar="N", help="to measure (default 60)")
     add("--peer", type=file, metavar="FILE.tflite", help="MediaPipe's network, for its recipe")
     add("--original", action="store_true", help="the original recipe too; needs TensorFlow")
     add("--keras", action="store_true", help="our line with --engine keras too; needs TensorFlow")
     add("--coral", type=file, metavar="FILE.tflite", help="weights for the original recipe")
-    add("--live", type=cli.seconds, metavar="SECONDS", help="how fresh a live picture is")
+    add("--live", type=seconds, metavar="SECONDS", help="how fresh a live picture is")
     add("--load", type=int, default=0, metavar="N", help="processes to keep busy beside --live")
     add("--still", action="store_true", help="nothing but noise moves in the --live picture")
     add("--json", metavar="FILE", help="write the figures there; - prints them, not the table")
-    add("--threads", type=cli.threads, default=2, metavar="N", help="a network (default 2)")
+    threads = cli.number(int, 1, 64)
+    add("--threads", type=threads, default=2, metavar="N", help="per network (default 2)")
     return p
 
 

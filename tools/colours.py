@@ -33,7 +33,8 @@ from background_blur.rendering.foreground import apply_correction, foreground_co
 from background_blur.settings import Settings
 from blur import BackgroundBlur
 from tools import scenes
-from tools.dataset import Photo, read_image, read_photo
+from tools.command import ToolError, read_data, reports_errors
+from tools.dataset import Photo, read_image
 
 Composite = tuple[np.ndarray, np.ndarray, np.ndarray]  # person, room, alpha, as in `cut_outs`
 
@@ -125,22 +126,22 @@ def figures(
     return rows
 
 
-def main(argv=None) -> int:
+@reports_errors("colours")
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tools.colours",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of photographs and masks")
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="at most N of a kind")
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="at most N per kind")
     parser.add_argument("--noise", type=float, default=0.0, metavar="LEVELS", help="grey levels "
         "(standard deviation) of a camera's noise, which no method takes away")  # fmt: skip
     args = parser.parse_args(argv)
-    photos = [read_photo(path) for path in sorted(args.data.glob("*.jpg"))]
+    photos = [photo for photo in read_data(args.data, None) if photo.prefix != "matte"]
     rooms = [photo for photo in photos if photo.prefix == "room"]
     if not rooms:
-        print(f"colours: {args.data}: no room_*.jpg there; give another --data", file=sys.stderr)
-        return 1
+        raise ToolError(f"{args.data}: no room_*.jpg", "give another --data")
     segmenter = open_segmenter()
 
     def alpha_of(image):

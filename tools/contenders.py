@@ -8,24 +8,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from background_blur.matting.quality import QualityLevel
 from background_blur.settings import Settings
 from blur import BackgroundBlur
+from tools.command import ToolError
 
 AlphaOf = Callable[[np.ndarray], np.ndarray]  # uint8 [h,w,3] BGR -> float32 [h,w], 0..1
 Method = Callable[[], AlphaOf]  # begins a new source: a picture, or the frames of one clip
 
 
-class EvaluateError(Exception):
-    """What is asked for cannot be measured; one line fit for the user."""
-
-
-def ours(segmenter, is_sequence=True, people="front") -> Method:
+def ours(segmenter, is_sequence=True, people="front", level: QualityLevel | None = None) -> Method:
     def begin() -> AlphaOf:
         settings = Settings(view="alpha", people=people)
         blur = BackgroundBlur(segmenter, settings, is_sequence)
 
         def alpha_of(image):
-            result = blur(image)
+            result = blur(image, level)
             if reason := result.fully_blurred_because:
                 print(f"a picture was fully blurred: {reason}", file=sys.stderr)
             return result.alpha.astype(np.float32) / 255
@@ -43,7 +41,7 @@ def peer(path: Path) -> Method:
     """A network with input [1,h,w,3], RGB 0..1, and output [1,h,w,1], the probability of person.
 
     Raises:
-        EvaluateError: no such file, or another kind of network.
+        ToolError: no such file, or another kind of network.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -51,13 +49,11 @@ def peer(path: Path) -> Method:
         net = Interpreter(str(path), num_threads=2)
         net.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise EvaluateError(f"{path}: not a .tflite that LiteRT can run") from error
+        raise ToolError(f"{path}: not a .tflite that LiteRT can run") from error
     (given, *more_given), (made, *more_made) = net.get_input_details(), net.get_output_details()
     shape, shape_made = list(given["shape"]), list(made["shape"])
     if more_given or more_made or shape != [1, *shape[1:3], 3] or shape_made != [*shape[:3], 1]:
-        raise EvaluateError(
-            f"{path}: takes {shape} and gives {shape_made}, not a picture and a mask"
-        )
+        raise ToolError(f"{path}: takes {shape} and gives {shape_made}, not a picture and a mask")
 
     def alpha_of(image):
         small = cv2.resize(image, (shape[2], shape[1]))
@@ -77,11 +73,11 @@ def rvm(folder: Path) -> dict[str, Method]:
     """Robust Video Matting, by a `rvm.py` with a class RVM: frame by frame, and on pictures.
 
     Raises:
-        EvaluateError: no such file, or it does not run.
+        ToolError: no such file, or it does not run.
     """
     path = folder / "rvm.py"
     if not path.is_file():
-        raise EvaluateError(f"{folder}: no rvm.py in it")
+        raise ToolError(f"{folder}: no rvm.py in it")
     try:
         spec = importlib.util.spec_from_file_location("rvm", path)
         assert spec and spec.loader  # there is one for every .py
@@ -89,7 +85,7 @@ def rvm(folder: Path) -> dict[str, Method]:
         spec.loader.exec_module(module)
         net = module.RVM(2)
     except Exception as error:  # somebody else's code: whatever it raises
-        raise EvaluateError(f"{path}: does not run: {error}") from error
+        raise ToolError(f"{path}: does not run: {error}") from error
 
     def begin() -> AlphaOf:
         net.reset()

@@ -1,7 +1,7 @@
 """Turns the Coral DeepLabV3 `.tflite` into Keras weights: the numbers that training starts from.
 
 The file holds Google's DeepLabV3 with MobileNetV2, trained on PASCAL VOC 2012, as uint8 with one
-scale and zero point a tensor and the batch norms folded into kernels and biases:
+scale and zero point per tensor, and the batch norms folded into kernels and biases:
 
     python -m tools.convert_weights deeplabv3_mnv2_pascal_quant.tflite voc.weights.h5
 """
@@ -32,8 +32,6 @@ def load_coral(net: keras.Model, path: str | Path) -> list[str]:
     done = []
     for name in sorted(kernels.keys() & layers.keys()):
         layer, kernel = layers[name], arrange(kernels[name])
-        if name == "Conv" and layer.weights[0].shape[2] == 4:  # the last mask: not heeded at first
-            kernel = np.concatenate([kernel, np.zeros_like(kernel[:, :, :1])], 2)
         if kernel.shape != tuple(layer.weights[0].shape):
             raise WeightsError(f"{path}: {name} is {kernel.shape}")
         if len(layer.weights) == 2:

@@ -168,23 +168,18 @@ class Batches:
         self.cutout_mix = shares(CUTOUT_MIX, self.cutouts)
 
     def batch(self, i: int, size: tuple[int, int]):
-        """Returns images, last masks and targets, all float32.
+        """Returns images and targets, both float32.
 
-        Images [n,h,w,3] are RGB 0..255, last masks [n,h,w,1] 0..1, targets as `target` makes them.
+        Images [n,h,w,3] are RGB 0..255, targets as `target` makes them.
         """
         rng = np.random.default_rng((i, self.seed))
         kinds = rng.choice(list(self.mix), self.batch_size, p=list(self.mix.values()))
         wide = size[0] > size[1]  # where upright pictures show less of a person than a webcam does
         kinds = ["pasted" if wide and k in UPRIGHT and rng.random() < 0.5 else k for k in kinds]
         examples = [self.example(rng, kind, size) for kind in kinds]
-        others = [masks[..., 0] for _, masks, _ in examples]
-        lasts = [
-            last_mask(rng, masks, others[(n + 1) % len(others)])
-            for n, (_, masks, _) in enumerate(examples)
-        ]
         images = np.stack([image[..., ::-1] for image, _, _ in examples]).astype(np.float32)
         targets = np.stack([target(masks, soft, self.stride) for _, masks, soft in examples])
-        return images, np.stack(lasts)[..., None], targets
+        return images, targets
 
     def example(self, rng, kind: str, size):
         """A view, uint8 [h,w,3] BGR, its masks, uint8 [h,w,2], and whether they are soft."""
@@ -394,40 +389,6 @@ def warp_mask(mask, matrix, size) -> np.ndarray:
     if unknown.any():
         out[cv2.warpAffine(unknown.astype(np.float32), matrix, size) > 0.05] = UNKNOWN
     return out
-
-
-def last_mask(rng, masks, other) -> np.ndarray:
-    """What the network may have said of the frame before: uint8 [h,w,2] -> float32 [h,w], 0..1.
-
-    Nothing, half of the time. Else the true mask, of everybody or of those in front, a little moved
-    (as Tkachenka et al. 2019, arXiv:1907.06740, train on stills for video), often with an error
-    that must not last: smeared, partly cut away, with a blot, or another picture's.
-    """
-    height, width = masks.shape[:2]
-    if rng.random() < 0.5:
-        return np.zeros((height, width), np.float32)
-    mask = other if rng.random() < 0.1 else masks[..., rng.integers(2)]
-    last = np.where(mask == UNKNOWN, 0, mask).astype(np.float32) / 255
-    much = rng.choice([0.3, 1, 2.5])
-    turn = cv2.getRotationMatrix2D(
-        (width / 2, height / 2), rng.normal(0, 2) * much, np.exp(rng.normal(0, 0.03) * much)
-    )
-    turn[:, 2] += rng.normal(0, 0.02, 2) * much * height
-    last = cv2.warpAffine(last, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    if rng.random() < 0.5:
-        last = cv2.GaussianBlur(last, (0, 0), np.exp(rng.uniform(-0.7, 1.6)))
-    if rng.random() < 0.4:
-        box = rng.uniform(0, 1, 2) * (width, height), rng.uniform(0.1, 0.6, 2) * height
-        spot = (tuple(map(float, box[0])), tuple(map(float, box[1])), rng.uniform(0, 180))
-        blot = np.zeros((height, width), np.float32)
-        if rng.random() < 0.5:
-            cv2.ellipse(blot, spot, 1, -1)
-        else:
-            cv2.fillConvexPoly(blot, cv2.boxPoints(spot).astype(np.int32), 1)
-        last = np.maximum(last, blot) if rng.random() < 0.5 else last * (1 - blot)
-    if rng.random() < 0.05:
-        last = np.full_like(last, rng.random())
-    return np.clip(last, 0, 1)
 
 
 def target(masks, soft: bool, stride: int) -> np.ndarray:

@@ -1,12 +1,13 @@
-"""Measures the line, and other people's networks beside it, on photographs, composites and clips.
+"""Measures the pipeline, and other networks beside it, on photographs, composites and clips.
 
 What is scored is what reaches the picture: the finished alpha at the picture's full size. Rows:
 
-ours            the line that main.py runs on video, its alpha enlarged to the picture
-ours, pictures  the same on unrelated pictures, which the network looks at four times; not on clips
+ours            the pipeline as it runs on recordings, its alpha enlarged to the picture
+ours, live      the same as it runs on live video, the network at every second frame; clips alone
+ours, pictures  the same on unrelated pictures, with four runs of the network each; not on clips
 ours unrefined  the network's mask alone, enlarged bilinearly
 FILE            a MediaPipe-style network, its mask enlarged bilinearly as its documentation does
-RVM             Robust Video Matting frame by frame; `RVM, pictures` looks at each four times
+RVM             Robust Video Matting frame by frame; `RVM, pictures` runs four times on each
 
 Person is alpha > 0.5, for everybody. Sections:
 
@@ -39,16 +40,19 @@ from zlib import crc32
 import numpy as np
 from tqdm import tqdm
 
-from background_blur.errors import WeightsError
 from background_blur.matting.engines import open_segmenter
+from background_blur.matting.quality import QualityController
+from blur import USUAL_FPS
 from main import load_network
 from tools import metrics, scenes
-from tools.contenders import AlphaOf, EvaluateError, Method, ours, peer, rvm, unrefined
-from tools.dataset import SUFFIXES, UNKNOWN, Photo, read_photo
+from tools.command import ToolError, read_data, reports_errors, spread
+from tools.contenders import AlphaOf, Method, ours, peer, rvm, unrefined
+from tools.dataset import UNKNOWN, Photo
 from tools.report import Figures, mean_of, table, without_nan
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
 PICTURES = ("ours, pictures", "RVM, pictures")
+LIVE = "ours, live"
 SECTIONS = ("stills", "dark", "groups", "composites", "clips", "talkers", "second")
 
 
@@ -86,7 +90,7 @@ def read_groups(path: Path) -> dict[str, list[str]]:
         groups = json.loads(path.read_text())
         return {str(group): list(names) for group, names in groups.items()}
     except (AttributeError, TypeError, ValueError) as error:
-        raise EvaluateError(f"{path}: not JSON of {{group: [names]}}") from error
+        raise ToolError(f"{path}: not JSON of {{group: [names]}}") from error
 
 
 def score_photo(alpha, photo: Photo) -> Figures:
@@ -131,7 +135,7 @@ def measure_clips(
                 found.setdefault(kind, {}).setdefault(name, []).append(figures)
     for path in progress(real, "clips"):
         if not any(True for _ in scenes.real_clip(path)):
-            raise EvaluateError(f"{path}: not a video; leave only videos in --clips")
+            raise ToolError(f"{path}: not a video; leave only videos in --clips")
         for name, begin in methods.items():
             figures = score_clip(begin(), scenes.real_clip(path))
             found.setdefault(path.stem, {}).setdefault(name, []).append(figures)
@@ -198,31 +202,8 @@ def score_clip(alpha_of: AlphaOf, clip: Iterable[scenes.Frame]) -> Figures:
     return figures
 
 
-def spread(items: list, limit: int | None) -> list:
-    """At most `limit` of the items, evenly spread."""
-    if limit is None or limit >= len(items):
-        return items
-    return [items[i * len(items) // limit] for i in range(limit)]
-
-
 def progress(items, what: str):
     return tqdm(items, desc=what, leave=False, file=sys.stderr, disable=not sys.stderr.isatty())
-
-
-def read_data(folder: Path, limit: int | None) -> list[Photo]:
-    """The photographs of a folder, at most `limit` a prefix, evenly spread.
-
-    Raises:
-        EvaluateError: nothing there.
-    """
-    by_prefix = {}
-    for path in sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES):
-        by_prefix.setdefault(path.name.split("_")[0], []).append(path)
-    if not by_prefix:
-        raise EvaluateError(
-            f"{folder}: no photographs (NAME.jpg or .webp) there; give another --data"
-        )
-    return [read_photo(path) for paths in by_prefix.values() for path in spread(paths, limit)]
 
 
 def measure(args, segmenter, methods: dict[str, Method]) -> dict:
@@ -240,14 +221,16 @@ def measure(args, segmenter, methods: dict[str, Method]) -> dict:
         return report
     people, rooms = scenes.people_and_rooms(read_data(args.data, None))
     if not people or not rooms:
-        raise EvaluateError(
+        raise ToolError(
             f"{args.data}: composites and clips need selfie_, ccp_ or matte_ photographs of people "
             "cut off by the lower border alone, and room_ ones; leave them out with "
             "--sections stills,dark"
         )
     if "composites" in args.sections:
         report["composites"] = measure_composites(methods, people, rooms, args.limit)
+    level = QualityController(USUAL_FPS).level
     moving = {name: method for name, method in methods.items() if name not in PICTURES}
+    moving[LIVE] = ours(segmenter, level=level)
     if "clips" in args.sections:
         real = (
             sorted(p for p in args.clips.iterdir() if p.suffix.lower() in VIDEOS)
@@ -301,25 +284,22 @@ def parse(argv) -> argparse.Namespace:
     return args
 
 
-def main(argv=None) -> int:
+@reports_errors("evaluate")
+def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    try:
-        segmenter = open_segmenter(args.engine, args.weights, load_network=load_network)
-        methods = {
-            "ours": ours(segmenter),
-            PICTURES[0]: ours(segmenter.predict_tta, is_sequence=False),
-            "ours unrefined": unrefined(segmenter),
-        }
-        methods |= {path.stem: peer(path) for path in args.model}
-        if args.rvm:
-            methods |= rvm(args.rvm)
-        report = measure(args, segmenter, methods)
-        text = json.dumps(without_nan(report), indent=1) + "\n"
-        if args.json and args.json != "-":
-            Path(args.json).write_text(text)
-    except (EvaluateError, WeightsError, OSError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 1
+    segmenter = open_segmenter(args.engine, args.weights, load_network=load_network)
+    methods = {
+        "ours": ours(segmenter),
+        PICTURES[0]: ours(segmenter.predict_tta, is_sequence=False),
+        "ours unrefined": unrefined(segmenter),
+    }
+    methods |= {path.stem: peer(path) for path in args.model}
+    if args.rvm:
+        methods |= rvm(args.rvm)
+    report = measure(args, segmenter, methods)
+    text = json.dumps(without_nan(report), indent=1) + "\n"
+    if args.json and args.json != "-":
+        Path(args.json).write_text(text)
     print(table(report), file=sys.stderr if args.json == "-" else sys.stdout)
     if args.json == "-":
         print(text, end="")

@@ -18,9 +18,11 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+import flatbuffers
 import keras
 import numpy as np
 import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
 
 import model
 from background_blur.errors import WeightsError
@@ -57,8 +59,7 @@ def round_to_half(net: keras.Model) -> None:
 def compile_network(net: keras.Model, sizes=COMPILED_SIZES) -> bytes:
     """The network as a LiteRT file with a signature `WxH` for each (width, height) of `sizes`.
 
-    Each maps `image`, float32 [1,h,w,3] RGB 0..255, and, if the network takes it, `mask`, float32
-    [1,h,w,1] 0..1, to `logits`, float32 [1,h/s,w/s,outputs].
+    Each maps `image`, float32 [1,h,w,3] RGB 0..255, to `logits`, float32 [1,h/s,w/s,outputs].
     """
     module = tf.Module()  # saving finds the variables in its attributes, whatever their names
     module.weights = [weight.value for weight in net.weights]  # pyright: ignore[reportAttributeAccessIssue]
@@ -70,19 +71,28 @@ def compile_network(net: keras.Model, sizes=COMPILED_SIZES) -> bytes:
         )
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
-        return converter.convert()
+        return without_names(converter.convert())
+
+
+def without_names(file: bytes) -> bytes:
+    """A LiteRT file without the names of its tensors, a seventh of it; signatures stay."""
+    content = schema.ModelT.InitFromPackedBuf(file, 0)
+    for graph in content.subgraphs or ():
+        for tensor in graph.tensors or ():
+            tensor.name = ""
+    builder = flatbuffers.Builder(len(file))
+    builder.Finish(content.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def entry_point(net: keras.Model, width: int, height: int):
-    names = [given.name for given in net.inputs]
-    channels = {"image": 3, "mask": 1}
-    inputs = [keras.layers.Input((height, width, channels[name])) for name in names]
-    sized = keras.Model(inputs, net(inputs if len(inputs) > 1 else inputs[0]))
-    specs = [tf.TensorSpec((1, height, width, channels[name]), tf.float32, name) for name in names]
+    given = keras.layers.Input((height, width, 3))
+    sized = keras.Model(given, net(given))
+    spec = tf.TensorSpec((1, height, width, 3), tf.float32, "image")
 
-    @tf.function(input_signature=specs, autograph=False)
-    def call(*given):
-        return {"logits": sized(given[0] if len(given) == 1 else list(given), training=False)}
+    @tf.function(input_signature=[spec], autograph=False)
+    def call(image):
+        return {"logits": sized(image, training=False)}
 
     return call.get_concrete_function()
 

@@ -1,6 +1,6 @@
 """Batch norms with frozen statistics move into their convolutions for training, and back out.
 
-Such a norm is no more than a gain and a bias a channel. `fold` makes them part of the convolution
+Such a norm is no more than a gain and a bias per channel. `fold` makes them part of the convolution
 before it: the same function at twice the speed. `unfold` turns what was learned back into norms.
 """
 
@@ -17,7 +17,7 @@ ops = cast(Any, keras.ops)  # Keras's annotations let every operation return Non
 
 
 class Gained(layers.Layer):
-    """A convolution with a gain and a bias a channel: what is left of a frozen batch norm."""
+    """A convolution with a gain and a bias per channel: what is left of a frozen batch norm."""
 
     def build(self, input_shape):
         super().build(input_shape)

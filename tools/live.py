@@ -1,4 +1,4 @@
-"""How fresh a live picture is: the line behind a camera of 30 frames/s, the machine kept busy.
+"""How fresh a live picture is: the pipeline behind a camera of 30 frames/s, the machine kept busy.
 
 A part of `python -m tools.bench`. The camera is our own: it hands out JPEGs decoded at their time,
 as webcams do. The frames go through all of `main.py`'s loop and are finished where they would be
@@ -73,7 +73,7 @@ class Watcher:
     def __init__(self, seconds: float):
         self.ages, self.seconds, self.until = [], seconds, None
 
-    def show(self, result, level) -> bool:
+    def show(self, result) -> bool:
         now = time.monotonic()
         self.until = self.until or now + WARM_UP + self.seconds
         if now > self.until - self.seconds:

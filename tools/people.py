@@ -21,14 +21,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from background_blur.errors import WeightsError
 from background_blur.matting.engines import open_segmenter
 from background_blur.settings import Settings
 from blur import BackgroundBlur
 from tools import scenes
+from tools.command import read_data, reports_errors
 from tools.cutouts import match_light
 from tools.dataset import Photo
-from tools.evaluate import EvaluateError, read_data
 from tools.metrics import share
 
 FRAMES = 48
@@ -124,7 +123,8 @@ def run(segmenter, who: str, clip: Iterator[Meeting]) -> dict[str, float]:
     return found
 
 
-def main(argv=None) -> int:
+@reports_errors("people")
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tools.people",
         description=__doc__,
@@ -132,14 +132,10 @@ def main(argv=None) -> int:
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--weights", type=Path, metavar="PATH", help="other weights")
-    parser.add_argument("--limit", type=int, default=4, metavar="N", help="clips a scene")
+    parser.add_argument("--limit", type=int, default=4, metavar="N", help="clips per scene")
     args = parser.parse_args(argv)
-    try:
-        segmenter = open_segmenter(weights=args.weights)
-        people, rooms = scenes.people_and_rooms(read_data(args.data, None))
-    except (EvaluateError, WeightsError, OSError) as error:
-        print(f"people: {error}", file=sys.stderr)
-        return 1
+    segmenter = open_segmenter(weights=args.weights)
+    people, rooms = scenes.people_and_rooms(read_data(args.data, None))
     pick = np.linspace(0, len(people) - 1, 2 * args.limit).astype(int)
     print("scene     people  background: worst  mean   second: touching  apart")
     for story in STORIES:

@@ -1,4 +1,4 @@
-"""Figures into a table: means over pictures, a row a method, a block a section."""
+"""Figures into a table: means over pictures, a row per method, a block per section."""
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def mean_of(rows: list[Figures]) -> Figures:
 
 
 def table(report: dict) -> str:
-    """The report as text, a block a section, columns aligned."""
+    """The report as text, a block per section, columns aligned."""
     return "\n\n".join(f"{name}\n{block(groups)}" for name, groups in report.items())
 
 

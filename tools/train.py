@@ -46,13 +46,14 @@ ops = cast(Any, keras.ops)  # Keras's annotations let every operation return Non
 
 DECODER_RATE = 10  # the decoder's learning rate over the backbone's
 AHEAD = 6  # batches made before they are needed
+DESIGNS = {"full": model.FULL, "slim": model.SLIM, "coarse": model.COARSE}
 ROUNDS = (1, 1, 1.5, 1, 1, 0.7)  # sides of the input over the usual ones, round by round
 
 
-def calm_decoder(folded: keras.Model, images) -> None:
-    """Makes the decoder's untrained features zero-mean and unit-variance on these images."""
+def calm(folded: keras.Model, images, names: set[str]) -> None:
+    """Makes the untrained features of these layers zero-mean and unit-variance on these images."""
     for layer in folded.layers:
-        if isinstance(layer, Gained) and is_decoder(layer.name):
+        if isinstance(layer, Gained) and layer.name in names:
             x = ops.convert_to_numpy(keras.Model(folded.input, layer.output)(images))
             deviation = x.std((0, 1, 2)) + 1e-5
             layer.gain.assign(layer.gain / deviation)
@@ -149,7 +150,7 @@ def grid_of_step(step: int) -> tuple[int, int]:
 
 
 def ahead(batches: Batches, first: int, plan: Plan):
-    """Yields (step, images, last masks, targets), made in a thread a few steps ahead."""
+    """Yields (step, images, targets), made in a thread a few steps ahead."""
 
     def make(step):
         return step, *batches.batch(step, grid_of_step(step))
@@ -170,24 +171,17 @@ class Learner:
 
     def __init__(self, net: keras.Model, optimizer):
         self.net, self.optimizer, self.sized = net, optimizer, {}
-        self.takes_mask = len(net.inputs) == 2
 
-    def learn(self, images, lasts, targets) -> float:
-        given = [images, lasts] if self.takes_mask else images
-        return float(self.at(images.shape[1:]).train_on_batch(given, targets))
+    def learn(self, images, targets) -> float:
+        return float(self.at(images.shape[1:]).train_on_batch(images, targets))
 
     def logits(self, image) -> np.ndarray:
         """uint8 [h,w,3] RGB -> float32 [h/s,w/s,outputs]"""
-        given = image[None].astype(np.float32)
-        if self.takes_mask:
-            given = [given, np.zeros_like(given[..., :1])]
-        return self.at(image.shape).predict_on_batch(given)[0]
+        return self.at(image.shape).predict_on_batch(image[None].astype(np.float32))[0]
 
     def at(self, shape: tuple[int, int, int]) -> keras.Model:
         if shape not in self.sized:
             given = layers.Input(shape)
-            if self.takes_mask:
-                given = [given, layers.Input((*shape[:2], 1))]
             self.sized[shape] = keras.Model(given, self.net(given))
             self.sized[shape].compile(self.optimizer, loss=loss, jit_compile=False)
         return self.sized[shape]
@@ -268,18 +262,35 @@ class Run:
         model.save_person(net, self.design, path)
 
 
-def start(args) -> Run:
+def transfer(source: keras.Model, net: keras.Model) -> set[str]:
+    """Sets every layer of `net` that has the same name and shape in `source`.
+
+    Returns:
+        The names of the layers it set.
+    """
+    known, done = {layer.name: layer for layer in source.layers}, set()
+    for layer in model.layers_with_weights(net):
+        weights = known[layer.name].get_weights() if layer.name in known else []
+        if [w.shape for w in weights] == [tuple(w.shape) for w in layer.weights]:
+            layer.set_weights(weights)
+            done.add(layer.name)
+    return done
+
+
+def start(args) -> tuple[Run, set[str]]:
+    """A new run, and the names of the decoder's layers that start from nothing."""
+    design = DESIGNS[args.design]
+    net = model.build("person", design=design)
     if args.start:
-        net, design = model.load_person(args.start)
+        done = transfer(model.load_person(args.start)[0], net)
     else:
-        design = {"full": model.FULL, "slim": model.SLIM}[args.design]
-        net = model.build("person", design=design)
-        load_coral(net, args.coral)
+        done = set(load_coral(net, args.coral))
     folded = fold(net)
+    new = {layer.name for layer in folded.layers if is_decoder(layer.name)} - done
     optimizer = TwoRateAdamW(args.rate, weight_decay=1e-4)
     optimizer.build(folded.trainable_variables)
     plan = Plan(args.images // args.batch, args.until)
-    return Run(folded, design, optimizer, Average(folded, 0.999), plan)
+    return Run(folded, design, optimizer, Average(folded, 0.999), plan), new
 
 
 def read_training_photos(args) -> list[Photo]:
@@ -291,22 +302,21 @@ def read_training_photos(args) -> list[Photo]:
 
 
 def train(args) -> None:
-    run = start(args)
+    run, new = start(args)
     stride = run.design.mask_stride
     batches = Batches(read_training_photos(args), args.batch, args.seed, stride)
     held_out = read_photos(args.data / "val")[:: args.val_every]
-    if not args.start:
-        images, lasts, _ = batches.batch(0, INPUT_SIZES[0])
-        calm_decoder(run.net, [images, lasts] if run.design.takes_mask else images)
+    if new:
+        calm(run.net, batches.batch(0, INPUT_SIZES[0])[0], new)
     learner = Learner(run.net, run.optimizer)
     state = args.work / "state.npz"
     if state.exists():
         run.load(state)
     first, began, losses = run.step, time.monotonic(), []
     run.plan.last = run.plan.clock()
-    for step, images, lasts, targets in ahead(batches, first, run.plan):
+    for step, images, targets in ahead(batches, first, run.plan):
         run.optimizer.learning_rate = schedule(step, run.plan.progress, args.rate)
-        losses.append(learner.learn(images, lasts, targets))
+        losses.append(learner.learn(images, targets))
         run.average.update(step)
         run.step = step + 1
         if run.step % 25 == 0:
@@ -350,7 +360,7 @@ def main() -> None:
     add("--keyed", type=Path, help="folder of clips of people before a blue screen")
     add("--coral", type=Path, help="the Coral .tflite to start from")
     add("--start", type=Path, help="person weights to start from instead")
-    add("--design", choices=("full", "slim"), default="slim", help="what to make of --coral")
+    add("--design", choices=DESIGNS, default="full", help="the network to train")
     add("--work", type=Path, required=True, help="folder for weights and state")
     add("--images", type=int, default=62_400, help="how many to train on")
     add("--until", type=hour, metavar="HH:MM", help="when to stop, in place of --images")

@@ -26,7 +26,7 @@ def open_source(
         text: a camera's number, the path of a video, a picture or a folder, a URL, or "demo".
         size: (width, height) asked of a camera and given to a demo; all else is scaled to cover
             it and cropped at the centre. None for the source's own.
-        fps: at most so many frames a second; None for the source's own.
+        fps: the highest rate, in frames per second; None for the source's own.
         limit: seconds a camera, a file or a URL may take to answer.
         wait: seconds to wait for a camera that stopped sending frames.
 

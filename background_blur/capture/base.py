@@ -20,17 +20,17 @@ class Source:
 
     Attributes:
         size: (width, height) of the first frame.
-        fps: the nominal rate, frames per second; 30 where unknown.
+        fps: the nominal rate, frames per second; 30 if unknown.
         live: frames come in real time: only the newest is kept, late ones are dropped.
         is_sequence: each frame follows from the last; False for unrelated pictures.
-        count: number of frames; an estimate, None where there is no end or it is unknown.
+        count: number of frames, estimated; None if endless or unknown.
         dropped: live frames skipped since the iteration began, because the consumer was slow.
             Those left out to keep to a requested rate do not count.
-        idle_seconds: spent without frames because nobody wanted any.
+        idle_seconds: spent paused, because no program read the frames.
         path: the file or folder that is read; None if the source is neither.
         sound: the file whose sound tracks, if any, belong to the frames; None if there is none.
         warning: one line about what went wrong without an error, complete once the iteration is.
-        problem: one line about what is wrong right now, None while all is well.
+        problem: one line about what is wrong right now, or None.
     """
 
     size: Size
@@ -57,7 +57,7 @@ class Source:
         """Leaves out, unread, the pictures whose paths within their folder are `unwanted`."""
 
     def unpace(self) -> None:
-        """Lets frames come as fast as they are consumed, if the source can; nobody is watching."""
+        """Nobody is watching: yields frames as fast as they are consumed, if the source can."""
 
     def advance(self) -> None:
         """Moves on to the next photo if photos are held on screen; otherwise does nothing."""

@@ -13,18 +13,19 @@ import cv2
 import numpy as np
 
 from background_blur.capture.base import CAMERA_SIZE, LIMIT, RATE, WAIT, rate_limiter
-from background_blur.capture.live import Live, Silence
+from background_blur.capture.live import FrameTimeout, Live
 from background_blur.errors import SourceError
 from background_blur.frames import Frame, Size
 from background_blur.imaging import make_placeholder, to_bgr
 
-LOST = 1.0  # seconds without a frame after which the last one must not stand there as if live
-# Seconds a camera may take for its first frame after it was opened again: the first time, more at
-# each further attempt, at most. What was opened may be gone for good, and another be there by now.
-SETTLE = 2.0, 1.0, 5.0
-PAUSE = 0.5  # seconds, at most, between two attempts to open it again
-PLACEHOLDER_INTERVAL = 0.1  # seconds from placeholder to placeholder
-BLACK = 10, 2.0  # highest grey level of a black frame; seconds of them before it is reported
+STALE_AFTER = 1.0  # seconds without a frame after which the last one must not pass for a live one
+# Seconds a reopened camera may take for its first frame: at first, more per attempt, at most. The
+# device opened may be gone for good, and another one there by now.
+REOPEN_TIMEOUT = 2.0, 1.0, 5.0
+REOPEN_PAUSE = 0.5  # seconds, at most, between two attempts to open it again
+PLACEHOLDER_INTERVAL = 0.1  # seconds
+BLACK_LEVEL = 10  # the brightest pixel of a black frame
+BLACK_SECONDS = 2.0  # of black frames before they are reported
 DEVICES = Path("/dev")
 
 # Seconds that OpenCV's V4L2 waits for a frame: 10 by default, and nothing interrupts it meanwhile.
@@ -35,14 +36,14 @@ os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
 class Camera(Live):
     """A webcam, by its number.
 
-    One that stops sending frames in mid-run is opened again and again. Until it is back, its last
-    frame comes blurred beyond recognition, so that nothing stands there as if it were live.
+    If it stops sending frames, it is reopened until it is back. Meanwhile its last frame is shown
+    blurred beyond recognition, so that nothing passes for a live picture.
 
     Args:
         number: 0 is the first.
         size: (width, height) to ask the driver for; it may give another.
-        fps: the rate to ask for, and to thin out to where the camera is faster.
-        open: makes the capture of a number, for a camera without hardware.
+        fps: the rate to ask for; where the camera is faster, frames are dropped.
+        open: makes the capture of a number; tests pass a fake.
         limit: seconds until the first frame must have come.
         wait: seconds without a frame after which the camera is given up.
     """
@@ -60,9 +61,9 @@ class Camera(Live):
         self._number, self._wait_for_return = number, wait
         self._began: float | None = None  # when the first frame came
         self._last: Frame | None = None  # handed out
-        self._waited, self._looked = 0.0, math.inf  # seconds without a frame; when last counted
+        self._waited, self._checked_at = 0.0, math.inf  # seconds without a frame; when last counted
         frames = self._frames(open, size or CAMERA_SIZE, fps)
-        self._start(frames, limit, LOST, f"camera {number}")
+        self._start(frames, limit, STALE_AFTER, f"camera {number}")
         if size and size != self.size:
             given, asked = ("{}x{}".format(*s) for s in (self.size, size))
             self.warning = f"camera {number} gives {given}, not the {asked} asked for"
@@ -70,27 +71,27 @@ class Camera(Live):
     def _take(self) -> Frame | None:
         try:
             frame = super()._take()
-        except Silence as silence:
-            return self._placeholder(silence)
+        except FrameTimeout as timeout:
+            return self._placeholder(timeout)
         if frame and self._last:
             frame = replace(frame, time=max(frame.time, self._last.time))
-        self._last, self._silence = frame, LOST + 1 / self.fps
-        self._waited, self._looked = 0.0, time.monotonic()
+        self._last, self._timeout = frame, STALE_AFTER + 1 / self.fps
+        self._waited, self._checked_at = 0.0, time.monotonic()
         return frame
 
-    def _placeholder(self, silence: Silence) -> Frame:
-        """Stands in for a frame while there is none; raises `silence` after too long."""
+    def _placeholder(self, timeout: FrameTimeout) -> Frame:
+        """Stands in for a frame while there is none; raises `timeout` after too long."""
         now = time.monotonic()
-        # At most two seconds at a time: hours of suspend do not count as waiting.
-        self._waited += min(max(0.0, now - self._looked), 2.0)
-        self._looked = now
+        # At most two seconds at a time: a suspended computer is not waiting.
+        self._waited += min(max(0.0, now - self._checked_at), 2.0)
+        self._checked_at = now
         if self._waited > self._wait_for_return or self._last is None or self._began is None:
-            raise silence
+            raise timeout
         self.problem = f"{self._name} sends no frames; waiting for it to come back"
         self._last = Frame(
             make_placeholder(self._last.image), max(now - self._began, self._last.time)
         )
-        self._silence = PLACEHOLDER_INTERVAL
+        self._timeout = PLACEHOLDER_INTERVAL
         return replace(self._last, image=self._last.image.copy())
 
     def _frames(
@@ -108,9 +109,9 @@ class Camera(Live):
                 now = time.monotonic()
                 self._began = now if self._began is None else self._began
                 since = now - self._began
-                dark = image[::8, ::8].max() <= BLACK[0]
+                dark = image[::8, ::8].max() <= BLACK_LEVEL
                 dark_since = min(dark_since, now) if dark else math.inf
-                self.problem = self._black() if now - dark_since >= BLACK[1] else None
+                self.problem = self._black() if now - dark_since >= BLACK_SECONDS else None
                 yield Frame(image, since) if due(since) else None
 
     def _black(self) -> str:
@@ -121,7 +122,7 @@ class Camera(Live):
         self, open: Callable[[int], cv2.VideoCapture], size: Size
     ) -> Generator[np.ndarray | None]:
         """The camera's images, None while it gives none; opens it again when it is gone."""
-        pause, settle = 0.0, SETTLE[0]
+        pause, timeout = 0.0, REOPEN_TIMEOUT[0]
         while True:
             try:
                 capture = self._opened(open, size)
@@ -129,26 +130,26 @@ class Camera(Live):
                 if self._began is None:
                     raise
             else:
-                with contextlib.closing(self._read_out(capture, settle)) as images:
-                    settle = min(settle + SETTLE[1], SETTLE[2])
+                with contextlib.closing(self._read_out(capture, timeout)) as images:
+                    timeout = min(timeout + REOPEN_TIMEOUT[1], REOPEN_TIMEOUT[2])
                     for image in images:
                         if image is not None:
-                            pause, settle = 0.0, SETTLE[0]
+                            pause, timeout = 0.0, REOPEN_TIMEOUT[0]
                         yield image
-            pause = min(2 * pause + 0.1, PAUSE)
+            pause = min(2 * pause + 0.1, REOPEN_PAUSE)
             self._stop.wait(pause)
             yield None
 
-    def _read_out(self, capture: cv2.VideoCapture, settle: float) -> Generator[np.ndarray | None]:
-        """A capture's pictures until no more come, or none within `settle` seconds; releases it."""
-        until = math.inf if self._began is None else time.monotonic() + settle
+    def _read_out(self, capture: cv2.VideoCapture, timeout: float) -> Generator[np.ndarray | None]:
+        """A capture's images until it gives none for `timeout` seconds or ends; releases it."""
+        until = math.inf if self._began is None else time.monotonic() + timeout
         try:
             while time.monotonic() < until:
                 image = read_capture(capture)
                 if image is None:
                     time.sleep(0.01)
                 else:
-                    until = time.monotonic() + LOST
+                    until = time.monotonic() + STALE_AFTER
                 yield image
         finally:
             capture.release()

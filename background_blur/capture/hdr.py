@@ -1,7 +1,7 @@
-"""HDR and wide-gamut video to what ordinary screens show: BT.709, 8 bits.
+"""Converts HDR and wide-gamut video to what ordinary screens show: BT.709, 8 bits.
 
-FFmpeg's `haldclut` filter looks the colours up in a table made here. The tone mapping of FFmpeg's
-scaler takes seconds to begin and comes out darker; `zscale` is not in PyAV's packages.
+FFmpeg's `haldclut` filter looks colours up in a table made here. The tone mapping of FFmpeg's
+scaler takes seconds to start and comes out darker; `zscale` is not in PyAV's packages.
 """
 
 from fractions import Fraction
@@ -33,13 +33,13 @@ def is_wide(raw: "VideoFrame") -> bool:
     return raw.color_trc in (PQ, HLG) or raw.color_primaries == BT2020
 
 
-def nature(raw: "VideoFrame") -> tuple[int, int, int]:
-    """What frames must have in common to go through one ToneMapper: width, height, transfer."""
+def colour_format(raw: "VideoFrame") -> tuple[int, int, int]:
+    """What all frames of one ToneMapper share: width, height and transfer function."""
     return raw.width, raw.height, raw.color_trc
 
 
 class ToneMapper:
-    """Takes frames of one nature to BT.709."""
+    """Converts frames of one format to BT.709."""
 
     def __init__(self, raw: "VideoFrame"):
         """Takes the first frame."""
@@ -48,7 +48,7 @@ class ToneMapper:
         from av.video.reformatter import VideoReformatter
 
         self.reformatter = VideoReformatter()
-        self.takes = nature(raw)
+        self.accepts = colour_format(raw)
         side = LEVEL**3
         table = make_table(raw.color_trc, peak(raw)).reshape(side, side, 3)
         table = VideoFrame.from_ndarray(table, format="rgb48le")
@@ -56,7 +56,7 @@ class ToneMapper:
         self.graph = graph = Graph()
         inputs = [
             graph.add("buffer", f"video_size={w}x{h}:pix_fmt=rgb48le:time_base={TICK}")
-            for w, h in (self.takes[:2], (side, side))
+            for w, h in (self.accepts[:2], (side, side))
         ]
         look_up = graph.add("haldclut", "clut=first")
         for number, node in enumerate(inputs):
@@ -129,7 +129,7 @@ LINEAR = {PQ: pq_light, HLG: hlg_light}
 
 
 def roll_off(light: np.ndarray, peak: float) -> np.ndarray:
-    """Light up to `peak` -> up to WHITE, in cd/m2: dark and middle tones stay, highlights are bent.
+    """Compresses light up to `peak` to at most WHITE, in cd/m2: only highlights change.
 
     The curve of Report BT.2390, a Hermite spline over PQ values from its knee on.
     """

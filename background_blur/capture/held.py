@@ -1,4 +1,4 @@
-"""Photos that stay until the user goes on."""
+"""Photos that stay on screen until the user moves on."""
 
 from collections.abc import Iterator
 from time import sleep

@@ -12,7 +12,7 @@ from background_blur.errors import SourceError
 from background_blur.frames import Frame
 
 
-class Silence(SourceError):
+class FrameTimeout(SourceError):
     """No frame came in time."""
 
 
@@ -23,7 +23,7 @@ class Live(Source):
     _iterating = False
 
     def _start(
-        self, frames: Generator[Frame | None], limit: float, silence: float, name: str
+        self, frames: Generator[Frame | None], limit: float, timeout: float, name: str
     ) -> None:
         """Starts reading and waits for the first frame.
 
@@ -31,17 +31,17 @@ class Live(Source):
             frames: a generator, run and closed in the thread; yields None where no frame has come
                 for a while, so that the thread can be stopped.
             limit: seconds that the first frame may take.
-            silence: seconds that every later frame may take.
+            timeout: seconds that every later frame may take.
             name: of the source, for messages.
 
         Raises:
             SourceError: no frame came in time.
         """
-        self._name, self._silence = name, silence
+        self._name, self._timeout = name, timeout
         self._newest: Frame | None = None
-        self._over = False
+        self._ended = False
         self._error: Exception | None = None
-        self._news, self._stop = threading.Condition(), threading.Event()
+        self._changed, self._stop = threading.Condition(), threading.Event()
         self._thread = threading.Thread(target=self._read, args=(frames,), daemon=True)
         self._thread.start()
         try:
@@ -53,7 +53,7 @@ class Live(Source):
 
     def _first_frame(self, limit: float) -> Frame:
         """Waits for the first frame, which the iteration begins with."""
-        with self._news:
+        with self._changed:
             if not self._wait(limit):
                 raise SourceError(self._no_first_frame(limit))
             if self._newest is None:
@@ -64,8 +64,8 @@ class Live(Source):
         return f"{self._name}: no picture within {limit:g} s; check the address and the network"
 
     def _wait(self, seconds: float) -> bool:
-        """Waits, holding `_news`, for a frame or the end; False where neither came in time."""
-        return self._news.wait_for(lambda: self._newest is not None or self._over, seconds)
+        """Waits, holding `_changed`, for a frame or the end; False where neither came in time."""
+        return self._changed.wait_for(lambda: self._newest is not None or self._ended, seconds)
 
     def _read(self, frames: Generator[Frame | None]) -> None:
         error: Exception | None = None
@@ -78,15 +78,15 @@ class Live(Source):
                         self._keep(frame)
         except Exception as caught:  # raised again by the iteration
             error = caught
-        with self._news:
-            self._error, self._over = error, True
-            self._news.notify()
+        with self._changed:
+            self._error, self._ended = error, True
+            self._changed.notify()
 
     def _keep(self, frame: Frame) -> None:
-        with self._news:
+        with self._changed:
             self.dropped += self._iterating and self._newest is not None
             self._newest = replace(frame, captured_at=time.monotonic())
-            self._news.notify()
+            self._changed.notify()
 
     def __iter__(self) -> Iterator[Frame]:
         self._iterating = True
@@ -94,11 +94,12 @@ class Live(Source):
             yield frame
 
     def _take(self) -> Frame | None:
-        with self._news:
+        with self._changed:
             if self._stop.is_set():
                 return None
-            if not self._wait(self._silence):
-                raise Silence(f"{self._name} stopped sending frames; check its cable or connection")
+            if not self._wait(self._timeout):
+                hint = "check its cable or connection"
+                raise FrameTimeout(f"{self._name} stopped sending frames; {hint}")
             frame, self._newest = self._newest, None
             if frame is None and self._error and not self._stop.is_set():
                 raise self._error
@@ -114,6 +115,6 @@ class Stream(Live):
     """A URL without an end."""
 
     def __init__(self, decoder: Decoder, limit: float = LIMIT):
-        """`limit`: seconds without a frame after which it is given up."""
+        """`limit`: seconds without a frame before giving up."""
         self.fps = decoder.fps
         self._start(decoder.frames(), limit, limit, decoder.name)

@@ -1,4 +1,4 @@
-"""Rests while nobody reads the virtual camera: the real one is off, the network asleep."""
+"""Pauses while no program reads the virtual camera: the webcam is off, the network does not run."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,15 +9,16 @@ from background_blur.errors import SourceError
 from background_blur.frames import Frame, Size
 from background_blur.imaging import make_placeholder
 
-PATIENCE = 5.0  # seconds that nobody reads the virtual camera until the rest
-LOOKS = 1.0  # seconds from look to look at whether somebody does, and from frame to frame at rest
-GLANCES = 0.2  # seconds from look to look at rest
+IDLE_AFTER = 5.0  # seconds without a consumer of the virtual camera
+CHECK_INTERVAL = 1.0  # seconds between checks for one
+IDLE_CHECK_INTERVAL = 0.2  # the same while idle
+KEEP_ALIVE_INTERVAL = 1.0  # seconds between the frames sent while idle
 
 
 class OnDemand(Source):
-    """A live source that is open only while the virtual camera it is sent to is read.
+    """A live source that is open only while a program reads the virtual camera it is sent to.
 
-    Where the system does not tell who reads it, always.
+    Where the system does not say whether one does, it is always open.
     """
 
     live = True
@@ -26,15 +27,15 @@ class OnDemand(Source):
         """Takes over a source.
 
         Args:
-            source: open, whose frames come at first.
+            source: already open.
             reopen: opens it again, or raises SourceError.
-            camera: the `virtual.VirtualCamera`.
-            wait: seconds to try to open the source again.
+            camera: the `virtual_camera.VirtualCamera`.
+            wait: seconds to keep trying to open the source again.
         """
         self.source, self.reopen, self.camera, self.wait = source, reopen, camera, wait
-        self.resting, self.began_rest = False, 0.0
-        self.rested_before = 0.0  # seconds of the rests that are over
-        self.last_read = self.last_look = monotonic()  # when somebody read it, when we looked
+        self.is_idle, self.idle_since = False, 0.0
+        self.idle_before = 0.0  # seconds of the idle periods that are over
+        self.last_consumed = self.last_check = monotonic()
 
     @property
     def size(self) -> Size:
@@ -54,16 +55,16 @@ class OnDemand(Source):
 
     @property
     def problem(self) -> str | None:
-        text = f"nobody watches {self.camera.device}; resting until somebody does"
-        return text if self.resting else self.source.problem
+        text = f"no program reads {self.camera.device}; paused until one does"
+        return text if self.is_idle else self.source.problem
 
     @property
     def idle_seconds(self) -> float:
-        now = monotonic() - self.began_rest if self.resting else 0.0
-        return self.rested_before + now
+        now = monotonic() - self.idle_since if self.is_idle else 0.0
+        return self.idle_before + now
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields frames; before a rest and after it the last one, blurred beyond recognition."""
+        """Yields frames; around an idle period the last one, blurred beyond recognition."""
         began = start = monotonic()
         while True:
             for frame in self.source:
@@ -73,36 +74,36 @@ class OnDemand(Source):
                     break
             else:
                 return
-            self.resting, self.began_rest = True, monotonic()
+            self.is_idle, self.idle_since = True, monotonic()
             last = replace(last, image=make_placeholder(last.image), captured_at=None)
             yield replace(last, image=last.image.copy())  # first: closing may take a while
             self.source.close()
-            self.rest()
+            self.wait_for_consumer()
             yield replace(last, time=monotonic() - began)
-            self.source = self.opened()
-            self.rested_before = self.idle_seconds
-            self.resting, start = False, monotonic()
+            self.source = self.open_again()
+            self.idle_before = self.idle_seconds
+            self.is_idle, start = False, monotonic()
 
     def is_wanted(self) -> bool:
         now = monotonic()
-        if now - self.last_look >= LOOKS:
-            self.last_look = now
-            if self.camera.is_read() is not False:
-                self.last_read = now
-        return now - self.last_read < PATIENCE
+        if now - self.last_check >= CHECK_INTERVAL:
+            self.last_check = now
+            if self.camera.has_consumers() is not False:
+                self.last_consumed = now
+        return now - self.last_consumed < IDLE_AFTER
 
-    def rest(self) -> None:
-        """Waits until somebody reads the camera."""
+    def wait_for_consumer(self) -> None:
+        """Waits until a program reads the camera."""
         sent = monotonic()
-        while self.camera.is_read() is False:
-            sleep(GLANCES)
-            if monotonic() - sent >= LOOKS:  # for who reads it in a way that the driver overlooks
+        while self.camera.has_consumers() is False:
+            sleep(IDLE_CHECK_INTERVAL)
+            if monotonic() - sent >= KEEP_ALIVE_INTERVAL:  # for readers that the driver misses
                 self.camera.repeat()
                 sent = monotonic()
-        self.last_read = monotonic()
+        self.last_consumed = monotonic()
 
-    def opened(self) -> Source:
-        """The source again; raises SourceError where it stays away."""
+    def open_again(self) -> Source:
+        """Opens the source again; raises SourceError if that keeps failing."""
         until = monotonic() + self.wait
         while True:
             try:
@@ -111,7 +112,7 @@ class OnDemand(Source):
                 if monotonic() > until:
                     raise
             self.camera.repeat()
-            sleep(GLANCES)
+            sleep(IDLE_CHECK_INTERVAL)
 
     def close(self) -> None:
         self.source.close()

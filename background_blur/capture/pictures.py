@@ -36,7 +36,7 @@ class Pictures(Source):
         self._files = files
         self._left_out: set[Path] = set()
         self._errors: list[SourceError] = []
-        self._paged: list[Path] = []
+        self._multi_page: list[Path] = []
         self._ended = False
         self._read = self._readable(files)
         first = next(self._read, None)
@@ -51,9 +51,9 @@ class Pictures(Source):
         if self._errors and not self._ended:  # the run ends before all are read
             left_out = f"{len(self._errors)} of {self.count} pictures left out so far"
             warnings.append(f"{left_out}, the last of them {self._errors[-1]}")
-        if self._paged:
-            more = f" and {len(self._paged) - FEW} more" if len(self._paged) > FEW else ""
-            names = ", ".join(str(file) for file in self._paged[:FEW]) + more
+        if self._multi_page:
+            more = f" and {len(self._multi_page) - FEW} more" if len(self._multi_page) > FEW else ""
+            names = ", ".join(str(file) for file in self._multi_page[:FEW]) + more
             warnings.append(f"{names}: several frames or pages; only the first is taken")
         return "; ".join(warnings) or None
 
@@ -74,7 +74,7 @@ class Pictures(Source):
                 self._errors.append(error)
                 continue
             if frame.metadata.frames > 1:
-                self._paged.append(file)
+                self._multi_page.append(file)
             yield file, frame
 
     def _frame(self, file: Path) -> Frame:

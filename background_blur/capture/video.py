@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from background_blur.capture.base import KINDS, LIMIT, RATE, Source, rate_limiter
-from background_blur.capture.hdr import ToneMapper, is_wide, nature
+from background_blur.capture.hdr import ToneMapper, colour_format, is_wide
 from background_blur.capture.orientation import display_matrix, turn_upright
 from background_blur.errors import SourceError
 from background_blur.frames import Frame, Size
@@ -222,7 +222,7 @@ class Decoder:
         return self._matrix
 
     def _tone_mapped(self, raw: "VideoFrame") -> "VideoFrame":
-        if self._tone_mapper is None or self._tone_mapper.takes != nature(raw):
+        if self._tone_mapper is None or self._tone_mapper.accepts != colour_format(raw):
             self._tone_mapper = ToneMapper(raw)
         return self._tone_mapper(raw)
 

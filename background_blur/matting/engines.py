@@ -84,7 +84,6 @@ def open_litert(path: Path, threads: int) -> Engine:
     if not signatures.keys() >= {signature_name(size) for size in COMPILED_SIZES}:
         raise WeightsError(f"{path}: {NOT_COMPILED}")
     model = path.read_bytes()
-    takes_mask = "mask" in signatures[signature_name(COMPILED_SIZES[0])]["inputs"]
 
     @lru_cache(SIZES_READY)
     def runner(name: str) -> Callable[..., dict[str, np.ndarray]]:
@@ -94,11 +93,8 @@ def open_litert(path: Path, threads: int) -> Engine:
             interpreter.allocate_tensors()
         return interpreter.get_signature_runner(name)
 
-    def run(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-        inputs = {"image": image[None]}
-        if takes_mask:
-            inputs["mask"] = as_input(mask, image)
-        return runner(signature_name(image.shape[1::-1]))(**inputs)["logits"][0]
+    def run(image: np.ndarray) -> np.ndarray:
+        return runner(signature_name(image.shape[1::-1]))(image=image[None])["logits"][0]
 
     return run
 
@@ -158,20 +154,9 @@ def open_keras(path: Path, threads: int, load_network: Callable[[Path], Any]) ->
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     with suppress_stderr():
         net = load_network(path)
-    takes_mask = len(net.inputs) == 2
 
     @tf.function(autograph=False)
-    def run(*inputs: tf.Tensor) -> tf.Tensor:
-        return net(list(inputs) if takes_mask else inputs[0], training=False)[0]
+    def run(images: tf.Tensor) -> tf.Tensor:
+        return net(images, training=False)[0]
 
-    def engine(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-        return run(tf.constant(image[None]), tf.constant(as_input(mask, image))).numpy()
-
-    return engine
-
-
-def as_input(mask: np.ndarray | None, image: np.ndarray) -> np.ndarray:
-    """The last mask as the network takes it, float32 [1,h,w,1]; all zeros where there is none."""
-    if mask is None:
-        return np.zeros((1, *image.shape[:2], 1), np.float32)
-    return np.ascontiguousarray(mask[None, ..., None], np.float32)
+    return lambda image: run(tf.constant(image[None])).numpy()

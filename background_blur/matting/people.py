@@ -9,7 +9,7 @@ MEMORY = 0.2  # weight of a frame in the memory of where the main person is
 ASIDE = 0.5  # what a pixel at the left or right border counts, one in the middle being 1
 SEEN = 0.1  # share of that memory that who is still the same covers
 CLEARLY = 1.5  # times as large as the main person
-A_WHILE = 30  # frames that another must be so, or the main person be gone, to lose the place
+SWITCH_AFTER = 30  # frames that another must be so, or the main person be gone, to lose the place
 
 
 class PeopleSelector:
@@ -19,11 +19,13 @@ class PeopleSelector:
         self.forget()
 
     def forget(self) -> None:
-        self.place = None  # float [h,w], where the main person was of late
-        self.doubts = 0  # frames in a row that spoke for another
-        self.claims = None  # {number: frames in a row that one in front was large, from A_WHILE on}
+        self.position_heatmap = None  # float [h,w], where the main person was of late
+        self.missed_frames = 0  # frames in a row that spoke for another
+        self.claims = (
+            None  # {number: frames in a row that one in front was large, from SWITCH_AFTER on}
+        )
 
-    def kept(
+    def select(
         self,
         who: str,
         labels: np.ndarray,
@@ -48,7 +50,7 @@ class PeopleSelector:
         if who == "main":
             self.claims = None
             return kept & (np.arange(len(sizes)) == self.main(labels, kept))
-        self.place, self.doubts = None, 0
+        self.position_heatmap, self.missed_frames = None, 0
         if who == "front":
             return kept & self.front(sizes, parents or {})
         self.claims = None
@@ -61,29 +63,29 @@ class PeopleSelector:
         self.claims = {}
         for number in map(int, np.flatnonzero(sizes)):
             claim = last.get(number, last.get(parents.get(number), 0))
-            if first or claim >= A_WHILE:
-                claim = A_WHILE
+            if first or claim >= SWITCH_AFTER:
+                claim = SWITCH_AFTER
             else:
                 claim = claim + 1 if shares[number] >= NEWCOMER else 0
             self.claims[number] = claim
-        admitted = [self.claims.get(number, 0) >= A_WHILE for number in range(len(sizes))]
+        admitted = [self.claims.get(number, 0) >= SWITCH_AFTER for number in range(len(sizes))]
         return (shares == 1) | (admitted & (shares >= BYSTANDER))
 
     def main(self, labels: np.ndarray, candidates: np.ndarray) -> int:
         """The part that is the main person, or 0 while that one is not to be seen."""
-        if self.place is None or self.place.shape != labels.shape:
+        if self.position_heatmap is None or self.position_heatmap.shape != labels.shape:
             self.forget()
-            self.place = np.zeros(labels.shape)
+            self.position_heatmap = np.zeros(labels.shape)
         sizes = candidates * sums(labels, centred(labels.shape))
         largest = int(sizes.argmax())
-        near = candidates * sums(labels, self.place)
-        same = int(near.argmax()) if near.max() > SEEN * self.place.sum() else 0
+        near = candidates * sums(labels, self.position_heatmap)
+        same = int(near.argmax()) if near.max() > SEEN * self.position_heatmap.sum() else 0
         doubtful = not same or sizes[largest] > CLEARLY * sizes[same]
-        self.doubts = self.doubts + 1 if doubtful else 0
-        if not self.place.any() or self.doubts > A_WHILE:
-            same, self.place[:], self.doubts = largest, 0, 0
+        self.missed_frames = self.missed_frames + 1 if doubtful else 0
+        if not self.position_heatmap.any() or self.missed_frames > SWITCH_AFTER:
+            same, self.position_heatmap[:], self.missed_frames = largest, 0, 0
         if same:
-            self.place += MEMORY * ((labels == same) - self.place)
+            self.position_heatmap += MEMORY * ((labels == same) - self.position_heatmap)
         return same
 
 

@@ -78,7 +78,7 @@ class MaskRefiner:
             labels, sizes = connected_components(person)
         else:
             labels, sizes = self.separator(small, person)
-        return labels, sizes, self.people.kept(who, labels, sizes, self.separator.parents)
+        return labels, sizes, self.people.select(who, labels, sizes, self.separator.parents)
 
 
 def sharpened(picture: Picture, mask: np.ndarray) -> np.ndarray:

@@ -16,9 +16,9 @@ INPUT_SIZES = ((320, 176), (272, 208), (240, 240), (208, 272), (176, 320))
 SMALL, NORMAL, LARGE = SCALES = 0.7, 1.0, 2.0  # sides over those: in need, live, for pictures
 
 
-# float32 [h,w,3] RGB 0..255, and the last mask, float32 [h,w] 0..1, or None -> float32 [h/s,w/s,n]
-# logits, n of them: person, and front where the network tells it.
-Engine = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+# float32 [h,w,3] RGB 0..255 -> float32 [h/s,w/s,n] logits, n of them: person, and front where the
+# network has it.
+Engine = Callable[[np.ndarray], np.ndarray]
 
 
 class Masks(NamedTuple):
@@ -38,18 +38,14 @@ class PersonSegmenter:
     def __init__(self, engine: Engine):
         self.engine = engine
 
-    def __call__(
-        self, frame: np.ndarray, previous_mask: np.ndarray | None = None, scale: float = NORMAL
-    ) -> Masks:
+    def __call__(self, frame: np.ndarray, scale: float = NORMAL) -> Masks:
         """The masks of one frame.
 
         Args:
             frame: uint8 [H,W,3] BGR, or a part of a frame.
-            previous_mask: float32 of any size, 0..1, the mask of the frame before, of that same
-                part; None at the start, after a cut and for pictures.
             scale: of SCALES.
         """
-        return masks_of(self.logits(frame, previous_mask, scale))
+        return masks_of(self.logits(frame, scale))
 
     def predict_tta(self, frame: np.ndarray) -> Masks:
         """The same at the scale LARGE, by four looks, where there is time for them.
@@ -59,22 +55,18 @@ class PersonSegmenter:
         """
         mirrored = cv2.flip(frame, 1)
         usual, large = (
-            self.logits(frame, None, scale) + self.logits(mirrored, None, scale)[:, ::-1]
+            self.logits(frame, scale) + self.logits(mirrored, scale)[:, ::-1]
             for scale in (NORMAL, LARGE)
         )
         enlarged = cv2.resize(usual, large.shape[1::-1]).reshape(large.shape)
         return masks_of((enlarged + large) / 4)
 
-    def logits(
-        self, frame: np.ndarray, previous_mask: np.ndarray | None, scale: float
-    ) -> np.ndarray:
+    def logits(self, frame: np.ndarray, scale: float) -> np.ndarray:
         grid = nearest_input_size((frame.shape[1], frame.shape[0]), scale)
         much = frame.shape[1] > 2.5 * grid[0]
         image = cv2.resize(frame, grid, interpolation=cv2.INTER_AREA if much else cv2.INTER_LINEAR)
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32)  # [h,w,3]
-        if previous_mask is not None:
-            previous_mask = cv2.resize(previous_mask.astype(np.float32), grid)  # [h,w]
-        return self.engine(image, previous_mask)  # [h/s,w/s,n]
+        return self.engine(image)  # [h/s,w/s,n]
 
 
 def masks_of(logits: np.ndarray) -> Masks:

@@ -1,24 +1,24 @@
-"""Follows the people, so that the network sees them alone, and larger.
+"""Follows the people, so that the network sees only them, and larger.
 
-The network's input is small. Spent on a box around the people of the last mask instead of on the
-whole frame it shows them in more detail at the same cost. What lies outside the box counts as
-background, so that a wrong box blurs too much and never too little. The whole frame is looked at
+The network's input is small. A box around the people of the last mask uses it better than the
+whole frame: more detail at the same cost. Whatever is outside the box counts as background, so a
+wrong box blurs too much, never too little. The network runs on the whole frame
 
-- at first, after a cut or a fault, and while nobody is there; once somebody is, the box follows on
-  that very frame;
-- when the mask touches the box's border, or what was in the box is suddenly gone: on that frame;
-- besides the box, when something changes outside it, at most four times a second, and once a
-  second at least. What the box showed is kept where the two agree, so that nobody sees it happen.
+- at first, after a cut or a fault, and while nobody is there; once somebody is, it runs on their
+  box in the same frame;
+- when the mask touches the border of the box, or what was in the box has gone: in the same frame;
+- besides the box, when something changes outside it, at most four times per second, and at least
+  once per second. The box's mask is kept where the two agree, so that nothing is seen of this.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from background_blur.frames import Size
+from background_blur.matting.boxes import Box, mask_size, whole
 from background_blur.matting.people import BYSTANDER, SPECK
 from background_blur.matting.segmenter import INPUT_SIZES
 
@@ -26,16 +26,16 @@ MARGIN = 0.12  # share of the people's width and height, left free on each side 
 PERSON = 0.2  # a mask above it marks somebody whom the box must hold
 TOUCHING = 2  # pixels of the mask; who is as near to the box's border may go on outside it
 GONE = 0.5  # share of the last area in the box; less left means that they moved out of it
-LEAST = 0.3  # share of the frame's width and height; a smaller box would be enlarged to no use
+LEAST = 0.3  # share of the frame's width and height; enlarging a smaller box adds no detail
 NEARLY_WHOLE = 0.85  # share of the frame; a box as large gains nothing
 STEP = 4  # pixels of the mask that the box's edges move by, so that noise does not move them
-SHRINKING = 1.0  # seconds after which a box too wide has given up 63 % of what is too much
-RESHAPE = 1.2  # times the area that another shape would need, to change the box's shape
-WHOLE_EVERY = 1.0  # seconds between looks at the whole frame
-RECHECK = 0.25  # seconds between such looks when something changes outside the box
-LONG_AGO = 2.0  # seconds after such a look, when nothing is known of the people any more
-AGREEING = 0.7  # IoU of the people in the box, seen alone and in the whole frame, to keep the first
-MOST_RECHECK = 2.0  # seconds that the whole frame is looked at when boxes fail again and again
+SHRINKING = 1.0  # seconds in which a box that is too large loses 63 % of the surplus
+RESHAPE = 1.2  # times the area that another shape would need, before the box takes that shape
+WHOLE_INTERVAL = 1.0  # seconds between runs on the whole frame
+RECHECK_INTERVAL = 0.25  # the same when something changes outside the box
+MAX_WHOLE_AGE = 2.0  # seconds after such a run; later nothing is known of the people
+MIN_AGREEMENT = 0.7  # IoU of the people in the box with those of the whole frame, to keep the box's
+MAX_RECHECK = 2.0  # seconds of runs on the whole frame when boxes fail again and again
 CHANGED = 5  # grey levels that a spot outside the box changes by, beyond the whole picture's change
 
 # A picture, uint8 [h,w,3], whole or in part -> its mask, float32 of any size; or it raises.
@@ -44,58 +44,8 @@ Edges = np.ndarray  # float [4]: left, top, right, bottom
 OUTWARD = np.array([-1, -1, 1, 1])
 
 
-@dataclass(frozen=True)
-class Box:
-    """A part of a mask, in its pixels; right and bottom are the first outside it."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def size(self) -> Size:
-        return self.right - self.left, self.bottom - self.top
-
-    @property
-    def area(self) -> int:
-        return self.size[0] * self.size[1]
-
-    def covers(self, size: Size) -> bool:
-        """Whether it is the whole of a mask of that (width, height)."""
-        return self.size == tuple(size)
-
-    def of(self, image: np.ndarray, size: Size) -> np.ndarray:
-        """The part of an image [H,W,...] that it stands for in a mask of that (width, height)."""
-        across, down = image.shape[1] / size[0], image.shape[0] / size[1]
-        left, right = round(self.left * across), round(self.right * across)
-        top, bottom = round(self.top * down), round(self.bottom * down)
-        return image[top:bottom, left:right]
-
-    def place(self, part: np.ndarray, size: Size) -> np.ndarray:
-        """A mask float32 [h,w] of that (width, height): `part` in the box, 0 outside."""
-        shrinks = part.shape[1] > self.size[0]
-        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        part = cv2.resize(part, self.size, interpolation=way)
-        if self.covers(size):
-            return part
-        mask = np.zeros(size[::-1], np.float32)
-        mask[self.top : self.bottom, self.left : self.right] = part
-        return mask
-
-
-def whole(size: Size) -> Box:
-    return Box(0, 0, *size)
-
-
-def mask_size(frame: np.ndarray) -> Size:
-    """(width, height) of the masks of a frame [H,W,3]: half of its own, as the refiner works at."""
-    height, width = frame.shape[:2]
-    return max(1, width // 2), max(1, height // 2)
-
-
 class TrackingSegmenter:
-    """Masks of one source's frames, in order, each from a look at where the people are."""
+    """Masks of one source's frames, in order, each from the part where the people are."""
 
     def __init__(self):
         self.tracker = PersonTracker()
@@ -113,22 +63,22 @@ class TrackingSegmenter:
         """The mask of an image, uint8 [H,W,3], whose grey thumbnail is given: float32 [H/2,W/2]."""
         size = mask_size(image)
 
-        def look_at_all() -> np.ndarray:
-            self.tracker.looked_at_all(thumbnail, time)
-            return look(image, whole(size), size, predict)
+        def predict_whole() -> np.ndarray:
+            self.tracker.saw_whole_frame(thumbnail, time)
+            return predict_box(image, whole(size), size, predict)
 
         around, box = None, self.tracker.box(size, time)
         if box.covers(size):
-            around = look_at_all()
+            around = predict_whole()
             self.tracker.follow(around, who, time)
             box = self.tracker.box(size, time)
             if box.covers(size):
                 return around
-        mask = look(image, box, size, predict)
+        mask = predict_box(image, box, size, predict)
         if self.tracker.lost(mask, box, who, time):
-            return look_at_all() if around is None else around
-        if around is None and self.tracker.must_look_around(box, thumbnail, time):
-            around = look_at_all()
+            return predict_whole() if around is None else around
+        if around is None and self.tracker.needs_whole_frame(box, thumbnail, time):
+            around = predict_whole()
         return mask if around is None else merged(mask, around, box)
 
 
@@ -137,13 +87,13 @@ def merged(mask: np.ndarray, around: np.ndarray, box: Box) -> np.ndarray:
     inside = np.s_[box.top : box.bottom, box.left : box.right]
     people = [each[inside] > 0.5 for each in (mask, around)]
     either = np.count_nonzero(people[0] | people[1])
-    if np.count_nonzero(people[0] & people[1]) < AGREEING * either:
+    if np.count_nonzero(people[0] & people[1]) < MIN_AGREEMENT * either:
         return around
     around[inside] = mask[inside]
     return around
 
 
-def look(image: np.ndarray, box: Box, size: Size, predict: Predict) -> np.ndarray:
+def predict_box(image: np.ndarray, box: Box, size: Size, predict: Predict) -> np.ndarray:
     """The mask, of that (width, height), of what can be seen in the box."""
     return box.place(predict(np.ascontiguousarray(box.of(image, size))), size)
 
@@ -151,10 +101,9 @@ def look(image: np.ndarray, box: Box, size: Size, predict: Predict) -> np.ndarra
 class PersonTracker:
     """Says which part of each frame of one source the network should see.
 
-    For every frame that the network looks at: `box`, then a look at that part; if `lost`, or it
-    `must_look_around`, another at the whole frame, of which `looked_at_all` is told. All masks are
-    followed by `follow`, of the frames between too, so that the box goes where motion takes the
-    people.
+    For every frame that the network runs on: `box`, then a run on that part; if the people are
+    `lost` or it `needs_whole_frame`, another on the whole frame, reported to `saw_whole_frame`.
+    `follow` takes every mask, propagated ones too, so that the box moves with the people.
 
     Thumbnails are uint8 [h,w], grey, of any one size; masks are of the whole frame, of one size.
     """
@@ -171,25 +120,27 @@ class PersonTracker:
         self.area, self.shape, self.time = 0, None, 0.0
         # Of the last run on the whole frame; before the first, infinitely long ago.
         self.whole_time, self.whole_thumbnail = -math.inf, np.zeros((1, 1), np.uint8)
-        self.whole_until, self.recheck = 0.0, RECHECK  # after a box that failed
+        self.whole_until, self.recheck = 0.0, RECHECK_INTERVAL  # after a box that failed
 
     def box(self, size: Size, time: float) -> Box:
-        """The part to look at of the frame of that second, for a mask of that (width, height)."""
+        """The part of the frame at that second to run on, for a mask of that (width, height)."""
         if size != self.size or self.held is None:
             return whole(size)
-        if not 0 <= time - self.whole_time < LONG_AGO or time < self.whole_until:
+        if not 0 <= time - self.whole_time < MAX_WHOLE_AGE or time < self.whole_until:
             return whole(size)
         box = self._around_people(self.held, size, time)
         return whole(size) if box.area >= NEARLY_WHOLE * size[0] * size[1] else box
 
-    def must_look_around(self, box: Box, thumbnail: np.ndarray, time: float) -> bool:
-        """Whether it is time for another look at the whole frame, whose thumbnail is given."""
+    def needs_whole_frame(self, box: Box, thumbnail: np.ndarray, time: float) -> bool:
+        """Whether to run on the whole frame too, whose thumbnail is given."""
         if self.size is None or box.covers(self.size):
             return False
         since = time - self.whole_time
-        if since >= WHOLE_EVERY:
+        if since >= WHOLE_INTERVAL:
             return True
-        return since >= RECHECK and changes_outside(self.whole_thumbnail, thumbnail, box, self.size)
+        return since >= RECHECK_INTERVAL and changes_outside(
+            self.whole_thumbnail, thumbnail, box, self.size
+        )
 
     def _around_people(self, held: np.ndarray, size: Size, time: float) -> Box:
         reach = np.minimum(self.speed * (time - self.time), np.tile(size, 2) / 4)
@@ -208,13 +159,13 @@ class PersonTracker:
         edges, area = extent(mask, who)
         failed = edges is None or area < GONE * self.area or touches(edges, box, size)
         if failed:
-            self.recheck = min(2 * self.recheck, MOST_RECHECK)
+            self.recheck = min(2 * self.recheck, MAX_RECHECK)
             self.whole_until = time + self.recheck / 2
-        elif time - self.whole_until > WHOLE_EVERY:
-            self.recheck = RECHECK
+        elif time - self.whole_until > WHOLE_INTERVAL:
+            self.recheck = RECHECK_INTERVAL
         return failed
 
-    def looked_at_all(self, thumbnail: np.ndarray, time: float) -> None:
+    def saw_whole_frame(self, thumbnail: np.ndarray, time: float) -> None:
         """Notes that the network has just seen the whole of this frame."""
         self.whole_time, self.whole_thumbnail = time, thumbnail
 
@@ -294,7 +245,7 @@ def unlike(size: Size, shape: Size) -> float:
 
 
 def changes_outside(last: np.ndarray, thumbnail: np.ndarray, box: Box, size: Size) -> bool:
-    """Whether some spot of two thumbnails, wholly outside the box, is another than before."""
+    """Whether some spot outside the box changed more than the whole picture did."""
     if last.shape != thumbnail.shape:
         return True
     change = cv2.subtract(thumbnail, last, dtype=cv2.CV_16S)

@@ -1,4 +1,4 @@
-"""Keeps the person framed, as a calm camera operator would.
+"""Keeps the person framed, with smooth movements.
 
 All places are shares of the frame, 0..1 from its left and top; a view has the frame's own shape.
 """

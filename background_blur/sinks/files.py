@@ -231,7 +231,9 @@ def sink_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not isinstance(error, (OSError, cv2.error)) and type(error).__module__ != "av.error":
+        from av.error import FFmpegError  # here, since pictures need no FFmpeg
+
+        if not isinstance(error, (OSError, cv2.error, FFmpegError)):
             raise
         reason = getattr(error, "strerror", None) or getattr(error, "err", None) or error
         raise SinkError(f"{path}: cannot be written: {reason}; give another --output") from error

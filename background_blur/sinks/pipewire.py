@@ -1,4 +1,4 @@
-"""What PipeWire, the media server of Linux desktops, knows: its cameras, and who uses them."""
+"""Asks PipeWire, the media server of Linux desktops, for its cameras and their readers."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 START = "systemctl --user start pipewire wireplumber"
-PATIENCE = 5.0  # seconds it may take to answer
+RESPONSE_TIMEOUT = 5.0  # seconds it may take to answer
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class PipeWireCamera:
     Attributes:
         name, description: the node's own name, and what is shown to people.
         device: the kernel's device behind it, as /dev/video0; None where there is none.
-        program: the name of the program whose output it is; None of a real camera.
-        state: "running" while somebody reads it, else "idle" or "suspended".
+        program: the name of the program whose output it is; None for a real camera.
+        state: "running" while a program reads it, else "idle" or "suspended".
     """
 
     name: str
@@ -47,11 +47,11 @@ def is_running() -> bool:
 
 
 def objects() -> list[dict]:
-    """All that PipeWire knows of, as `pw-dump` prints it; nothing where it does not tell."""
+    """All of PipeWire's objects, as `pw-dump` prints them; empty if it does not answer."""
     if not shutil.which("pw-dump"):
         return []
     try:
-        result = subprocess.run(["pw-dump"], capture_output=True, timeout=PATIENCE)
+        result = subprocess.run(["pw-dump"], capture_output=True, timeout=RESPONSE_TIMEOUT)
         return json.loads(result.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return []
@@ -98,13 +98,13 @@ class Monitor:
     """Follows the state of one camera, by its name, in a thread of its own.
 
     Attributes:
-        state: "running" while somebody reads it, else "idle" or "suspended"; None where unknown.
-        appeared: set once it is there.
+        state: "running" while a program reads it, else "idle" or "suspended"; None if unknown.
+        appeared: set once it is listed.
         lost: whether PipeWire has ended, which GStreamer does not always notice.
     """
 
     def __init__(self, name: str):
-        """Starts `pw-dump`. Without that the camera is taken to be there, and no more is known."""
+        """Starts `pw-dump`; where that is missing, the camera is assumed to be listed."""
         self._name, self._id = name, None
         self.state: str | None = None
         self.appeared = threading.Event()
@@ -119,7 +119,7 @@ class Monitor:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            start_new_session=True,  # the terminal's Ctrl-C is for us
+            start_new_session=True,  # Ctrl-C in the terminal is for us
         )
         self._thread = threading.Thread(target=self._follow, args=(self._process.stdout,))
         self._thread.daemon = True

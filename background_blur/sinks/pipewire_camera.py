@@ -1,7 +1,7 @@
-"""Frames out as a camera of PipeWire's: no kernel module, and Firefox finds it.
+"""A PipeWire camera: no kernel module needed, and Firefox finds it.
 
-A process of GStreamer's speaks to PipeWire, and a thread writes the newest frame into it, so that
-neither can hold up a frame.
+A GStreamer process talks to PipeWire, and a thread writes the newest frame into it, so that neither
+can delay a frame.
 """
 
 import logging
@@ -23,14 +23,14 @@ import numpy as np
 from background_blur.errors import SinkError
 from background_blur.sinks import pipewire
 
-NAME = "Background blur"  # under which calls list it
+NAME = "Background blur"  # in the lists of video call programs
 STARTUP = 10.0  # seconds that the camera may take to appear
-STUCK = 3.0  # seconds that GStreamer may take to read a frame
-HEALTHY = 60.0  # seconds after which a process that ends is started again once more
-OLDEST = (0, 3, 65)  # of PipeWire, that this was tested with
-PIPE = 2**20  # bytes of the pipe, the most that Linux gives anybody; 64 KiB take many more turns
+WRITE_TIMEOUT = 3.0  # seconds that GStreamer may take to read a frame
+RESTART_INTERVAL = 60.0  # seconds; a process that ends twice within them is given up
+MIN_VERSION = (0, 3, 65)  # of PipeWire, that this was tested with
+PIPE = 2**20  # bytes, the most that Linux allows; with 64 KiB a frame takes many more writes
 RELEASE = Path("/etc/os-release")
-AGAIN = "then start this program again"
+START_AGAIN = "then start this program again"
 
 # What to install, by the names in /etc/os-release.
 PACKAGES = {
@@ -49,10 +49,10 @@ log = logging.getLogger(__name__)
 
 
 class PipeWireSink:
-    """Offers frames as a camera of PipeWire's.
+    """Offers frames as a PipeWire camera.
 
     Attributes:
-        device: what to call it before people.
+        device: what to call it in messages.
         size: (width, height).
     """
 
@@ -60,12 +60,12 @@ class PipeWireSink:
         """Starts it, showing black until the first frame.
 
         Args:
-            name: under which it is listed; "" for `NAME`.
+            name: that it is listed under; "" for `NAME`.
             size: (width, height), both even.
-            fps: promised to who reads it.
+            fps: announced to its readers.
 
         Raises:
-            SinkError: no PipeWire, no GStreamer or a part of it missing, or the name is taken.
+            SinkError: PipeWire, GStreamer or a part of it is missing, or the name is taken.
         """
         self.name = name or NAME
         self.device = f'the PipeWire camera "{self.name}"'
@@ -74,11 +74,11 @@ class PipeWireSink:
         self._version = check(self.name)
         self._newest: np.ndarray | None = None
         self._error: SinkError | None = None
-        self._news, self._stop = threading.Condition(), False
-        self._restarted = -HEALTHY
+        self._changed, self._stop = threading.Condition(), False
+        self._restarted = -RESTART_INTERVAL
         self._start()
         try:
-            self._appear()
+            self._wait_until_listed()
         except BaseException:
             self._end()
             raise
@@ -87,34 +87,34 @@ class PipeWireSink:
 
     def _start(self) -> None:
         self._monitor = pipewire.Monitor(node_name(self.name))
-        self._helper = Helper(pipeline(self.name, self.size, self._fps))
+        self._gstreamer = GStreamer(pipeline(self.name, self.size, self._fps))
 
     def _end(self) -> None:
-        self._helper.close()
+        self._gstreamer.close()
         self._monitor.close()
 
-    def _appear(self) -> None:
-        """Waits for the camera, which is there once a frame has come."""
-        black = packed(np.zeros((self.size[1], self.size[0], 3), np.uint8))
+    def _wait_until_listed(self) -> None:
+        """Waits until PipeWire lists the camera, which takes a frame."""
+        black = to_yuy2(np.zeros((self.size[1], self.size[0], 3), np.uint8))
         until = monotonic() + STARTUP
-        while self._helper.is_alive() and monotonic() < until:
-            self._helper.write(black)
+        while self._gstreamer.is_alive() and monotonic() < until:
+            self._gstreamer.write(black)
             if self._monitor.appeared.wait(1 / 30):
                 return
-        raise SinkError(self._why())
+        raise SinkError(self._diagnosis())
 
     def _reason(self) -> str:
-        return "PipeWire has ended" if self._monitor.lost else self._helper.reason()
+        return "PipeWire has ended" if self._monitor.lost else self._gstreamer.reason()
 
-    def _why(self) -> str:
+    def _diagnosis(self) -> str:
         """Why there is no camera, and what to do."""
         reason = self._reason()
         if "no element" in reason:
-            return f"GStreamer lacks a part that the PipeWire camera needs; run: {install()}"
-        if self._version and self._version < OLDEST:
-            old, tested = (".".join(map(str, it)) for it in (self._version, OLDEST))
+            return f"GStreamer lacks a part that this camera needs; run: {install_command()}"
+        if self._version and self._version < MIN_VERSION:
+            old, tested = (".".join(map(str, it)) for it in (self._version, MIN_VERSION))
             return f"PipeWire {old} is too old for its camera (tested from {tested} on); update it"
-        again = f"run: systemctl --user restart pipewire wireplumber; {AGAIN}"
+        again = f"run: systemctl --user restart pipewire wireplumber; {START_AGAIN}"
         return f"{self.device} does not work: {reason}; {again}"
 
     def send(self, image: np.ndarray) -> None:
@@ -123,59 +123,59 @@ class PipeWireSink:
         Raises:
             SinkError: GStreamer ended twice within a minute.
         """
-        data = packed(image)
-        with self._news:
+        data = to_yuy2(image)
+        with self._changed:
             if self._error:
                 raise self._error
             self._newest = data
-            self._news.notify()
+            self._changed.notify()
 
-    def is_read(self) -> bool | None:
-        """Whether a program takes frames; None where that is not known."""
+    def has_consumers(self) -> bool | None:
+        """Whether a program reads the camera; None if unknown."""
         state = self._monitor.state
         return None if state is None else state == "running"
 
     def _take(self) -> np.ndarray | None:
         """The newest frame, as soon as there is one; None at the end."""
-        with self._news:
-            self._news.wait_for(lambda: self._stop or self._newest is not None)
+        with self._changed:
+            self._changed.wait_for(lambda: self._stop or self._newest is not None)
             frame, self._newest = self._newest, None
             return None if self._stop else frame
 
     def _feed(self) -> None:
         try:
             while (frame := self._take()) is not None:
-                if self._monitor.lost or not self._helper.write(frame):
+                if self._monitor.lost or not self._gstreamer.write(frame):
                     self._restart()
         except Exception as error:  # raised again where the frames come in
             known = isinstance(error, SinkError)
-            with self._news:
+            with self._changed:
                 self._error = error if known else SinkError(f"{self.device} failed: {error}")
 
     def _restart(self) -> None:
-        reason, why = self._reason(), self._why()
+        reason, why = self._reason(), self._diagnosis()
         self._end()
-        if monotonic() - self._restarted < HEALTHY:
+        if monotonic() - self._restarted < RESTART_INTERVAL:
             raise SinkError(why)
-        log.warning("%s is started again: %s", self.device, reason)
+        log.warning("%s is restarted: %s", self.device, reason)
         self._restarted = monotonic()
-        until = monotonic() + pipewire.PATIENCE
-        while not pipewire.is_running() and not self._stop:  # it may be on its way back itself
+        until = monotonic() + pipewire.RESPONSE_TIMEOUT
+        while not pipewire.is_running() and not self._stop:  # it may be restarting itself
             if monotonic() > until:
                 raise SinkError(why)
             sleep(0.1)
         self._start()
 
     def close(self) -> None:
-        with self._news:
+        with self._changed:
             self._stop = True
-            self._news.notify()
-        self._thread.join(STUCK + 1)
+            self._changed.notify()
+        self._thread.join(WRITE_TIMEOUT + 1)
         self._end()
 
 
-class Helper:
-    """A process of GStreamer's that reads frames."""
+class GStreamer:
+    """A GStreamer process that reads frames."""
 
     def __init__(self, elements: list[str]):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
@@ -191,14 +191,14 @@ class Helper:
         self._stdin = self._process.stdin
         self._pipe = self._stdin.fileno()
         os.set_blocking(self._pipe, False)
-        widen(self._pipe)
+        enlarge_pipe(self._pipe)
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
     def write(self, frame: np.ndarray) -> bool:
-        """Hands a frame over; False if the process ended, or does not read on."""
-        rest, until = memoryview(frame.data).cast("B"), monotonic() + STUCK
+        """Writes a frame; False if the process ended, or no longer reads."""
+        rest, until = memoryview(frame.data).cast("B"), monotonic() + WRITE_TIMEOUT
         while rest:
             try:
                 rest = rest[os.write(self._pipe, rest) :]
@@ -210,9 +210,9 @@ class Helper:
         return True
 
     def reason(self) -> str:
-        """Why it ended or does not read on, in a line."""
+        """Why it ended or no longer reads, in one line."""
         if self.is_alive():
-            return "GStreamer does not get on"
+            return "GStreamer does not respond"
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip().splitlines()
         if self._process.returncode < 0:
@@ -231,23 +231,23 @@ class Helper:
         self._errors.close()
 
 
-def widen(pipe: int) -> None:
-    """Makes room in a pipe."""
+def enlarge_pipe(pipe: int) -> None:
+    """Makes a pipe as large as the system allows."""
     import fcntl
 
-    with suppress(OSError):  # this user has many pipes
+    with suppress(OSError):  # over the user's limit
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 def check(name: str) -> tuple[int, ...] | None:
-    """PipeWire's version, where it can offer a camera of that name; raises SinkError."""
+    """Returns PipeWire's version; raises SinkError if it cannot offer a camera of that name."""
     if not re.fullmatch(r"[\w .()-]+", name):
-        raise SinkError(f"{name!r}: name the camera by letters, digits, spaces and . - _ ( ) alone")
+        raise SinkError(f"{name!r}: use only letters, digits, spaces and . - _ ( )")
     if not shutil.which("gst-launch-1.0"):
-        raise SinkError(f"the PipeWire camera needs GStreamer; run: {install()}")
+        raise SinkError(f"the PipeWire camera needs GStreamer; run: {install_command()}")
     if not pipewire.is_running():
-        start = pipewire.START if shutil.which("pipewire") else f"{install()} && {pipewire.START}"
-        raise SinkError(f"PipeWire is not running here; run: {start}")
+        install = "" if shutil.which("pipewire") else f"{install_command()} && "
+        raise SinkError(f"PipeWire is not running here; run: {install}{pipewire.START}")
     known = pipewire.objects()
     if any(camera.name == node_name(name) for camera in pipewire.cameras(known)):
         other = "end the other copy, or give another name: --virtual-camera pipewire:NAME"
@@ -255,7 +255,7 @@ def check(name: str) -> tuple[int, ...] | None:
     return pipewire.version(known)
 
 
-def install() -> str:
+def install_command() -> str:
     """The command that installs what is missing, on this system."""
     try:
         release = RELEASE.read_text().lower()
@@ -269,7 +269,7 @@ def node_name(name: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in name.lower())
 
 
-def packed(image: np.ndarray) -> np.ndarray:
+def to_yuy2(image: np.ndarray) -> np.ndarray:
     """uint8 [H,W,3] BGR -> uint8 [H,W,2], the YUY2 of BT.601 that webcams give."""
     return cv2.cvtColor(image, cv2.COLOR_BGR2YUV_YUY2)
 
@@ -277,9 +277,9 @@ def packed(image: np.ndarray) -> np.ndarray:
 def pipeline(name: str, size: tuple[int, int], fps: Fraction) -> list[str]:
     """GStreamer's elements between standard input and PipeWire.
 
-    The queue drops frames that nobody takes. Without dropped allocation PipeWire 0.3.65 gives
-    readers nothing, or brings GStreamer down; and its `pw-v4l2` gets no frames of a camera that is
-    not yet suspended after its last reader.
+    The queue drops frames that nobody reads. Without drop-allocation, PipeWire 0.3.65 gives readers
+    nothing, or crashes GStreamer; and its `pw-v4l2` gets no frames from a camera that has not been
+    suspended since its last reader.
     """
     width, height = size
     text = name.replace(" ", "\\ ")

@@ -1,4 +1,4 @@
-"""frames out: a virtual camera, which the programs that hold calls take for a webcam."""
+"""A virtual camera, which video call programs see as a webcam."""
 
 import os
 import re
@@ -23,8 +23,8 @@ OBS = {"darwin": "brew install --cask obs", "win32": "winget install OBSProject.
 LOADED = Path("/sys/module/v4l2loopback")
 NODES = Path("/sys/devices/virtual/video4linux")  # a folder for each virtual camera of Linux
 KERNELS = Path("/lib/modules")
-# Of Linux's videodev2.h and v4l2loopback: to subscribe to the event that tells whether somebody
-# reads the device, and to take it, which comes at once.
+# From Linux's videodev2.h and v4l2loopback: subscribing to the event that says whether a program
+# reads the device, and fetching it, which comes at once.
 SUBSCRIBE, TAKE, READ_EVENT, AT_ONCE = 0x4020565A, 0x80885659, 0x10E00001, 1
 EVENT_BYTES = 136
 
@@ -38,11 +38,11 @@ class VirtualCamera(PacedSink):
         """Opens it.
 
         Args:
-            device: its name, on Linux a path or the number in it, or "pipewire" or "pipewire:NAME";
-                None or "" for the first free.
+            device: its name, on Linux a path; or "pipewire" or "pipewire:NAME"; None or "" for the
+                first free one.
             size: (width, height) to send; odd sides lose a pixel, as its format holds even ones.
-            fps: frames per second, as far as the camera promises them to who reads it.
-            paced: frames come faster than they are to be seen, so `write` waits for their times.
+            fps: frames per second that the camera announces to its readers.
+            paced: frames come faster than they are to be shown, so `write` waits for their times.
 
         Raises:
             SinkError: the driver or what speaks to it is missing, the device is missing or busy, or
@@ -60,7 +60,7 @@ class VirtualCamera(PacedSink):
         self.send()
 
     def repeat(self) -> None:
-        """Sends the last frame again once the next is due: who reads a camera expects frames."""
+        """Sends the last frame again once the next is due: readers of a camera expect frames."""
         if monotonic() - self.sent >= 1 / self.fps:
             self.send()
 
@@ -68,16 +68,14 @@ class VirtualCamera(PacedSink):
         self.camera.send(self.last)
         self.sent = monotonic()
 
-    def is_read(self) -> bool | None:
-        """Whether a program takes frames; None where the system does not tell."""
-        return self.camera.is_read()
+    def has_consumers(self) -> bool | None:
+        """Whether a program reads the camera; None where the system does not say."""
+        return self.camera.has_consumers()
 
     def close(self) -> None:
         if not self.closed:
             self.camera.close()
         self.closed = True
-
-    discard = close
 
 
 def open_camera(device: str, size: tuple[int, int], fps: float) -> "PipeWireSink | DriverSink":
@@ -123,22 +121,22 @@ class DriverSink:
             self.camera.send(image)
         except Exception as error:
             again = f"run: {LOAD}; then" if sys.platform.startswith("linux") else "start OBS, then"
-            hint = f"where it is gone, {again} start again"
-            raise SinkError(f"{self.device}: takes no more frames ({error}); {hint}") from error
+            hint = f"if it is gone, {again} start again"
+            raise SinkError(f"{self.device}: accepts no more frames ({error}); {hint}") from error
 
-    def is_read(self) -> bool | None:
-        """Whether a program takes frames; None where the system does not tell."""
-        return is_read(self.device)
+    def has_consumers(self) -> bool | None:
+        """Whether a program reads the camera; None where the system does not say."""
+        return has_consumers(self.device)
 
     def close(self) -> None:
         self.camera.close()
 
 
-def is_read(device: str) -> bool | None:
-    """Whether a program reads a virtual camera; None where the system does not tell.
+def has_consumers(device: str) -> bool | None:
+    """Whether a program reads a virtual camera; None where the system does not say.
 
-    On Linux v4l2loopback tells it, from 0.13 on. Each time the device is opened anew: who has
-    subscribed before is told of changes only, and might miss one.
+    On Linux v4l2loopback says so, from 0.13 on. The device is opened anew each time: an earlier
+    subscriber only hears of changes, and might miss one.
     """
     if not sys.platform.startswith("linux"):
         return None
@@ -199,7 +197,7 @@ def linux_problem(device: str | None, size: Size, reason: str) -> str:
 
 
 def install_command() -> str:
-    """What comes first where the driver is not even installed for the running kernel."""
+    """The command to run first if the driver is not installed for the running kernel."""
     try:
         installed = "v4l2loopback" in (KERNELS / os.uname().release / "modules.dep").read_text()
     except OSError:
@@ -208,9 +206,9 @@ def install_command() -> str:
 
 
 def kept_size(device: str) -> tuple[int, int] | None:
-    """The size that Linux's driver has for the device now; None where it does not say.
+    """The size that Linux's driver now has for the device; None where it does not say.
 
-    While a program reads the device its size stays, whatever is asked.
+    While a program reads the device its size cannot change.
     """
     try:
         text = (NODES / Path(device).name / "format").read_text()

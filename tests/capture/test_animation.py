@@ -86,6 +86,7 @@ def test_an_animation_becomes_a_video_of_its_length(tmp_path):
         assert [round(1000 * frame.time) for frame in source] == TIMES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", "page"])
 def test_of_several_pages_the_first_is_taken_and_one_line_says_so(tmp_path, kind):
     folder = tmp_path / "in"

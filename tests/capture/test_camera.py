@@ -111,8 +111,8 @@ def test_a_camera_is_thinned_to_the_rate_asked():
 @pytest.fixture
 def impatient(monkeypatch):
     """Makes a camera count as lost sooner."""
-    monkeypatch.setattr("background_blur.capture.camera.LOST", 0.15)
-    monkeypatch.setattr("background_blur.capture.camera.SETTLE", (0.3, 0.1, 0.5))
+    monkeypatch.setattr("background_blur.capture.camera.STALE_AFTER", 0.15)
+    monkeypatch.setattr("background_blur.capture.camera.REOPEN_TIMEOUT", (0.3, 0.1, 0.5))
 
 
 def test_a_camera_that_never_comes_back_is_given_up(impatient):
@@ -165,7 +165,7 @@ def sleepy(monkeypatch):
 def test_a_camera_that_wakes_up_late_is_waited_for(impatient, sleepy):
     absent = [FakeCapture(opens=False)] * 3
     captures = Unplugged(FakeCapture([noise()]), *absent, FakeCapture(after=noise(30, 40)))
-    camera, times, cards = Camera(0, open=captures, wait=20), [], 0
+    camera, times, placeholders = Camera(0, open=captures, wait=20), [], 0
     with camera:
         for frame in camera:
             if not times:
@@ -173,14 +173,14 @@ def test_a_camera_that_wakes_up_late_is_waited_for(impatient, sleepy):
             times.append(frame.time)
             if frame.image.shape == (30, 40, 3):
                 break
-            cards += not is_recognisable(frame.image)
-    assert cards == len(times) - 2 > 0
+            placeholders += not is_recognisable(frame.image)
+    assert placeholders == len(times) - 2 > 0
     assert camera.problem is None
     assert times == sorted(times)
 
 
 def test_a_slow_rate_is_no_silence(monkeypatch):
-    monkeypatch.setattr("background_blur.capture.camera.LOST", 0.1)
+    monkeypatch.setattr("background_blur.capture.camera.STALE_AFTER", 0.1)
     with Camera(0, fps=5, open=FakeCapture(after=noise(), pause=0.01)) as camera:
         for frame in itertools.islice(camera, 4):
             assert is_recognisable(frame.image)
@@ -225,6 +225,7 @@ def broken_reads():
     yield from (lambda: "not an array", lambda: noise()[..., 0], lambda: np.dstack([noise()] * 2))
 
 
+@pytest.mark.slow
 def test_whatever_a_driver_gives_only_pictures_come_out(impatient):
     class Random(FakeCapture):
         def read(self):
@@ -241,7 +242,7 @@ def test_whatever_a_driver_gives_only_pictures_come_out(impatient):
 
 
 def test_black_frames_are_told_while_they_last(monkeypatch):
-    monkeypatch.setattr("background_blur.capture.camera.BLACK", (10, 0.2))
+    monkeypatch.setattr("background_blur.capture.camera.BLACK_SECONDS", 0.2)
     black = np.full((48, 64, 3), 4, np.uint8)
     capture = FakeCapture(after=black)
     with Camera(0, open=capture) as camera:
@@ -300,6 +301,7 @@ def test_a_camera_without_permission_says_how_to_get_it(devices, monkeypatch):
     assert "usermod -aG video" in camera_complaint(FakeCapture(opens=False))
 
 
+@pytest.mark.slow
 def test_a_camera_that_never_answers_is_given_up(devices):
     (devices / "video0").touch()
     gate = threading.Event()

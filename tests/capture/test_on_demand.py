@@ -1,4 +1,4 @@
-"""At rest while nobody reads the virtual camera: what is off meanwhile, and what leaves after."""
+"""Paused while no program reads the virtual camera: what is off, and what comes out afterwards."""
 
 import contextlib
 import importlib.util
@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 
 import main
+from background_blur import PROGRAM
 from background_blur.capture import on_demand as idle
 from background_blur.capture.base import Source
-from background_blur.capture.on_demand import LOOKS, PATIENCE, OnDemand
+from background_blur.capture.on_demand import (
+    CHECK_INTERVAL,
+    IDLE_AFTER,
+    KEEP_ALIVE_INTERVAL,
+    OnDemand,
+)
 from background_blur.errors import SourceError
 from background_blur.frames import Frame
 from background_blur.sinks import virtual_camera as virtual
@@ -53,7 +59,7 @@ class FakeCamera:
     def __init__(self, clock, reader):
         self.clock, self.reader, self.repeated = clock, reader, []
 
-    def is_read(self):
+    def has_consumers(self):
         return self.reader(self.clock.now)
 
     def repeat(self):
@@ -89,27 +95,27 @@ def test_it_rests_and_wakes_covered_up(clock):
     frames, moments = [], []
     for frame in source:
         frames.append(frame)
-        moments.append((clock.now, source.resting))
+        moments.append((clock.now, source.is_idle))
         if clock.now > back + 1:
             break
     went = next(now for now, resting in moments if resting)
-    assert went - 100 == pytest.approx(PATIENCE, abs=LOOKS + 0.2)
+    assert went - 100 == pytest.approx(IDLE_AFTER, abs=CHECK_INTERVAL + 0.2)
     woke = next(now for now, _ in moments if now >= back)
     assert woke - back < 0.5
     assert first.closed and len(opened) == 1
-    cards = [frame for frame, (_, resting) in zip(frames, moments, strict=True) if resting]
-    assert len(cards) == 2
-    assert max(detail(card.image) for card in cards) < 0.001 * detail(frames[0].image)
+    placeholders = [frame for frame, (_, resting) in zip(frames, moments, strict=True) if resting]
+    assert len(placeholders) == 2
+    assert max(detail(frame.image) for frame in placeholders) < 0.001 * detail(frames[0].image)
     times = [frame.time for frame in frames]
     assert times == sorted(times) and times[-1] == pytest.approx(clock.now - 100, abs=0.3)
-    assert 0.5 < len(source.camera.repeated) / (back - went) / LOOKS <= 1
+    assert 0.5 < len(source.camera.repeated) / (back - went) / KEEP_ALIVE_INTERVAL <= 1
     assert source.idle_seconds == pytest.approx(woke - went, abs=0.3)
 
 
 def test_the_seconds_of_a_rest_are_counted_while_it_lasts(clock):
     source, _, _ = on_demand(clock, lambda now: now >= 130)
     frames = iter(source)
-    while not source.resting:
+    while not source.is_idle:
         assert source.idle_seconds == 0
         next(frames)
     clock.now += 7
@@ -119,10 +125,10 @@ def test_the_seconds_of_a_rest_are_counted_while_it_lasts(clock):
 def test_it_says_so_once_and_is_else_like_its_source(clock):
     source, first, _ = on_demand(clock, lambda now: now >= 130)
     frames = iter(source)
-    while not source.resting:
+    while not source.is_idle:
         assert source.problem is None
         next(frames)
-    assert source.problem == "nobody watches /dev/video42; resting until somebody does"
+    assert source.problem == "no program reads /dev/video42; paused until one does"
     next(frames)
     next(frames)
     assert source.problem is None
@@ -137,12 +143,12 @@ def test_it_says_so_once_and_is_else_like_its_source(clock):
 def test_it_never_rests_while_read_or_where_nobody_can_tell(clock, told):
     source, first, _ = on_demand(clock, lambda now: told)
     for _, _ in zip(range(1000), source, strict=False):
-        assert not source.resting
+        assert not source.is_idle
     assert not first.closed
 
 
-def test_a_reader_who_looks_away_for_a_moment_is_waited_for(clock):
-    source, first, _ = on_demand(clock, lambda now: now % PATIENCE < PATIENCE / 2)
+def test_a_reader_that_is_gone_for_a_moment_changes_nothing(clock):
+    source, first, _ = on_demand(clock, lambda now: now % IDLE_AFTER < IDLE_AFTER / 2)
     for _ in zip(range(1000), source, strict=False):
         assert not first.closed
 
@@ -164,7 +170,7 @@ def test_a_camera_taken_meanwhile_is_tried_again_for_a_while(clock, free_after):
     assert len([now for now in source.camera.repeated if now > 130]) > 10
 
 
-# --- What Linux tells
+# --- What Linux says
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
@@ -181,17 +187,17 @@ def test_the_driver_is_asked_in_its_own_words(monkeypatch, tmp_path):
 
     for readers in (0, 1, 3):
         monkeypatch.setattr("fcntl.ioctl", ioctl(readers))
-        assert virtual.is_read(str(device)) == (readers > 0)
+        assert virtual.has_consumers(str(device)) == (readers > 0)
     # _IOW('V', 90, 32 bytes), then _IOR('V', 89, 136 bytes)
     assert asked[:2] == [(1 << 30 | 32 << 16 | 0x565A, 32), (2 << 30 | 136 << 16 | 0x5659, 136)]
 
 
 def test_what_is_no_virtual_camera_tells_nothing(tmp_path, monkeypatch):
-    assert virtual.is_read(str(tmp_path / "none")) is None
+    assert virtual.has_consumers(str(tmp_path / "none")) is None
     (tmp_path / "file").touch()
-    assert virtual.is_read(str(tmp_path / "file")) is None
+    assert virtual.has_consumers(str(tmp_path / "file")) is None
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert virtual.is_read("OBS Virtual Camera") is None
+    assert virtual.has_consumers("OBS Virtual Camera") is None
 
 
 # --- The whole program
@@ -203,7 +209,7 @@ def program(monkeypatch, capsys):
     handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     sent = []
 
-    def run(*arguments, enough, is_read):
+    def run(*arguments, enough, has_consumers):
         class Camera:
             device = "/dev/video42"
 
@@ -220,7 +226,7 @@ def program(monkeypatch, capsys):
 
         fake = SimpleNamespace(Camera=Camera, PixelFormat=SimpleNamespace(BGR="BGR"))
         monkeypatch.setitem(sys.modules, "pyvirtualcam", fake)
-        monkeypatch.setattr(VirtualCamera, "is_read", is_read)
+        monkeypatch.setattr(VirtualCamera, "has_consumers", has_consumers)
         size = ["--size", "320x180", "--virtual-camera", "--no-window"]
         assert main.main(["--source", "demo", *size, *arguments]) == 130
         return sent, *capsys.readouterr()
@@ -231,39 +237,40 @@ def program(monkeypatch, capsys):
 
 
 def test_the_program_rests_without_a_run_of_the_network(program, monkeypatch):
-    for name, seconds in (("PATIENCE", 0.2), ("LOOKS", 0.05), ("GLANCES", 0.01)):
+    brief = {"IDLE_AFTER": 0.2, "CHECK_INTERVAL": 0.05, "IDLE_CHECK_INTERVAL": 0.01}
+    for name, seconds in {**brief, "KEEP_ALIVE_INTERVAL": 0.05}.items():
         monkeypatch.setattr(idle, name, seconds)
     looks, seen = iter([False] * 30), []
 
-    def is_read(camera):
+    def has_consumers(camera):
         seen.append(camera.last)
         return next(looks, True)
 
-    sent, _, errors = program(enough=25, is_read=is_read)
-    said = "main.py: nobody watches /dev/video42; resting until somebody does\n"
+    sent, _, errors = program(enough=25, has_consumers=has_consumers)
+    said = f"{PROGRAM}: no program reads /dev/video42; paused until one does\n"
     assert errors.count(said) == 1 and "Traceback" not in errors
     corner = np.s_[:90, 230:]  # fine detail in the demo, were it not for the blur
     resting = [image for image in seen if image is not None and detail(image) < 1]
     assert len(resting) >= 20 and all(image is resting[0] for image in resting)
     assert detail(sent[-1]) > 100 and detail(sent[-1][corner]) < 100
-    cards = [detail(image) < 1 for image in sent]
-    assert not cards[-1] and sum(cards) >= 2  # the last, and the one that woke
+    placeholders = [detail(image) < 1 for image in sent]
+    assert not placeholders[-1] and sum(placeholders) >= 2  # the last, and the one that woke
 
 
 def test_a_rest_does_not_count_in_the_rate(program, monkeypatch):
     monkeypatch.setattr(
         OnDemand, "idle_seconds", -1e6
     )  # as if a million seconds had passed at work
-    _, output, _ = program(enough=5, is_read=lambda camera: True)
+    _, output, _ = program(enough=5, has_consumers=lambda camera: True)
     assert ", 0.0 frames/s; " in output
 
 
 def test_with_an_output_open_it_does_not_rest(program, tmp_path):
-    def is_read(camera):
+    def has_consumers(camera):
         raise AssertionError("nobody is to ask")
 
     out = tmp_path / "out.mp4"
-    _, _, errors = program("--output", str(out), enough=40, is_read=is_read)
+    _, _, errors = program("--output", str(out), enough=40, has_consumers=has_consumers)
     assert errors == "" and out.exists()
 
 
@@ -290,11 +297,11 @@ def test_sender_and_reader_are_separate_programs_on_a_real_device():
     sender = subprocess.Popen([*command, "--virtual-camera", device], stdout=subprocess.PIPE)
     try:
         assert sender.stdout.readline() == f"sending 640x360 to {device}\n".encode()
-        told = virtual.is_read(device)
+        told = virtual.has_consumers(device)
         assert not told
         reader = subprocess.Popen([sys.executable, "-c", READER, device], stdout=subprocess.PIPE)
         if told is not None:
-            wait_until(lambda: virtual.is_read(device), "the reader to be noticed")
+            wait_until(lambda: virtual.has_consumers(device), "the reader to be noticed")
         assert reader.communicate(timeout=60)[0].decode().split(")")[0] == "(360, 640, 3"
     finally:
         sender.terminate()

@@ -59,19 +59,25 @@ def camera(pipewire):
 
 
 @pytest.fixture
-def reader(pipewire):
-    """Starts `support/reader.py`; ends it."""
-    started = []
+def children():
+    """What a test started; killed at its end."""
+    started: list[Reader | Program] = []
+    yield started
+    for child in started:
+        child.process.kill()
+        child.process.communicate()
 
-    def start(size="640x360", frames=0):
+
+@pytest.fixture
+def reader(pipewire, children):
+    """Starts `support/reader.py`."""
+
+    def start(size="640x360", frames=0) -> Reader:
         command = ["pw-v4l2", sys.executable, READER, size, frames]
-        started.append(Reader(pipewire.popen(*command)))
-        return started[-1]
+        children.append(Reader(pipewire.popen(*command)))
+        return children[-1]
 
-    yield start
-    for reader in started:
-        reader.process.kill()
-        reader.process.communicate()
+    return start
 
 
 class Reader:
@@ -85,6 +91,11 @@ class Reader:
         assert line, self.process.stderr.read()
         return json.loads(line)
 
+    def wait_for_live(self) -> None:
+        """Waits for its first two lines: the camera is open, and gives frames."""
+        self.said()
+        self.said()
+
     def end(self) -> dict:
         """The last thing it says."""
         while "seconds" not in (said := self.said()):
@@ -93,20 +104,16 @@ class Reader:
 
 
 @pytest.fixture
-def program(pipewire, tmp_path):
-    """Starts `main.py` on the camera, into a file; ends it."""
-    started = []
+def program(pipewire, children, tmp_path):
+    """Starts `main.py` on the camera."""
 
-    def start(*arguments):
-        errors = tmp_path / f"errors{len(started)}"
+    def start(*arguments) -> Program:
+        errors = tmp_path / f"errors{len(children)}"
         command = ["pw-v4l2", sys.executable, ROOT / "main.py", "--no-window", *arguments]
-        started.append(Program(pipewire.popen(*command, stderr=errors.open("w")), errors))
-        return started[-1]
+        children.append(Program(pipewire.popen(*command, stderr=errors.open("w")), errors))
+        return children[-1]
 
-    yield start
-    for program in started:
-        program.process.kill()
-        program.process.communicate()
+    return start
 
 
 class Program:
@@ -211,7 +218,7 @@ def test_from_the_first_frame_on_it_is_blurred(camera, program, demo, tmp_path):
 def test_a_camera_gone_and_back_within_the_wait_is_live_again(camera, reader, demo):
     """OpenCV waited 10 s for a frame, just as long as `--wait`, and it was given up."""
     first, child = camera(demo), reader()
-    child.said(), child.said()
+    child.wait_for_live()
     first.close()
     assert child.said()["problem"] == LOST
     camera(demo)
@@ -243,7 +250,7 @@ def test_a_camera_that_comes_back_with_another_size_goes_on_into_the_same_file(
 
 def test_half_a_second_without_a_frame_is_no_loss(camera, reader, demo):
     shaky, child = camera(demo), reader(frames=60)
-    child.said(), child.said()
+    child.wait_for_live()
     shaky.pictures = []
     time.sleep(0.4)
     shaky.pictures = demo
@@ -253,7 +260,7 @@ def test_half_a_second_without_a_frame_is_no_loss(camera, reader, demo):
 @again
 def test_a_camera_frozen_for_three_seconds_is_covered_up_and_goes_on(camera, reader, demo):
     frozen, child = camera(demo), reader()
-    child.said(), child.said()
+    child.wait_for_live()
     frozen.pictures = []
     assert child.said()["problem"] == LOST
     time.sleep(2)
@@ -295,7 +302,7 @@ def test_a_black_camera_is_told_of(camera, program):
 def test_another_program_on_the_same_camera_does_no_harm(camera, reader, demo, pipewire):
     camera(demo)
     child = reader(frames=90)
-    child.said(), child.said()
+    child.wait_for_live()
     other = "pipewiresrc target-object=webcam num-buffers=10 ! videoconvert ! fakesink sync=false"
     assert pipewire.run("gst-launch-1.0", "-q", *other.split()).returncode == 0
     assert child.end()["seconds"] > 2

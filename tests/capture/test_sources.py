@@ -711,6 +711,7 @@ def serve(listener, data: bytes, header: bytes, hold: threading.Event):
     return thread
 
 
+@pytest.mark.slow
 def test_a_stream_is_live_and_its_silence_is_told(server, tmp_path):
     images = [picture(seed=seed) for seed in range(200)]
     path = write_video(tmp_path / "v.ts", images, codec="mpeg2video")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from background_blur.imaging import Picture
-from background_blur.matting.people import A_WHILE, PeopleSelector
+from background_blur.matting.people import SWITCH_AFTER, PeopleSelector
 from background_blur.matting.refinement import MaskRefiner, connected_components
 from background_blur.settings import PEOPLE, Settings
 from blur import BackgroundBlur
@@ -27,7 +27,7 @@ def mask(*people: tuple[int, float]) -> np.ndarray:
 def seen(people: PeopleSelector, who: str, *crowd) -> set[int]:
     """Which of a crowd's columns are kept."""
     labels, sizes = connected_components(mask(*crowd).astype(np.uint8))
-    kept = people.kept(who, labels, sizes)[labels]
+    kept = people.select(who, labels, sizes)[labels]
     return {column for column, _ in crowd if kept[26, column]}
 
 
@@ -67,8 +67,8 @@ def test_one_who_is_missed_for_a_moment_is_not_replaced():
 def test_when_the_main_one_leaves_the_other_becomes_it():
     people = PeopleSelector()
     seen(people, "main", (LEFT, 9), (RIGHT, 7))
-    waiting = [seen(people, "main", (RIGHT, 7)) for _ in range(A_WHILE + 1)]
-    assert waiting == [set()] * A_WHILE + [{RIGHT}]
+    waiting = [seen(people, "main", (RIGHT, 7)) for _ in range(SWITCH_AFTER + 1)]
+    assert waiting == [set()] * SWITCH_AFTER + [{RIGHT}]
     assert seen(people, "main", (LEFT, 9), (RIGHT, 7)) == {RIGHT}
 
 
@@ -76,9 +76,9 @@ def test_one_clearly_larger_for_a_while_becomes_it():
     people = PeopleSelector()
     for _ in range(3):  # now and then is not for a while
         seen(people, "main", (LEFT, 6))
-        for _ in range(A_WHILE):
+        for _ in range(SWITCH_AFTER):
             assert seen(people, "main", (LEFT, 6), (RIGHT, 10)) == {LEFT}
-    for _ in range(A_WHILE):
+    for _ in range(SWITCH_AFTER):
         last = seen(people, "main", (LEFT, 6), (RIGHT, 10))
     seen(people, "main", (LEFT, 6), (RIGHT, 10))
     assert seen(people, "main", (LEFT, 6), (RIGHT, 10)) == {RIGHT}, last
@@ -87,7 +87,7 @@ def test_one_clearly_larger_for_a_while_becomes_it():
 def test_one_a_little_larger_never_becomes_it():
     people = PeopleSelector()
     seen(people, "main", (LEFT, 7))
-    for _ in range(3 * A_WHILE):
+    for _ in range(3 * SWITCH_AFTER):
         assert seen(people, "main", (LEFT, 7), (RIGHT, 8)) == {LEFT}
 
 
@@ -104,7 +104,7 @@ def test_those_who_touch_for_a_moment_are_told_apart_again():
         assert seen(people, "main", (28, 7), (46, 7.1)) == {46}
     for _ in range(5):
         assert len(seen(people, "main", (30, 8.5), (45, 8.5))) == 2
-    for _ in range(A_WHILE):
+    for _ in range(SWITCH_AFTER):
         assert seen(people, "main", (28, 7.3), (46, 7)) == {46}
 
 
@@ -112,10 +112,10 @@ def test_another_size_of_the_mask_is_another_scene():
     people = PeopleSelector()
     seen(people, "main", (LEFT, 9))
     labels, sizes = connected_components(np.ones((30, 30), np.uint8))
-    assert people.kept("main", labels, sizes).tolist() == [False, True]
+    assert people.select("main", labels, sizes).tolist() == [False, True]
 
 
-# --- In the line
+# --- In the pipeline
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Masks carried by measured motion, and taken as they are while nothing moves."""
+"""Masks propagated by measured motion, and reused while nothing moves."""
 
 import cv2
 import numpy as np
@@ -114,6 +114,7 @@ def test_nothing_is_carried_before_the_first_mask_nor_once_forgotten(textures):
     assert propagator(Picture(picture), FRAME, every=2) is None
 
 
+@pytest.mark.slow
 def test_while_only_noise_moves_the_network_rests_but_for_some_looks_a_second(textures):
     propagator, looks = MaskPropagator(), 0
     for index in range(60):

@@ -19,14 +19,14 @@ from background_blur.matting.engines import WEIGHTS, open_segmenter
 from background_blur.matting.segmenter import (
     INPUT_SIZES,
     SCALES,
-    SMALL,
     PersonSegmenter,
     nearest_input_size,
 )
 from main import load_network
-from support import ROOT
+from support import ROOT, SHARED
+from support.networks import write_network
 
-PEER = ROOT.parent / "shared" / "peers" / "selfie_segmentation.tflite"
+PEER = SHARED / "peers" / "selfie_segmentation.tflite"
 
 quick = settings(max_examples=50, deadline=None)
 sides = st.integers(16, 4000)
@@ -99,13 +99,11 @@ def test_the_person_of_a_portrait_is_found_by_four_looks(segmenter, portrait):
         assert np.abs(mask - other[:, ::-1]).max() < 1e-3
 
 
-def two_logits(image, mask) -> np.ndarray:
-    """An engine: somebody everywhere, in front in the left half only, or where the mask was."""
+def two_logits(image) -> np.ndarray:
+    """An engine: somebody everywhere, in front in the left half only."""
     height, width = image.shape[0] // 2, image.shape[1] // 2
     logits = np.full((height, width, 2), 5, np.float32)
     logits[:, width // 2 :, 1] = -5
-    if mask is not None:
-        logits[..., 1] = np.where(cv2.resize(mask, (width, height)) > 0.5, 5, -5)
     return logits
 
 
@@ -117,18 +115,10 @@ def test_everybody_and_those_in_front_are_told_apart():
 
 
 def test_a_network_of_one_logit_has_everybody_in_front():
-    masks = PersonSegmenter(lambda image, mask: two_logits(image, mask)[..., 1:])(
+    masks = PersonSegmenter(lambda image: two_logits(image)[..., 1:])(
         np.zeros((90, 160, 3), np.uint8)
     )
     np.testing.assert_array_equal(masks.person, masks.front)
-
-
-@pytest.mark.parametrize("size", [(20, 11), (160, 88), (500, 300)])
-def test_the_last_mask_of_any_size_reaches_the_network(size):
-    last = np.zeros(size[::-1], np.float64)
-    last[:, size[0] // 2 :] = 1
-    masks = PersonSegmenter(two_logits)(np.zeros((90, 160, 3), np.uint8), last)
-    assert masks.front[:, 90:].min() > 0.99 and masks.front[:, :70].max() < 0.01
 
 
 def check_portrait(mask):
@@ -143,7 +133,7 @@ def test_red_and_blue_are_not_swapped(segmenter, portrait):
     class Seen(Exception):
         pass
 
-    def engine(image, mask):
+    def engine(image):
         np.testing.assert_allclose(image[0, 0], [30, 20, 10], atol=1)
         raise Seen
 
@@ -157,7 +147,7 @@ def test_red_and_blue_are_not_swapped(segmenter, portrait):
 @example(1e38)
 @example(-1e38)
 def test_logits_of_any_size_become_probabilities(logit):
-    segmenter = PersonSegmenter(lambda image, mask: np.full((60, 60, 1), logit, np.float32))
+    segmenter = PersonSegmenter(lambda image: np.full((60, 60, 1), logit, np.float32))
     mask = segmenter(np.zeros((8, 8, 3), np.uint8)).person
     assert np.all((mask >= 0) & (mask <= 1))
     assert np.all((mask > 0.5) == (logit > 0)) or abs(logit) < 1e-6
@@ -204,7 +194,13 @@ def test_weights_that_are_not_there(tmp_path):
     assert "no such weights file" in refusal(tmp_path / "absent.weights.h5", "keras")
 
 
-def test_another_networks_weights_are_refused():
+@pytest.mark.slow
+def test_another_networks_weights_are_refused(tmp_path):
+    write_network(tmp_path / "other.tflite", lambda image: image[..., :1], (1, 24, 32, 3))
+    assert "tools/export.py" in refusal(tmp_path / "other.tflite")
+
+
+def test_mediapipes_weights_are_refused():
     if not PEER.exists():
         pytest.skip(f"{PEER} is not there")
     assert "tools/export.py" in refusal(PEER)
@@ -284,8 +280,7 @@ def test_both_engines_give_the_same_mask_on_every_grid(segmenter, portrait):
     for (width, height), scale in itertools.product(INPUT_SIZES, SCALES):
         zoom = 512 / max(width, height)
         frame = portrait[: round(height * zoom), : round(width * zoom)]
-        last = None if scale == SMALL else np.float32(frame[::4, ::4, 2] > 128)
-        compiled, expected = segmenter(frame, last, scale), original(frame, last, scale)
+        compiled, expected = segmenter(frame, scale), original(frame, scale)
         grid = nearest_input_size((width, height), scale)
         for mask, same in zip(compiled, expected, strict=True):
             assert grid[1] // mask.shape[0] in (2, 4)

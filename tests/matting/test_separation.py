@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from background_blur.imaging import Picture
-from background_blur.matting.people import A_WHILE
+from background_blur.matting.people import SWITCH_AFTER
 from background_blur.matting.refinement import MaskRefiner
 from background_blur.matting.separation import PeopleSeparator, connected_components
 
@@ -86,6 +86,7 @@ def second_person(stage: Stage, near: float, height: float, who: str):
     return max(background), max(touching), max(apart), min(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["front", "main"])
 @pytest.mark.parametrize("height", [0.5, 0.6])
 def test_a_second_person_who_comes_up_behind_and_touches_stays_blurred(stage, who, height):
@@ -95,6 +96,7 @@ def test_a_second_person_who_comes_up_behind_and_touches_stays_blurred(stage, wh
     assert first >= 0.95
 
 
+@pytest.mark.slow
 def test_somebody_nearly_as_large_who_touches_the_main_person_stays_blurred(stage):
     _, touching, apart, first = second_person(stage, 370, 0.8, "main")
     assert touching <= 1 / 3
@@ -102,6 +104,7 @@ def test_somebody_nearly_as_large_who_touches_the_main_person_stays_blurred(stag
     assert first >= 0.95
 
 
+@pytest.mark.slow
 def test_with_all_everybody_stays_touching_or_not(stage):
     refiner = MaskRefiner()
     for x in visit(300):
@@ -112,7 +115,7 @@ def test_with_all_everybody_stays_touching_or_not(stage):
 
 def test_one_who_comes_and_stays_about_as_large_is_in_front_after_a_while(stage):
     refiner, shown = MaskRefiner(), []
-    for x in [780] * 3 + list(np.linspace(780, 470, 15)) + [470] * (A_WHILE + 5):
+    for x in [780] * 3 + list(np.linspace(780, 470, 15)) + [470] * (SWITCH_AFTER + 5):
         picture, seen = stage.picture((FIRST, 0.85), (x, 0.8))
         alpha = alpha_of(refiner, picture, seen, "front")
         shown.append(sharp(alpha, seen[1] > 0.9) if (seen[1] > 0.9).any() else 0.0)

@@ -6,16 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from background_blur.matting.boxes import Box, whole
 from background_blur.matting.segmenter import INPUT_SIZES
 from background_blur.matting.tracking import (
-    RECHECK,
-    WHOLE_EVERY,
-    Box,
+    RECHECK_INTERVAL,
+    WHOLE_INTERVAL,
     PersonTracker,
     TrackingSegmenter,
     extent,
     unlike,
-    whole,
 )
 
 SIZE = 320, 180  # of masks, (width, height)
@@ -34,11 +33,11 @@ def mask(*people: tuple[float, float, float, float], size=SIZE) -> np.ndarray:
 
 
 def followed(*masks: np.ndarray, who: str = "front") -> PersonTracker:
-    """A tracker that saw a whole frame a moment ago, and then these masks, one a frame."""
+    """A tracker that saw a whole frame a moment ago, and then these masks, one per frame."""
     tracker = PersonTracker()
     for index, each in enumerate(masks):
         if not index:
-            tracker.looked_at_all(BLANK, 0.0)
+            tracker.saw_whole_frame(BLANK, 0.0)
         tracker.follow(each, who, index * FRAME)
     return tracker
 
@@ -81,7 +80,7 @@ def test_it_grows_at_once_and_shrinks_slowly():
     areas = []
     for index in range(1, 90):
         tracker.follow(small, "front", index * FRAME)
-        tracker.looked_at_all(BLANK, index * FRAME)
+        tracker.saw_whole_frame(BLANK, index * FRAME)
         areas.append(tracker.box(SIZE, index * FRAME).area)
     assert areas == sorted(areas, reverse=True)
     assert areas[2] > 0.9 * areas[0] and areas[-1] < 0.7 * areas[0]
@@ -105,7 +104,7 @@ def test_a_wavering_outline_does_not_move_the_box():
     for index in range(1, 60):
         edges = np.array([0.4, 0.3, 0.6, 1]) + rng.uniform(-0.004, 0.004, 4)
         tracker.follow(mask(tuple(np.clip(edges, 0, 1))), "front", index * FRAME)
-        tracker.looked_at_all(BLANK, index * FRAME)
+        tracker.saw_whole_frame(BLANK, index * FRAME)
         boxes.add(tracker.box(SIZE, (index + 1) * FRAME))
     assert len(boxes) <= 4
 
@@ -133,7 +132,7 @@ def test_when_time_jumps_nothing_is_known_any_more(time):
 
 def test_the_whole_frame_is_looked_at_once_a_second():
     tracker = followed(mask((0.4, 0.4, 0.6, 1)))
-    due = [tracker.must_look_around(tracker.box(SIZE, t), BLANK, t) for t in (0.9, WHOLE_EVERY)]
+    due = [tracker.needs_whole_frame(tracker.box(SIZE, t), BLANK, t) for t in (0.9, WHOLE_INTERVAL)]
     assert due == [False, True]
 
 
@@ -151,11 +150,11 @@ def test_what_changes_outside_the_box_is_looked_at(spot, noticed):
     tracker = followed(mask((0.4, 0.4, 0.6, 1)))
     changed = BLANK.copy()
     changed[spot] = 12
-    soon, later = RECHECK / 2, RECHECK + 0.01
+    soon, later = RECHECK_INTERVAL / 2, RECHECK_INTERVAL + 0.01
     box = tracker.box(SIZE, later)
-    assert tracker.must_look_around(box, changed, later) == noticed
-    assert not tracker.must_look_around(box, changed, soon)  # not at every frame
-    assert not tracker.must_look_around(box, BLANK + 20, later)  # exposure
+    assert tracker.needs_whole_frame(box, changed, later) == noticed
+    assert not tracker.needs_whole_frame(box, changed, soon)  # not at every frame
+    assert not tracker.needs_whole_frame(box, BLANK + 20, later)  # exposure
 
 
 @settings(max_examples=50, deadline=None)
@@ -228,7 +227,7 @@ def test_a_person_who_jumps_across_the_frame_is_never_cut():
         assert overlap(found, place) > 0.85
 
 
-@pytest.mark.parametrize("speed", [0.01, 0.02, 0.04, 0.08])  # frame widths a frame
+@pytest.mark.parametrize("speed", [0.01, 0.02, 0.04, 0.08])  # frame widths per frame
 def test_a_person_who_runs_is_never_cut(speed):
     places = [(x, 0.3, x + 0.2, 1.0) for x in np.arange(0, 0.8, speed)]
     masks = run(TrackingSegmenter(), Greens(), map(picture, places))
@@ -305,7 +304,7 @@ def test_a_plausible_lie_lasts_no_longer_than_a_second():
 
     masks = run(TrackingSegmenter(), Misled(), [picture(thing)] * 90)
     truth = [overlap(found, thing) > 0.85 for found in masks]
-    assert max(np.diff(np.flatnonzero([*truth, True]))) <= WHOLE_EVERY / FRAME + 1
+    assert max(np.diff(np.flatnonzero([*truth, True]))) <= WHOLE_INTERVAL / FRAME + 1
 
 
 def test_whole_is_the_whole():

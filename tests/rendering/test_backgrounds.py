@@ -132,7 +132,7 @@ def test_what_is_transparent_is_shown_on_grey_squares(picture):
     )
 
 
-# --- Through the line
+# --- Through the pipeline
 
 
 @pytest.mark.parametrize("view", ["result", "split"])

@@ -1,4 +1,4 @@
-"""The camera operator: the person stays in the picture, and the picture is calm."""
+"""Following: the person stays in the picture, and the picture moves smoothly."""
 
 import cv2
 import numpy as np
@@ -133,7 +133,7 @@ def test_standing_up_is_followed_smoothly():
     assert views[-1, 1] < views[100, 1] - 0.2
 
 
-# --- And it is calm
+# --- It moves smoothly
 
 
 @settings(max_examples=25, deadline=None)

@@ -46,11 +46,11 @@ def held() -> dict[str, int]:
 
 
 def test_the_last_minutes_are_as_good_as_the_first(tmp_path):
-    """Neither memory nor ms a frame grow, with the real network, into a real file."""
+    """Neither memory nor ms per frame grow, with the real network, into a real file."""
     blur, totals = BackgroundBlur(open_segmenter(), Settings()), RunStatistics()
     source = iter(Demo((640, 360), paced=False))
     memories, paces, count = [], [], 0
-    # Not .mp4: its index, some 70 bytes a frame, stays in memory until the file ends.
+    # Not .mp4: its index, some 70 bytes per frame, stays in memory until the file ends.
     with VideoFile(tmp_path / "soak.mkv", 30) as file:
         for _ in range(SLICES):
             end, durations = time.monotonic() + 60 * MINUTES / SLICES, []

@@ -1,4 +1,4 @@
-"""Nothing sharp gets out: a source and a network that fail at random, and every frame looked at.
+"""Nothing sharp gets out: a source and a network that fail at random, and every frame is checked.
 
 The person is a box as blue as nothing else, so the network of these tests can tell it from the
 picture alone; everything else is the background, fine noise that shows any part left unblurred.
@@ -194,7 +194,7 @@ def background(image: np.ndarray) -> np.ndarray:
 
 
 def check(image: np.ndarray, out: np.ndarray) -> None:
-    """Fails where the background of an output is sharper than that of a wholly blurred one."""
+    """Fails where the background of an output is sharper than that of a fully blurred one."""
     where = background(image)
     assert out.shape == image.shape
     assert where.any()

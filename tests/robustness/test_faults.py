@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import main
-from background_blur import capture
+from background_blur import PROGRAM, capture
 from background_blur.capture import open_source
 from background_blur.capture.camera import Camera
 from background_blur.errors import SinkError
@@ -419,26 +419,41 @@ def test_a_wall_clock_that_leaps_changes_nothing(run_with, tmp_path, monkeypatch
 # --- Displays
 
 
-def test_a_display_that_goes_away_is_one_line_and_the_file_is_kept(display, tmp_path):
-    out, own = tmp_path / "out.mp4", Display(tmp_path)
-    command = [sys.executable, "main.py", *DEMO, "--output", out]
+def lose_display(own: Display, *arguments, ready) -> tuple[int, bytes]:
+    """Ends the display of a running program once its window is open and `ready()`.
+
+    Returns:
+        The program's exit code, and what it said.
+    """
+    command = [sys.executable, "main.py", *DEMO, *arguments]
     command.remove("--no-window")
     child = subprocess.Popen(command, cwd=ROOT, env=own.environment, stderr=subprocess.PIPE)
     try:
         wait_until(lambda: own.is_shown(TITLE) or child.poll() is not None, "the window")
-        wait_until(
-            lambda: any(path.stat().st_size for path in tmp_path.glob("*.part.mp4")), "bytes"
-        )
+        wait_until(ready, "the program to be ready")
     finally:
         own.stop()
     try:
         errors = child.communicate(timeout=30)[1]
     finally:
         child.kill()
-    assert errors == b"main.py: the display is gone; what was written is kept\n"
-    assert child.returncode == 1
+    return child.returncode, errors
+
+
+def test_a_display_that_goes_away_is_one_line_and_the_file_is_kept(display, tmp_path):
+    def has_bytes() -> bool:
+        return any(path.stat().st_size for path in tmp_path.glob("*.part.mp4"))
+
+    out = tmp_path / "out.mp4"
+    code, errors = lose_display(Display(tmp_path), "--output", out, ready=has_bytes)
+    assert (code, errors) == (1, b"main.py: the display is gone; what was written is kept\n")
     assert not list(tmp_path.glob("*.part.*"))
     assert len(read(out)) > 1
+
+
+def test_a_display_that_goes_away_without_a_file_promises_none(display, tmp_path):
+    code, errors = lose_display(Display(tmp_path), ready=lambda: True)
+    assert (code, errors) == (1, b"main.py: the display is gone\n")
 
 
 def test_a_display_that_goes_away_before_the_window_opens_is_one_line(display, monkeypatch):
@@ -456,7 +471,7 @@ def test_a_display_that_goes_away_before_the_window_opens_is_one_line(display, m
 def run_with(monkeypatch):
     """Runs the program with a scripted camera, and a network that costs nothing."""
     monkeypatch.setattr(engines, "open_segmenter", open_cheap)
-    monkeypatch.setattr("background_blur.capture.camera.LOST", 0.3)
+    monkeypatch.setattr("background_blur.capture.camera.STALE_AFTER", 0.3)
 
     def run(captures, *arguments) -> int:
         def camera(text, size, fps, wait):
@@ -473,8 +488,8 @@ def test_the_recording_of_a_camera_that_went_away_is_kept(run_with, tmp_path, ca
     captures = Unplugged(FakeCapture([noise(96, 128)] * 30, pause=0.03))
     assert run_with(captures, "--output", out, "--wait", "1.5") == 1
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "main.py: camera 0 sends no frames; waiting for it to come back"
-    assert lines[-1].startswith("main.py: camera 0 stopped sending frames")
+    assert lines[0] == f"{PROGRAM}: camera 0 sends no frames; waiting for it to come back"
+    assert lines[-1].startswith(f"{PROGRAM}: camera 0 stopped sending frames")
     assert threads() <= before
     assert list(tmp_path.iterdir()) == [out]
     images = read(out)

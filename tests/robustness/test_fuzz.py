@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import main
-from background_blur import cli
+from background_blur import PROGRAM, cli
 from background_blur.matting.engines import WEIGHTS
 from support.fuzz import BATCH, mutated, run_all, seeds
 
@@ -28,8 +28,12 @@ def assert_all_well(commands, answers):
         lines = answer["errors"].splitlines()
         well = (
             (answer["code"] == 0 and len(lines) <= 2)  # of frames left out or hidden
-            or (answer["code"] == 1 and len(lines) in (1, 2) and lines[-1].startswith("main.py: "))
-            or (answer["code"] == 2 and "main.py: error: " in lines[-1])
+            or (
+                answer["code"] == 1
+                and len(lines) in (1, 2)
+                and lines[-1].startswith(f"{PROGRAM}: ")
+            )
+            or (answer["code"] == 2 and f"{PROGRAM}: error: " in lines[-1])
         )
         assert well and "Traceback" not in answer["errors"], (command, answer)
 

@@ -223,7 +223,7 @@ def test_a_run_that_hangs_at_its_end_can_be_broken_off_and_loses_nothing(tmp_pat
         time.sleep(0.5)
     assert process.wait(1) == 130
     assert time.monotonic() - began > 4
-    words = b"main.py: stopped; the next start names what is left of a recording\n"
+    words = b"background-blur: stopped; the next start names what is left of a recording\n"
     assert process.stderr.read() == words
     (part,) = tmp_path.iterdir()
     assert part.name.endswith(".part.mp4")
@@ -357,7 +357,7 @@ def test_check_tells_what_a_killed_run_left_here_and_where_output_goes(tmp_path)
         assert line.startswith("note  ") and f" {name}: " in line and "rename it" in line
     part.unlink()
     clean = run("--check", "--source", "demo", "--size", "64x48", cwd=tmp_path)
-    assert "ok    recordings: none was broken off" in clean.stdout
+    assert "ok    recordings: no interrupted ones" in clean.stdout
 
 
 def test_a_recording_that_goes_on_is_no_leftover(clip, tmp_path):

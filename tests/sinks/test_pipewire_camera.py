@@ -31,9 +31,7 @@ NODE = "background_blur"
 COLOURS = np.array(  # BGR
     [[[30, 40, 200], [40, 180, 50]], [[200, 60, 40], [120, 120, 120]]], np.uint8
 )
-RESTING = (
-    'main.py: nobody watches the PipeWire camera "Background blur"; resting until somebody does'
-)
+RESTING = 'main.py: no program reads the PipeWire camera "Background blur"; paused until one does'
 
 
 def colours(width: int, height: int) -> np.ndarray:
@@ -135,7 +133,7 @@ def test_a_reader_is_promised_size_and_rate(sink, here):
 
 def test_colours_are_right(sink, here):
     with Watcher(here, SIZE) as watcher:
-        feed(sink, colours(*SIZE), sink.is_read, "the reader to be noticed")
+        feed(sink, colours(*SIZE), sink.has_consumers, "the reader to be noticed")
         for _ in range(60):
             sink.send(colours(*SIZE))
             time.sleep(1 / 60)
@@ -216,29 +214,29 @@ def test_nobody_reading_blocks_no_frame(sink, here):
     for _ in range(300):
         sink.send(colours(*SIZE))
         time.sleep(0.005)
-    assert here.node(NODE)["state"] != "running" and not sink.is_read()
+    assert here.node(NODE)["state"] != "running" and not sink.has_consumers()
 
 
 def test_a_helper_that_ends_is_started_again_once(sink, here):
     picture = colours(*SIZE)
-    first = sink._helper._process.pid
+    first = sink._gstreamer._process.pid
     os.kill(first, signal.SIGKILL)
-    feed(sink, picture, lambda: sink._helper._process.pid != first, "another process")
+    feed(sink, picture, lambda: sink._gstreamer._process.pid != first, "another process")
     feed(sink, picture, sink._monitor.appeared.is_set, "the camera to be back")
     with Watcher(here, SIZE) as watcher:
         feed(sink, picture, watcher.has_frames, "a frame to be read")
         assert len(watcher.frames(1)) == 1
-    os.kill(sink._helper._process.pid, signal.SIGKILL)
+    os.kill(sink._gstreamer._process.pid, signal.SIGKILL)
     with pytest.raises(SinkError, match="signal 9; run: systemctl --user restart") as caught:
         feed(sink, picture, lambda: False, "the end")
     assert "\n" not in str(caught.value)
 
 
 def test_a_helper_that_hangs_holds_up_no_frame_and_is_replaced(sink, monkeypatch):
-    monkeypatch.setattr(pipewire_camera, "STUCK", 0.3)
-    first = sink._helper._process.pid
+    monkeypatch.setattr(pipewire_camera, "WRITE_TIMEOUT", 0.3)
+    first = sink._gstreamer._process.pid
     os.kill(first, signal.SIGSTOP)
-    feed(sink, colours(*SIZE), lambda: sink._helper._process.pid != first, "another process")
+    feed(sink, colours(*SIZE), lambda: sink._gstreamer._process.pid != first, "another process")
 
 
 def test_the_program_outlives_a_restart_of_pipewire(program, demo):
@@ -266,7 +264,7 @@ def test_without_pw_dump_it_works_but_nobody_knows_who_reads_it(here, monkeypatc
         feed(sink, colours(*SIZE), lambda: here.node(NODE), "the camera to appear")
         with Watcher(here, SIZE) as watcher:
             feed(sink, colours(*SIZE), lambda: here.node(NODE)["state"] == "running", "the reader")
-            assert sink.is_read() is None
+            assert sink.has_consumers() is None
             feed(sink, colours(*SIZE), lambda: True, "a frame")
             assert len(watcher.frames(1)) == 1
     finally:
@@ -323,7 +321,7 @@ def test_without_pipewire_it_says_how_to_start_it(programs):
 def test_without_the_plugin_it_gives_the_command(here, monkeypatch, tmp_path):
     monkeypatch.setenv("GST_PLUGIN_SYSTEM_PATH_1_0", str(tmp_path))
     monkeypatch.setenv("GST_REGISTRY_1_0", str(tmp_path / "registry"))
-    assert "GStreamer lacks a part that the PipeWire camera needs; run: sudo " in why()
+    assert "GStreamer lacks a part that this camera needs; run: sudo " in why()
 
 
 def test_a_name_that_is_taken(sink):

@@ -128,6 +128,7 @@ def run(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=headless)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix, codec", [(".mov", "aac"), (".webm", "libopus")])
 def test_a_recording_becomes_the_person_on_nothing_sound_and_all(tmp_path, portrait, suffix, codec):
     origin = video_with_sound(tmp_path / "in.mkv", portrait, codec)

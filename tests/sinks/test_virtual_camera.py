@@ -67,6 +67,7 @@ def test_without_a_display_it_sends_all_the_same_at_the_size_and_to_the_device_a
     assert len(frames(fake, (64, 48))) == 5
 
 
+@pytest.mark.slow
 def test_a_picture_is_sent_until_ctrl_c(fake, tmp_path, portrait):
     photo = tmp_path / "photo.png"
     cv2.imwrite(str(photo), cv2.resize(portrait, (64, 48)))
@@ -148,6 +149,7 @@ def test_repeats_come_at_the_cameras_rate(fake, monkeypatch):
     assert len(frames(fake, (64, 48))) == 11
 
 
+@pytest.mark.slow
 def test_a_photo_is_sent_again_and_again_until_it_is_stopped(fake, tmp_path):
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((48, 64, 3), np.uint8))
     process = start("--source", tmp_path / "photo.png", "--virtual-camera", "--no-window")

@@ -16,8 +16,8 @@ import numpy as np
 
 ROOT = Path(__file__).parents[2]
 
-BATCH = 25  # inputs a child
-SECONDS = 20  # an input may take, on a busy machine
+BATCH = 25  # inputs per child process
+SECONDS = 20  # that an input may take, on a busy machine
 
 
 def mutated(whole: bytes, rng: np.random.Generator) -> bytes:
@@ -88,7 +88,7 @@ def open_cheap(*_):
     from background_blur.matting.segmenter import PersonSegmenter
 
     return PersonSegmenter(
-        lambda image, mask: np.full((image.shape[0] // 4, image.shape[1] // 4, 1), -9.0)
+        lambda image: np.full((image.shape[0] // 4, image.shape[1] // 4, 1), -9.0)
     )
 
 

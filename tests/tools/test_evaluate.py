@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from background_blur.matting.engines import DEFAULT_WEIGHTS
 from background_blur.matting.segmenter import Masks
+from support import SHARED
+from support.networks import write_network
 from tools import contenders, evaluate, metrics, scenes
-
-PEERS = Path(__file__).parent.parent.parent / "shared" / "peers"
+from tools.command import ToolError
 
 
 def rectangle(shape, top, left, bottom, right, value=255) -> np.ndarray:
@@ -405,10 +406,11 @@ def test_rvm_remembers_within_a_clip_and_forgets_between(tmp_path):
 def test_an_rvm_that_does_not_run_is_one_line(tmp_path, code):
     if code:
         (tmp_path / "rvm.py").write_text(code)
-    with pytest.raises(evaluate.EvaluateError, match="rvm.py"):
+    with pytest.raises(ToolError, match="rvm.py"):
         contenders.rvm(tmp_path)
 
 
+@pytest.mark.slow
 def test_real_clips_are_measured_for_flicker(run, tmp_path):
     clips = tmp_path / "clips"
     clips.mkdir()
@@ -506,9 +508,20 @@ def test_wrong_usage_exits_with_2(args):
     assert stop.value.code == 2
 
 
+@pytest.mark.slow
+def test_a_peer_is_given_rgb_from_0_to_1_and_its_mask_is_enlarged(tmp_path):
+    """The twin, without MediaPipe's files, of the test below: a network that finds what is red."""
+    write_network(tmp_path / "red.tflite", lambda image: {"mask": image[..., :1]}, (1, 24, 32, 3))
+    picture = rectangle((96, 128, 3), 0, 64, 96, 128, value=(10, 20, 255))  # BGR
+    alpha = contenders.peer(tmp_path / "red.tflite")()(picture)
+    assert alpha.shape == (96, 128) and alpha.dtype == np.float32
+    np.testing.assert_allclose(alpha[:, :56], 0, atol=1e-6)
+    np.testing.assert_allclose(alpha[:, 72:], 1, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["selfie_segmentation", "selfie_segmentation_landscape"])
 def test_a_peer_finds_the_person(portrait, name):
-    path = PEERS / f"{name}.tflite"
+    path = SHARED / "peers" / f"{name}.tflite"
     if not path.exists():
         pytest.skip(f"{path.name} is not there")
     alpha = contenders.peer(path)()(portrait)

@@ -11,6 +11,7 @@ from tools.dataset import read_image, read_photo
 TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py") if path.stem != "__init__")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOOLS)
 def test_it_can_be_imported(name):
     importlib.import_module(f"tools.{name}")

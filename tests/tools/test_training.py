@@ -1,4 +1,4 @@
-"""The tools that make the weights: photographs into batches, training, conversion, export."""
+"""The tools that make the weights: photographs into batches, training, export."""
 
 import shutil
 import subprocess
@@ -16,11 +16,6 @@ from tools import dataset
 from tools.cutouts import Cutout, foreground, key, keyed, lay, paste, place
 from tools.dataset import MIX, UNKNOWN, Batches, Photo, read_photos
 
-SHARED = ROOT.parent / "shared"
-CORAL = {
-    1.0: SHARED / "weights" / "deeplabv3_mnv2_pascal_quant.tflite",
-    0.5: SHARED / "weights" / "deeplabv3_mnv2_dm05_pascal_quant.tflite",
-}
 quick = settings(max_examples=30, deadline=None)
 PREFIXES = ("selfie", "picsart", "pexels", "voc", "ccp", "coco", "matte", "room", "none")
 
@@ -164,28 +159,16 @@ def test_a_batch_depends_on_its_number_alone():
 def test_batches_have_their_shapes_and_ranges(stride, photo_size, size, number):
     width, height = size
     batches = Batches(draw_all(photo_size, each=1), 8, stride=stride)
-    images, lasts, targets = batches.batch(number, size)
-    assert images.shape == (8, height, width, 3) and lasts.shape == (8, height, width, 1)
+    images, targets = batches.batch(number, size)
+    assert images.shape == (8, height, width, 3)
     assert targets.shape == (8, height // stride, width // stride, 5)
-    assert all(array.dtype == np.float32 for array in (images, lasts, targets))
+    assert all(array.dtype == np.float32 for array in (images, targets))
     assert images.min() >= 0 and images.max() <= 255
-    assert lasts.min() >= 0 and lasts.max() <= 1
     assert targets[..., :2].min() >= 0 and targets[..., :2].max() <= 1
     assert set(np.unique(targets[..., 2:4])) <= {0, 1, 5}
     person, front, w_person, w_front, exact = np.moveaxis(targets, -1, 0)
     assert (front <= person + 0.02)[(w_person > 0) & (w_front > 0)].all()
     assert set(np.unique(exact)) <= {0, 1} and (w_person[exact == 1] == 5).all()
-
-
-def test_the_last_mask_is_empty_half_of_the_time_and_otherwise_near_the_truth():
-    mask = np.repeat(rectangles(NEAR)[..., None], 2, 2)
-    rng = np.random.default_rng(3)
-    lasts = [dataset.last_mask(rng, mask, np.zeros((200, 300), np.uint8)) for _ in range(400)]
-    empty = np.mean([not last.any() for last in lasts])
-    assert 0.45 < empty < 0.65  # another picture's may be empty, too
-    truth = mask[..., 0] > 0
-    near = [(last[truth].mean() - last[~truth].mean()) > 0.5 for last in lasts if last.any()]
-    assert 0.6 < np.mean(near) < 0.98  # it helps, but is not to be trusted
 
 
 @pytest.mark.parametrize("kind", MIX)
@@ -367,10 +350,8 @@ def folded(person):
 
 @pytest.fixture(scope="module")
 def images():
-    """Images and last masks, as the network takes them."""
     rng = np.random.default_rng(8)
-    images = rng.uniform(0, 255, (2, 32, 64, 3)).astype(np.float32)
-    return [images, rng.random((2, 32, 64, 1), np.float32)]
+    return rng.uniform(0, 255, (2, 32, 64, 3)).astype(np.float32)
 
 
 def assert_same_function(net, other, images):
@@ -400,10 +381,10 @@ def test_a_calmed_decoder_has_unit_features(person, images):
     import keras
 
     from tools.fold import Gained, fold
-    from tools.train import calm_decoder
+    from tools.train import calm, is_decoder
 
     folded = fold(person)
-    calm_decoder(folded, images)
+    calm(folded, images, {x.name for x in folded.layers if is_decoder(x.name)})
     calmed = [x for x in folded.layers if isinstance(x, Gained) and "decoder" in x.name]
     assert calmed
     outputs = keras.Model(folded.input, [layer.output for layer in calmed])(images)
@@ -412,6 +393,23 @@ def test_a_calmed_decoder_has_unit_features(person, images):
         assert alive.mean() > 0.5  # behind a ReLU a channel may be silent
         np.testing.assert_allclose(features.mean((0, 1, 2)), 0, atol=0.02)
         np.testing.assert_allclose(features.std((0, 1, 2))[alive], 1, atol=0.02)
+
+
+@pytest.mark.slow
+def test_another_design_takes_over_every_layer_of_the_same_shape(person):
+    import model
+    from tools.train import transfer
+
+    net = model.build("person", design=model.Design(width=0.5))
+    done = transfer(person, net)
+    new = {layer.name for layer in model.layers_with_weights(net)} - done
+    assert new == {"decoder_refine_depthwise", "decoder_refine_depthwise_BN", "person_logit"} | {
+        "decoder_refine",
+        "decoder_refine_BN",
+    }
+    for name in ("Conv", "concat_projection", "decoder_4_BN"):
+        pairs = zip(net.get_layer(name).weights, person.get_layer(name).weights, strict=True)
+        assert all(np.array_equal(mine, theirs) for mine, theirs in pairs)
 
 
 @pytest.fixture(scope="module")
@@ -582,58 +580,7 @@ def test_a_batch_that_cannot_be_made_ends_training():
         list(ahead(Broken(), 0, Plan(2)))
 
 
-# conversion and export
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [1.0, 0.5])
-def test_the_coral_numbers_make_the_original_network(width):
-    """Compared where both end in logits, at a 16th of the input, then enlarged as Coral does it."""
-    if not CORAL[width].exists():
-        pytest.skip(f"{CORAL[width]} is not there")
-    import keras
-    from ai_edge_litert.interpreter import Interpreter
-
-    import model
-    from tools.convert_weights import load_coral
-
-    net = model.build("voc", design=model.Design(width=width))
-    done = load_coral(net, CORAL[width])
-    assert sorted(done) == sorted(layer.name for layer in model.layers_with_weights(net))
-    assert len(done) == 109
-    to_logits = keras.Model(net.input, net.get_layer("logits_semantic").output)
-    original = Interpreter(str(CORAL[width]), num_threads=2)
-    original.allocate_tensors()
-    corners_aligned = np.stack(
-        [np.interp(np.arange(513) / 16, np.arange(33), row) for row in np.eye(33)], 1
-    )
-    agreements = []
-    for path in sorted((SHARED / "data" / "val").glob("voc_*.jpg"))[::20]:
-        image = cv2.cvtColor(cv2.resize(cv2.imread(str(path)), (513, 513)), cv2.COLOR_BGR2RGB)
-        original.set_tensor(original.get_input_details()[0]["index"], image[None])
-        original.invoke()
-        theirs = original.get_tensor(original.get_output_details()[0]["index"])[0]
-        logits = np.asarray(to_logits(image[None].astype(np.float32)))[0]  # [33,33,21]
-        ours = np.einsum(
-            "yi,xj,ijc->yxc", corners_aligned, corners_aligned, logits, optimize=True
-        ).argmax(-1)
-        assert (theirs == model.VOC_PERSON).any()
-        agreements.append((ours == theirs).mean())
-    assert len(agreements) == 6
-    assert np.mean(agreements) >= 0.97
-    assert min(agreements) >= 0.95
-
-
-@pytest.mark.slow
-def test_a_file_that_is_no_network_is_not_converted(tmp_path, monkeypatch):
-    from tools import convert_weights
-
-    (tmp_path / "text.tflite").write_text("not a network\n")
-    argv = ["convert_weights", str(tmp_path / "text.tflite"), str(tmp_path / "out.weights.h5")]
-    monkeypatch.setattr(sys, "argv", argv)
-    with pytest.raises(SystemExit, match="text.tflite"):
-        convert_weights.main()
-    assert not (tmp_path / "out.weights.h5").exists()
+# export
 
 
 @pytest.mark.slow
@@ -660,12 +607,12 @@ def test_export_writes_one_network_twice(folded, spare, images, tmp_path, monkey
     monkeypatch.setattr(sys, "argv", argv)
     export.main()
 
-    one = [array[:1] for array in images]
+    one = images[:1]
     expected = np.asarray(spare(one))
     spare.load_weights(tmp_path / "out" / "person.weights.h5")
     rounded = np.asarray(spare(one))
     runner = Interpreter(str(compiled)).get_signature_runner("64x32")
-    logits = runner(image=one[0], mask=one[1])["logits"]
+    logits = runner(image=one)["logits"]
     np.testing.assert_allclose(rounded, expected, atol=0.1 * expected.std())
     np.testing.assert_allclose(logits, rounded, atol=1e-3 * expected.std())
     sums = (tmp_path / "out" / "SHA256SUMS").read_text().splitlines()
