@@ -431,7 +431,7 @@ def test_live_pictures_take_one_thread_unless_told_otherwise(
     before = cv2.getNumThreads()
     assert main.main(["--source", str(clip), "--no-window", *options]) == 1
     cv2.setNumThreads(before)
-    assert capsys.readouterr().err.endswith(f": {expected} {expected}\n")
+    assert capsys.readouterr().err == f"background-blur: {expected} {expected}\n"
 
 
 def test_a_single_picture_is_one_frame_and_has_no_rate():
