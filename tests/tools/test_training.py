@@ -532,8 +532,8 @@ def test_training_resumes_as_if_never_interrupted(
     model.save_person(person, model.SLIM, start)
 
     def run(work):
-        command = ["train", "--data", data, "--start", start, "--work", work]
-        command += ["--images", 4, "--batch", 2, "--every", 1]
+        command = ["train", "--data", data, "--start", start, "--design", "slim"]
+        command += ["--work", work, "--images", 4, "--batch", 2, "--every", 1]
         monkeypatch.setattr(sys, "argv", list(map(str, command)))
         train.main()
         with np.load(work / "state.npz") as state:
