@@ -6,7 +6,7 @@ import sys
 __version__ = "0.1.0"
 
 # How the user called the program, for its messages.
-PROGRAM = "main.py" if os.path.basename(sys.argv[0]) == "main.py" else "background-blur"
+PROGRAM = "main.py" if os.path.basename("".join(sys.argv[:1])) == "main.py" else "background-blur"
 COMMAND = "python main.py" if PROGRAM == "main.py" else PROGRAM
 
 # Here, before a module is read that an older Python cannot parse.

@@ -104,7 +104,7 @@ def parser(
     add(
         "--fps",
         type=number(float, 1, 240),
-        help="frame rate to request from the camera (default 30); videos are reduced to at most it",
+        help="frame rate to request from the camera (default 30); faster videos are reduced to it",
     )
     add(
         "--wait",
@@ -133,7 +133,7 @@ def parser(
         type=number(float, 0, 1),
         default=0.5,
         metavar="0..1",
-        help="of the blur (default 0.5); at 1 its sigma is 8 %% of the frame's height",
+        help="of the blur (default 0.5); at 1, sigma is 8 %% of the frame's height",
     )
     add(
         "--background",
@@ -145,9 +145,9 @@ def parser(
     )
     switch(
         "--follow",
-        help="keep head and shoulders framed, at most twice as large",
+        help="keep your head and shoulders in the picture, zooming in up to twice",
     )
-    switch("--hidden", help="start with everything hidden, as space hides it")
+    switch("--hidden", help="start with everything hidden, as if you had pressed space")
     add("--weights", type=Path, metavar="PATH", help="other weights for the person network")
     add(
         "--engine",

@@ -175,7 +175,8 @@ def speed(args: argparse.Namespace, open_pipeline: Callable[[], Pipeline]) -> st
     for image in images:
         blur(image)
     rate = len(images) / (perf_counter() - began)
-    text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} with --threads {args.threads}"
+    threads = "1 thread" if args.threads == 1 else f"{args.threads} threads"
+    text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} on {threads}"
     if rate < MIN_FPS:
         raise Problem(f"only {text}; end other programs, or give a smaller --size")
     return text

@@ -45,7 +45,7 @@ def read(path: Path, check: Callable[[list[str]], object], depth: int = 0) -> li
     except OSError as error:
         raise PresetError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise PresetError(f"{path}: no text; write one option per line") from error
+        raise PresetError(f"{path}: not a text file; write one option per line") from error
     words = []
     for number, line in enumerate(lines, 1):
         try:

@@ -139,7 +139,7 @@ def test_slow_machines_are_told_what_to_do(monkeypatch):
     with pytest.raises(diagnostics.Problem, match="only 2 frames/s at 64x36 .* --size"):
         diagnostics.speed(args, pipeline)
     monkeypatch.setattr(diagnostics, "perf_counter", iter([0.0, 0.2]).__next__)
-    assert diagnostics.speed(args, pipeline) == "100 frames/s at 64x36 with --threads 2"
+    assert diagnostics.speed(args, pipeline) == "100 frames/s at 64x36 on 2 threads"
 
 
 def test_check_prints_a_line_each_and_fails_where_something_needs_mending():

@@ -82,7 +82,7 @@ def test_a_file_that_is_none(capsys, preset, tmp_path):
     assert f"{preset}: No such file" in refused(capsys, f"@{preset}")
     assert "Is a directory" in refused(capsys, f"@{tmp_path}")
     preset.write_bytes(b"\xff\xfe\x00")
-    assert f"{preset}: no text" in refused(capsys, f"@{preset}")
+    assert f"{preset}: not a text file" in refused(capsys, f"@{preset}")
     preset.write_text(f"@{preset}\n")
     assert "circle" in refused(capsys, f"@{preset}")
 

@@ -222,7 +222,9 @@ class VideoEncoder:
 
         matrix = Colorspace.ITU709 if self.matrix == 1 else Colorspace.ITU601
         channels = "bgra" if image.shape[2] == 4 else "bgr24"
-        frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), format=channels)
+        # FFmpeg's scaler reads past the end of a row of an odd number of pixels; a copy has room.
+        make = VideoFrame.from_ndarray if image.shape[1] % 2 else VideoFrame.from_numpy_buffer
+        frame = make(np.ascontiguousarray(image), format=channels)
         frame = self.reformatter.reformat(frame, format=self.pixels, dst_colorspace=matrix)
         frame.time_base = self.tick
         frame.duration = self.frame_ticks

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +22,7 @@ from background_blur.imaging import letterbox
 from background_blur.sinks import open_output
 from background_blur.sinks.files import ImageFile, ImageFolder
 from background_blur.sinks.video import VideoFile
+from support import ROOT
 
 COLOURS = [(200, 30, 40), (40, 180, 60), (30, 50, 210), (128, 128, 128), (20, 200, 200)]
 COLOURS += [(235, 235, 235), (16, 16, 16), (255, 255, 255), (0, 0, 0), (90, 60, 140)]
@@ -400,6 +403,30 @@ def test_a_target_that_became_a_folder_meanwhile(tmp_path):
     kept = Path(str(caught.value).rpartition(" in ")[2])
     assert sorted(tmp_path.iterdir()) == sorted([kept, tmp_path / "out.mp4"])
     assert count_pictures(kept) == 1
+
+
+GUARDED = """
+import ctypes, mmap, sys
+import av, numpy as np
+from background_blur.sinks.video import VideoEncoder
+
+width, height = map(int, sys.argv[1:])
+size, page = 3 * width * height, mmap.PAGESIZE
+pages = -(-size // page)
+memory = mmap.mmap(-1, (pages + 1) * page)
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + pages * page), page, 0) == 0
+image = np.frombuffer(memory, np.uint8, size, pages * page - size).reshape(height, width, 3)
+stream = av.open("/dev/null", "w", format="webm").add_stream("libvpx-vp9")
+VideoEncoder(stream, (width, height), 30).frame(image)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="protects memory as Linux does")
+@pytest.mark.parametrize("size", [(641, 480), (17, 16), (640, 480), (640, 481)])
+def test_nothing_is_read_beyond_a_picture_handed_to_the_encoder(size):
+    command = [sys.executable, "-c", GUARDED, *map(str, size)]
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
 
 
 def test_names_with_odd_characters(tmp_path):
