@@ -7,7 +7,7 @@ The contenders take turns at every frame, so that a noisy machine hits all alike
 - `original`: the recipe this program began as, Keras `predict` of the 21-class network at
   512x512 and output stride 8, on frames scaled to 512 pixels width; slow, so on few frames.
 - `mediapipe`: the documented recipe of MediaPipe Selfie Segmentation, with `--peer`, at full size.
-- `ours`, `ours_keras`: the line of `main.py` with either engine, at full size.
+- `ours`, `ours_keras`: the pipeline of `main.py` with either engine, at full size.
 - `network`: the person network alone, on an input that is ready.
 
 Each contender's time, but not the network's, includes the decoding of the frame, measured once.
@@ -401,7 +401,7 @@ def parser() -> argparse.ArgumentParser:
     add("--frames", type=count, default=60, metavar="N", help="to measure (default 60)")
     add("--peer", type=file, metavar="FILE.tflite", help="MediaPipe's network, for its recipe")
     add("--original", action="store_true", help="the original recipe too; needs TensorFlow")
-    add("--keras", action="store_true", help="our line with --engine keras too; needs TensorFlow")
+    add("--keras", action="store_true", help="ours with --engine keras too; needs TensorFlow")
     add("--coral", type=file, metavar="FILE.tflite", help="weights for the original recipe")
     add("--live", type=seconds, metavar="SECONDS", help="how fresh a live picture is")
     add("--load", type=int, default=0, metavar="N", help="processes to keep busy beside --live")

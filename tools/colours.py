@@ -17,7 +17,6 @@ mattes    photographs with soft alphas (matte_); as true colour every pixel of t
           of the nearest pixel which is person alone
 """
 
-import argparse
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from background_blur.rendering.foreground import apply_correction, foreground_co
 from background_blur.settings import Settings
 from blur import BackgroundBlur
 from tools import scenes
-from tools.command import ToolError, read_data, reports_errors
+from tools.command import ToolError, command_line, read_data, reports_errors
 from tools.dataset import Photo, read_image
 
 Composite = tuple[np.ndarray, np.ndarray, np.ndarray]  # person, room, alpha, as in `cut_outs`
@@ -128,11 +127,7 @@ def figures(
 
 @reports_errors("colours")
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.colours",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("colours", __doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of photographs and masks")
     parser.add_argument("--limit", type=int, default=20, metavar="N", help="at most N per kind")
     parser.add_argument("--noise", type=float, default=0.0, metavar="LEVELS", help="grey levels "

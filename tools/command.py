@@ -1,5 +1,6 @@
 """What the measuring tools share: their photographs, and one line where something is wrong."""
 
+import argparse
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -13,6 +14,15 @@ Main = Callable[..., int]  # the arguments of the command line -> the exit code
 
 class ToolError(UserError):
     """What is asked for cannot be measured."""
+
+
+def command_line(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of `python -m tools.NAME`; its help shows the description as it is written."""
+    return argparse.ArgumentParser(
+        prog=f"python -m tools.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def reports_errors(name: str) -> Callable[[Main], Main]:

@@ -45,7 +45,7 @@ from background_blur.matting.quality import QualityController
 from blur import USUAL_FPS
 from main import load_network
 from tools import metrics, scenes
-from tools.command import ToolError, read_data, reports_errors, spread
+from tools.command import ToolError, command_line, read_data, reports_errors, spread
 from tools.contenders import AlphaOf, Method, ours, peer, rvm, unrefined
 from tools.dataset import UNKNOWN, Photo
 from tools.report import Figures, mean_of, table, without_nan
@@ -249,11 +249,7 @@ def measure(args, segmenter, methods: dict[str, Method]) -> dict:
 
 
 def parse(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("evaluate", __doc__)
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="folder of photographs and masks")
     add("--json", metavar="FILE", help="write the report there as JSON too; - for stdout")

@@ -12,7 +12,6 @@ first person is not) left sharp, alpha > 0.5, in the worst frame and on average;
 person the share left sharp, in the worst frame while they touch the first and while they do not.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from background_blur.matting.engines import open_segmenter
 from background_blur.settings import Settings
 from blur import BackgroundBlur
 from tools import scenes
-from tools.command import read_data, reports_errors
+from tools.command import command_line, read_data, reports_errors
 from tools.cutouts import match_light
 from tools.dataset import Photo
 from tools.metrics import share
@@ -125,11 +124,7 @@ def run(segmenter, who: str, clip: Iterator[Meeting]) -> dict[str, float]:
 
 @reports_errors("people")
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.people",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("people", __doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--weights", type=Path, metavar="PATH", help="other weights")
     parser.add_argument("--limit", type=int, default=4, metavar="N", help="clips per scene")

@@ -6,7 +6,6 @@ assets/gestures.webp an animation of the clip, which is not part of this reposit
                      blurred, before a picture, blurred and followed
 """
 
-import argparse
 from itertools import islice
 
 import cv2
@@ -20,6 +19,7 @@ from background_blur.matting.engines import open_segmenter
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import Settings
 from blur import BackgroundBlur
+from tools.command import command_line
 
 ASSETS = PORTRAIT.parent
 SIZE, RATE = (480, 270), 10  # of the animation, frames a second
@@ -82,11 +82,7 @@ def write_animation(name: str, frames: list[np.ndarray], rate: float, quality: i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.pictures",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("pictures", __doc__)
     parser.add_argument("--clip", metavar="VIDEO", help="make gestures.webp, and that alone")
     args = parser.parse_args()
     segmenter = open_segmenter()
