@@ -6,7 +6,8 @@ import sys
 __version__ = "0.1.0"
 
 # How the user called the program, for its messages.
-PROGRAM = "main.py" if os.path.basename("".join(sys.argv[:1])) == "main.py" else "background-blur"
+CALLED = sys.argv[0] if sys.argv else ""
+PROGRAM = "main.py" if os.path.basename(CALLED) == "main.py" else "background-blur"
 COMMAND = "python main.py" if PROGRAM == "main.py" else PROGRAM
 
 # Here, before a module is read that an older Python cannot parse.

@@ -133,7 +133,7 @@ def parser(
         type=number(float, 0, 1),
         default=0.5,
         metavar="0..1",
-        help="of the blur (default 0.5); at 1, sigma is 8 %% of the frame's height",
+        help="of the blur (default 0.5); at 1, its sigma is 8 %% of the frame's height",
     )
     add(
         "--background",
@@ -145,7 +145,7 @@ def parser(
     )
     switch(
         "--follow",
-        help="keep your head and shoulders in the picture, zooming in up to twice",
+        help="keep your head and shoulders in the picture, zooming in at most 2x",
     )
     switch("--hidden", help="start with everything hidden, as if you had pressed space")
     add("--weights", type=Path, metavar="PATH", help="other weights for the person network")
