@@ -1,4 +1,4 @@
-"""Measures the pipeline beside two other recipes, on clips it makes itself.
+"""Measures the pipeline beside other recipes, on clips it makes itself.
 
     python -m tools.bench --peer selfie_segmentation_landscape.tflite --original --keras
 
@@ -7,6 +7,7 @@ The contenders take turns at every frame, so that a noisy machine hits all alike
 - `original`: the recipe this program began as, Keras `predict` of the 21-class network at
   512x512 and output stride 8, on frames scaled to 512 pixels width; slow, so on few frames.
 - `mediapipe`: the documented recipe of MediaPipe Selfie Segmentation, with `--peer`, at full size.
+- `rvm`: Robust Video Matting, with `--rvm`, a LiteRT file of it for one size of frames.
 - `ours`, `ours_keras`: the pipeline of `main.py` with either engine, at full size.
 - `network`: the person network alone, on an input that is ready.
 
@@ -18,7 +19,9 @@ each contender's own; ours is `main.py` itself there.
     python -m tools.bench --live 60 --load 2
 
 measures instead how old a live picture is when it is shown, for so many seconds, while so many
-other processes keep the cores busy; `--still` is for a picture in which only the noise moves.
+other processes keep the cores busy; `--still` is for a picture in which only the noise moves, and
+`--camera 0` reads a real camera in place of a stand-in. With `--peer` MediaPipe's recipe follows,
+behind the same camera.
 """
 
 import argparse
@@ -48,17 +51,17 @@ from background_blur.frames import Result
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.segmenter import nearest_input_size
 from background_blur.settings import Settings
-from background_blur.system import suppress_stderr
 from blur import BackgroundBlur
+from tools import recipes
+from tools.command import ToolError
 
 SIZES = "640x360,1280x720,1920x1080,3840x2160"
 WARM_UP = 5  # frames
 ALONE_FRAMES = 5  # in a process of the contender's own
 ORIGINAL_FRAMES = 5  # that the slow recipe runs on, at most
-ORIGINAL_WIDTH, ORIGINAL_INPUT = 512, 512  # pixels
 SETTLE = 0.02  # seconds; so long threads may spin for more work after a call
 LIBRARIES = ("numpy", "opencv-python", "av", "ai-edge-litert", "keras", "tensorflow")
-CONTENDERS = ("original", "mediapipe", "ours", "ours_keras", "network")
+CONTENDERS = ("original", "mediapipe", "rvm", "ours", "ours_keras", "network")
 
 
 @dataclass
@@ -88,8 +91,9 @@ class Contender:
 # --- The contenders
 
 
-def chosen(args: argparse.Namespace) -> list[str]:
+def chosen(size: tuple[int, int], args: argparse.Namespace) -> list[str]:
     wanted = {"original": args.original, "mediapipe": args.peer, "ours_keras": args.keras}
+    wanted["rvm"] = args.rvm and recipes.rvm_size(args.rvm) == size
     return [name for name in CONTENDERS if wanted.get(name, True)]
 
 
@@ -97,9 +101,11 @@ def open_contender(name: str, args: argparse.Namespace) -> Contender:
     """Loads one; raises WeightsError where ours has no weights."""
     if name == "original":
         every = max(1, args.frames // ORIGINAL_FRAMES)
-        return Contender(original_recipe(args.coral, args.threads), every=every)
+        return Contender(recipes.original(args.coral, args.threads), every=every)
     if name == "mediapipe":
-        return Contender(mediapipe_recipe(args.peer, args.threads))
+        return Contender(recipes.mediapipe(args.peer, args.threads))
+    if name == "rvm":
+        return Contender(recipes.rvm(args.rvm, args.threads))
     engine = "keras" if name == "ours_keras" else "litert"
     segmenter = open_segmenter(engine, None, args.threads, program.load_network)
     if name == "network":
@@ -109,57 +115,6 @@ def open_contender(name: str, args: argparse.Namespace) -> Contender:
 
 def network_input(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, nearest_input_size(image.shape[1::-1])).astype(np.float32)
-
-
-def original_recipe(coral: Path | None, thread_count: int) -> Callable:
-    """Any class but background is kept; the weights, random without `coral`, change no time."""
-    import imutils
-    import tensorflow as tf
-
-    import model
-
-    tf.config.threading.set_intra_op_parallelism_threads(thread_count)
-    net = model.build("voc", 8)
-    if coral:
-        from tools.convert_weights import load_coral
-
-        load_coral(net, coral)
-
-    def run(image: np.ndarray) -> np.ndarray:
-        frame = imutils.resize(image, width=ORIGINAL_WIDTH)
-        square = cv2.resize(frame, (ORIGINAL_INPUT, ORIGINAL_INPUT))
-        square = cv2.cvtColor(square, cv2.COLOR_BGR2RGB)
-        batch = square[None].astype(np.float32)
-        # [512,512,21]. Keras has no annotation of `verbose`, and its default is a string.
-        logits = net.predict(batch, verbose=0)[0]  # pyright: ignore[reportArgumentType]
-        labels = logits.argmax(-1).astype(np.uint8)
-        labels = cv2.resize(labels, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-        blurred = cv2.GaussianBlur(frame, (81, 81), 0)
-        frame[labels == 0] = blurred[labels == 0]
-        return frame
-
-    return run
-
-
-def mediapipe_recipe(path: Path, thread_count: int) -> Callable:
-    from ai_edge_litert.interpreter import Interpreter
-
-    with suppress_stderr():
-        interpreter = Interpreter(str(path), num_threads=thread_count)
-        interpreter.allocate_tensors()
-    taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    height, width = taken["shape"][1:3]
-
-    def run(image: np.ndarray) -> np.ndarray:
-        small = cv2.cvtColor(cv2.resize(image, (width, height)), cv2.COLOR_BGR2RGB)
-        interpreter.set_tensor(taken["index"], small[None].astype(np.float32) / 255)
-        interpreter.invoke()
-        mask = interpreter.get_tensor(given["index"])[0, ..., 0]
-        mask = cv2.resize(mask, image.shape[1::-1])
-        person = np.stack((mask,) * 3, axis=-1) > 0.1
-        return np.where(person, image, cv2.GaussianBlur(image, (55, 55), 0))
-
-    return run
 
 
 # --- Measuring, each function in a process of its own
@@ -206,9 +161,9 @@ def timed(call: Callable, *args):
     return result, 1000 * wall, 1000 * (time.process_time() - cpu)
 
 
-def take_turns(clip: Path, args: argparse.Namespace) -> dict:
+def take_turns(clip: Path, size: tuple[int, int], args: argparse.Namespace) -> dict:
     """Measures all contenders frame by frame; returns {"decode" or contender: figures}."""
-    contenders = {name: open_contender(name, args) for name in chosen(args)}
+    contenders = {name: open_contender(name, args) for name in chosen(size, args)}
     decode = Contender(next)
     frames = read_clip(clip)
     for index in range(-WARM_UP, args.frames):
@@ -278,7 +233,7 @@ def ratios(sizes: dict) -> dict:
     result, last = {}, None
     for name, at in sizes.items():
         row, ours, network = {}, at["ours"], at["network"]["median_ms"]
-        for other in ("original", "mediapipe", "ours_keras"):
+        for other in ("original", "mediapipe", "rvm", "ours_keras"):
             if other in at:
                 row[f"fps_over_{other}"] = ours["fps"] / at[other]["fps"]
                 row[f"cpu_over_{other}"] = ours["cpu_ms"] / at[other]["cpu_ms"]
@@ -355,8 +310,8 @@ def measure_all(args: argparse.Namespace) -> dict:
             clip, short = Path(folder, f"{name}.mp4"), Path(folder, f"{name}-short.mp4")
             in_child(write_clip, clip, shape, WARM_UP + args.frames)
             in_child(write_clip, short, shape, ALONE_FRAMES)
-            sizes[name] = in_child(take_turns, clip, args)
-            for contender in chosen(args)[:-1]:  # the network alone has no process
+            sizes[name] = in_child(take_turns, clip, shape, args)
+            for contender in chosen(shape, args)[:-1]:  # the network alone has no process
                 sizes[name][contender] |= in_child(run_alone, contender, short, args, time.time())
     settings = {"frames": args.frames, "warm_up": WARM_UP, "threads": args.threads}
     return {"machine": machine(), "settings": settings, "sizes": sizes, "ratios": ratios(sizes)}
@@ -367,15 +322,22 @@ def measure_live(args: argparse.Namespace) -> dict:
     from tools import live
 
     settings = {"seconds": args.live, "load": args.load, "still": args.still}
-    run = [args.live, args.load, args.still, args.threads]
-    sizes = {"{}x{}".format(*size): in_child(live.measure, size, *run) for size in args.sizes}
+    sizes = {}
+    for size in args.sizes:
+        scene = live.Scene(size, args.live, args.load, args.still, args.camera)
+        name = "{}x{}".format(*size)
+        sizes[name] = in_child(live.measure, scene, args.threads)
+        if args.peer:
+            peer = in_child(live.measure_recipe, scene, args.peer, args.threads)
+            ratio = round(sizes[name]["cpu_ms"] / peer["cpu_ms"], 2)
+            sizes[name] |= {"mediapipe": peer, "cpu_over_mediapipe": ratio}
     return {"machine": machine(), "settings": settings, "live": sizes}
 
 
 def live_table(report: dict) -> str:
     lines = ["{seconds:g} s, {load} busy processes, still: {still}".format(**report["settings"])]
     for name, got in report["live"].items():
-        lines += ["", name, *(f"  {key:<16}{value}" for key, value in got.items())]
+        lines += ["", name, *(f"  {key:<20}{value}" for key, value in got.items())]
     return "\n".join(lines)
 
 
@@ -400,25 +362,29 @@ def parser() -> argparse.ArgumentParser:
     count, seconds = cli.number(int, 1, 10000), cli.number(float, 0, 86400)
     add("--frames", type=count, default=60, metavar="N", help="to measure (default 60)")
     add("--peer", type=file, metavar="FILE.tflite", help="MediaPipe's network, for its recipe")
+    add("--rvm", type=file, metavar="FILE.tflite", help="Robust Video Matting for one of the sizes")
     add("--original", action="store_true", help="the original recipe too; needs TensorFlow")
     add("--keras", action="store_true", help="ours with --engine keras too; needs TensorFlow")
     add("--coral", type=file, metavar="FILE.tflite", help="weights for the original recipe")
     add("--live", type=seconds, metavar="SECONDS", help="how fresh a live picture is")
     add("--load", type=int, default=0, metavar="N", help="processes to keep busy beside --live")
     add("--still", action="store_true", help="nothing but noise moves in the --live picture")
+    add("--camera", type=int, metavar="N", help="a real camera for --live; default: a stand-in")
     add("--json", metavar="FILE", help="write the figures there; - prints them, not the table")
     threads = cli.number(int, 1, 64)
-    add("--threads", type=threads, default=2, metavar="N", help="per network (default 2)")
+    words = "per network (default 2; of --live the program's)"
+    add("--threads", type=threads, metavar="N", help=words)
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    args.threads = args.threads or (program.LIVE_THREADS if args.live else program.THREADS)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     measure, as_table = (measure_live, live_table) if args.live else (measure_all, table)
     try:
         report = measure(args)
-    except WeightsError as error:
+    except (WeightsError, ToolError) as error:
         print(f"tools.bench: {error}", file=sys.stderr)
         return 1
     text = json.dumps(report, indent=1)

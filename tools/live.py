@@ -1,14 +1,16 @@
 """How fresh a live picture is: the pipeline behind a camera of 30 frames/s, the machine kept busy.
 
-A part of `python -m tools.bench`. The camera is our own: it hands out JPEGs decoded at their time,
-as webcams do. The frames go through all of `main.py`'s loop and are finished where they would be
-shown; their age there is the time since they were handed out.
+A part of `python -m tools.bench`. The camera is a real one, or our own, which hands out JPEGs
+decoded at their time, as webcams do. The frames go through all of `main.py`'s loop and are finished
+where they would be shown; their age there is the time since they were handed out.
 """
 
 import io
 import time
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import cast
 
 import cv2
@@ -25,6 +27,7 @@ from background_blur.settings import Settings
 from background_blur.statistics import RunStatistics
 from background_blur.system import SignalGuard
 from blur import BackgroundBlur
+from tools import recipes
 
 FPS = 30
 PICTURES = 64  # that the camera plays forth and back
@@ -100,16 +103,36 @@ def load(count: int):
             process.join()
 
 
-def measure(size, seconds: float, busy: int, still: bool, threads: int) -> dict:
-    """Runs it, beside `busy` processes that do nothing but keep a core busy each."""
+@dataclass(frozen=True)
+class Scene:
+    """What is before the camera, and for how long.
+
+    `camera` is a real one's number, or None for our own, before which somebody sways unless it is
+    `still`. `busy` processes do nothing but keep a core busy each.
+    """
+
+    size: tuple[int, int]
+    seconds: float
+    busy: int = 0
+    still: bool = False
+    camera: int | None = None
+
+    def open(self) -> cv2.VideoCapture:
+        if self.camera is None:
+            return cast(cv2.VideoCapture, FakeCamera(self.size, self.still))
+        return cv2.VideoCapture(self.camera)
+
+
+def measure(scene: Scene, threads: int) -> dict:
+    """Runs the program's loop."""
     cv2.setNumThreads(threads)
-    camera = FakeCamera(size, still)
+    capture = scene.open()
     blur = BackgroundBlur(open_segmenter(threads=threads), Settings())
     statistics = RunStatistics()
-    watcher = Watcher(seconds)
+    watcher = Watcher(scene.seconds)
     with ExitStack() as stack:
-        stack.enter_context(load(busy))
-        source = stack.enter_context(Camera(0, size, open=lambda _: cast(cv2.VideoCapture, camera)))
+        stack.enter_context(load(scene.busy))
+        source = stack.enter_context(Camera(0, scene.size, open=lambda _: capture))
         stack.enter_context(redirect_stdout(io.StringIO()))
         cpu = time.process_time()
         run = program.Run(source, blur, Sinks(), statistics, SignalGuard(), cast(Viewer, watcher))
@@ -118,6 +141,27 @@ def measure(size, seconds: float, busy: int, still: bool, threads: int) -> dict:
         cpu = time.process_time() - cpu
     cpu_ms = round(1000 * cpu / max(1, statistics.frames), 1)
     return figures(watcher.ages, statistics, source.dropped) | {"cpu_ms": cpu_ms}
+
+
+def measure_recipe(scene: Scene, path: Path, threads: int) -> dict:
+    """Runs MediaPipe's documented loop: read, and the recipe of its network at `path`."""
+    cv2.setNumThreads(threads)
+    capture, recipe = scene.open(), recipes.mediapipe(path, threads)
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, scene.size[0])
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, scene.size[1])
+    capture.set(cv2.CAP_PROP_FPS, FPS)
+    shown = 0
+    with load(scene.busy):
+        cpu, end = time.process_time(), time.monotonic() + WARM_UP + scene.seconds
+        while time.monotonic() < end:
+            success, image = capture.read()
+            if not success:
+                break
+            recipe(image)
+            shown += 1
+        cpu = time.process_time() - cpu
+    capture.release()
+    return {"shown": shown, "cpu_ms": round(1000 * cpu / max(1, shown), 1)}
 
 
 def figures(ages: list[float], statistics: RunStatistics, dropped: int) -> dict:

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from background_blur.matting.engines import DEFAULT_WEIGHTS
 from background_blur.settings import Settings
 from blur import BackgroundBlur
-from tools import bench, live
+from tools import bench, live, recipes
 
 FIGURES = {"median_ms", "p95_ms", "fps", "cpu_ms", "frames"}
 
@@ -40,7 +41,8 @@ def test_it_measures_how_fresh_a_live_picture_is(capsys, monkeypatch):
     monkeypatch.setattr(live, "WARM_UP", 0.1)
     monkeypatch.setattr(live, "PICTURES", 4)
     monkeypatch.setattr(bench, "in_child", lambda call, *args: call(*args))
-    command = ["--live", "1", "--load", "1", "--sizes", "128x72", "--json", "-"]
+    monkeypatch.setattr(recipes, "mediapipe", lambda path, threads: lambda image: image)
+    command = ["--live", "1", "--load", "1", "--sizes", "128x72", "--peer", __file__, "--json", "-"]
     before = cv2.getNumThreads()
     try:
         assert bench.main(command) == 0
@@ -50,7 +52,58 @@ def test_it_measures_how_fresh_a_live_picture_is(capsys, monkeypatch):
     assert 0 < got["age_ms"]["median"] <= got["age_ms"]["p95"]
     assert got["shown"] > 0 and got["fully_blurred"] == 0 and got["cpu_ms"] > 0
     assert sum(got["quality"].values()) == got["shown"]
+    assert got["mediapipe"]["shown"] > 0
+    assert got["cpu_over_mediapipe"] == round(got["cpu_ms"] / got["mediapipe"]["cpu_ms"], 2)
     assert not multiprocessing.active_children()
+
+
+class FakeRvm:
+    """A network of RVM's inputs and outputs; its alpha is its first state, which grows by 1."""
+
+    def __init__(self, path, threads):
+        self.values = {}
+
+    def get_input_details(self):
+        shapes = {"src": (1, 6, 8, 3), **{f"r{i}i": (1, 1, 1, 1) for i in (4, 2, 1, 3)}}
+        return [{"name": n, "index": n, "shape": np.array(s)} for n, s in shapes.items()]
+
+    def get_output_details(self):
+        return [{"name": f"Identity_{i}", "index": i} for i in (3, 1, 2, 5, 4)]
+
+    def set_tensor(self, index, value):
+        self.values[index] = value
+
+    def invoke(self):
+        assert self.values["src"].max() <= 1
+
+    def get_tensor(self, index):
+        if index == 1:
+            return np.full((1, 6, 8, 1), self.values["r1i"][0, 0, 0, 0], np.float32)
+        return self.values[f"r{index - 1}i"] + (1 if index == 2 else 0)
+
+
+def test_robust_video_matting_gets_its_states_back(monkeypatch):
+    monkeypatch.setattr(recipes, "load", FakeRvm)
+    image = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    blurred = cv2.GaussianBlur(image, (55, 55), 0)
+    run = recipes.rvm(Path("rvm.tflite"), 1)
+    np.testing.assert_array_equal(run(image), blurred)  # of alpha 0
+    np.testing.assert_array_equal(run(image), image)  # of alpha 1
+    assert recipes.rvm_size(Path("rvm.tflite")) == (8, 6)
+
+
+def test_robust_video_matting_takes_part_at_its_own_size_alone(monkeypatch):
+    monkeypatch.setattr(recipes, "load", FakeRvm)
+    args = bench.parser().parse_args(["--rvm", __file__])
+    assert bench.chosen((8, 6), args) == ["rvm", "ours", "network"]
+    assert bench.chosen((16, 12), args) == ["ours", "network"]
+
+
+@pytest.mark.parametrize("option", ["--rvm", "--peer"])
+def test_a_peer_that_is_none_is_refused_in_one_line(option, capsys):
+    assert bench.main([option, __file__, "--sizes", "64x36", "--frames", "1"]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("tools.bench: ") and message.count("\n") == 1
 
 
 def got(milliseconds: float, cpu: float = 1, **stages: float) -> dict:
