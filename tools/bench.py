@@ -7,7 +7,8 @@ The contenders take turns at every frame, so that a noisy machine hits all alike
 - `original`: the recipe this program began as, Keras `predict` of the 21-class network at
   512x512 and output stride 8, on frames scaled to 512 pixels width; slow, so on few frames.
 - `mediapipe`: the documented recipe of MediaPipe Selfie Segmentation, with `--peer`, at full size.
-- `rvm`: Robust Video Matting, with `--rvm`, a LiteRT file of it for one size of frames.
+- `rvm`: Robust Video Matting, with `--rvm`, compiled for LiteRT for one size of frames: inputs
+  `src` and `r1i` to `r4i`, outputs alpha and the four states.
 - `ours`, `ours_keras`: the pipeline of `main.py` with either engine, at full size.
 - `network`: the person network alone, on an input that is ready.
 
@@ -46,14 +47,13 @@ import numpy as np
 
 import main as program
 from background_blur import cli
-from background_blur.errors import WeightsError
 from background_blur.frames import Result
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.segmenter import nearest_input_size
 from background_blur.settings import Settings
 from blur import BackgroundBlur
 from tools import recipes
-from tools.command import ToolError
+from tools.command import reports_errors
 
 SIZES = "640x360,1280x720,1920x1080,3840x2160"
 WARM_UP = 5  # frames
@@ -93,7 +93,7 @@ class Contender:
 
 def chosen(size: tuple[int, int], args: argparse.Namespace) -> list[str]:
     wanted = {"original": args.original, "mediapipe": args.peer, "ours_keras": args.keras}
-    wanted["rvm"] = args.rvm and recipes.rvm_size(args.rvm) == size
+    wanted["rvm"] = args.rvm_size == size
     return [name for name in CONTENDERS if wanted.get(name, True)]
 
 
@@ -322,6 +322,7 @@ def measure_live(args: argparse.Namespace) -> dict:
     from tools import live
 
     settings = {"seconds": args.live, "load": args.load, "still": args.still}
+    settings |= {"camera": args.camera, "threads": args.threads}
     sizes = {}
     for size in args.sizes:
         scene = live.Scene(size, args.live, args.load, args.still, args.camera)
@@ -329,13 +330,17 @@ def measure_live(args: argparse.Namespace) -> dict:
         sizes[name] = in_child(live.measure, scene, args.threads)
         if args.peer:
             peer = in_child(live.measure_recipe, scene, args.peer, args.threads)
-            ratio = round(sizes[name]["cpu_ms"] / peer["cpu_ms"], 2)
-            sizes[name] |= {"mediapipe": peer, "cpu_over_mediapipe": ratio}
+            ratio = sizes[name]["cpu_ms"] / max(peer["cpu_ms"], 0.01)
+            sizes[name] |= {"mediapipe": peer, "cpu_over_mediapipe": round(ratio, 2)}
     return {"machine": machine(), "settings": settings, "live": sizes}
 
 
 def live_table(report: dict) -> str:
-    lines = ["{seconds:g} s, {load} busy processes, still: {still}".format(**report["settings"])]
+    how = "{seconds:g} s, {threads} threads, {load} busy processes, {scene}"
+    scene = "still" if report["settings"]["still"] else "moving"
+    if report["settings"]["camera"] is not None:
+        scene = "camera {camera}".format(**report["settings"])
+    lines = [how.format(scene=scene, **report["settings"])]
     for name, got in report["live"].items():
         lines += ["", name, *(f"  {key:<20}{value}" for key, value in got.items())]
     return "\n".join(lines)
@@ -362,7 +367,12 @@ def parser() -> argparse.ArgumentParser:
     count, seconds = cli.number(int, 1, 10000), cli.number(float, 0, 86400)
     add("--frames", type=count, default=60, metavar="N", help="to measure (default 60)")
     add("--peer", type=file, metavar="FILE.tflite", help="MediaPipe's network, for its recipe")
-    add("--rvm", type=file, metavar="FILE.tflite", help="Robust Video Matting for one of the sizes")
+    add(
+        "--rvm",
+        type=file,
+        metavar="FILE.tflite",
+        help="Robust Video Matting, compiled for one of the sizes",
+    )
     add("--original", action="store_true", help="the original recipe too; needs TensorFlow")
     add("--keras", action="store_true", help="ours with --engine keras too; needs TensorFlow")
     add("--coral", type=file, metavar="FILE.tflite", help="weights for the original recipe")
@@ -372,21 +382,35 @@ def parser() -> argparse.ArgumentParser:
     add("--camera", type=int, metavar="N", help="a real camera for --live; default: a stand-in")
     add("--json", metavar="FILE", help="write the figures there; - prints them, not the table")
     threads = cli.number(int, 1, 64)
-    words = "per network (default 2; of --live the program's)"
-    add("--threads", type=threads, metavar="N", help=words)
+    add("--threads", type=threads, metavar="N", help="per network (default 2; of --live 1)")
     return p
 
 
+def check(args: argparse.Namespace, p: argparse.ArgumentParser) -> None:
+    """Refuses options that say nothing together; sets `args.rvm_size`.
+
+    That is found out in a child, as the memory of this process counts into that of its children.
+    """
+    if args.live and (args.rvm or args.original or args.keras):
+        p.error("--live takes no contender but --peer")
+    if not args.live and (args.load or args.still or args.camera is not None):
+        p.error("--load, --still and --camera are for --live")
+    if args.camera is not None and args.still:
+        p.error("--still is for the stand-in, not for a --camera")
+    args.rvm_size = in_child(recipes.rvm_size, args.rvm) if args.rvm else None
+    if args.rvm_size and args.rvm_size not in args.sizes:
+        p.error("argument --rvm: a network for frames of {}x{}".format(*args.rvm_size))
+
+
+@reports_errors("tools.bench")
 def main(argv: list[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    p = parser()
+    args = p.parse_args(argv)
     args.threads = args.threads or (program.LIVE_THREADS if args.live else program.THREADS)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    check(args, p)
     measure, as_table = (measure_live, live_table) if args.live else (measure_all, table)
-    try:
-        report = measure(args)
-    except (WeightsError, ToolError) as error:
-        print(f"tools.bench: {error}", file=sys.stderr)
-        return 1
+    report = measure(args)
     text = json.dumps(report, indent=1)
     print(text if args.json == "-" else as_table(report))
     if args.json not in (None, "-"):

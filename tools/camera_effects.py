@@ -1,4 +1,4 @@
-"""What a webcam, its room and a headset do to a training picture."""
+"""What a webcam, its room, other clothes and a headset do to a training picture."""
 
 import cv2
 import numpy as np
@@ -10,6 +10,9 @@ def camera(rng, image, mask) -> np.ndarray:
     if rng.random() < 0.1 and mask.any():  # a window behind the person
         person = cv2.GaussianBlur((mask > 0).astype(np.float32), (0, 0), 2)[..., None]
         x = x * (person * rng.uniform(0.3, 0.8) + (1 - person) * rng.uniform(1.0, 1.8))
+    elif rng.random() < 0.08 and mask.any():  # a lamp on the person in a dark room
+        person = cv2.GaussianBlur((mask > 0).astype(np.float32), (0, 0), 4)[..., None]
+        x = x * (person + (1 - person) * rng.uniform(0.1, 0.6))
     if rng.random() < 0.8:
         x = np.clip(x, 0, 1) ** rng.uniform(0.6, 1.6) * rng.uniform(0.6, 1.3)
         x = x * rng.normal(1, 0.08, 3)
@@ -55,6 +58,37 @@ def smear(rng, x) -> np.ndarray:
     turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), rng.uniform(0, 180), 1)
     kernel = cv2.warpAffine(kernel, turn, (length, length))
     return cv2.filter2D(x, -1, kernel / max(kernel.sum(), 1e-6))
+
+
+def clothe(rng, image: np.ndarray, masks: np.ndarray) -> None:
+    """Puts other clothes on the people, plain, striped or checked, under the same light.
+
+    From about the topmost person's chin down, so on whoever is shorter a little higher.
+
+    Args:
+        image: uint8 [h,w,3] BGR, changed in place.
+        masks: uint8 [h,w,2], of anybody and of those in front; 128 is unknown, and not covered.
+    """
+    mask = masks[..., 0]
+    share = np.where(mask == 128, 0, mask).astype(np.float32) / 255
+    rows = np.nonzero((share > 0.5).any(1))[0]
+    if len(rows) < 20:
+        return
+    height, width = share.shape
+    chin = rows[0] + rng.uniform(0.35, 0.6) * np.ptp(rows)
+    below = np.clip((np.arange(height) - chin) / (0.05 * height), 0, 1)[:, None]
+    grey = cv2.GaussianBlur(image.mean(2), (0, 0), 1)
+    light = 0.5 + 0.5 * np.clip(grey / (grey[share > 0.5].mean() + 1), 0.3, 2)
+    y, x = np.mgrid[:height, :width]
+    turn, period = rng.uniform(0, np.pi), rng.uniform(5, 40)
+    waves = np.sin((x * np.cos(turn) + y * np.sin(turn)) * 2 * np.pi / period)
+    if rng.random() < 0.5:
+        waves = waves * np.sin((y * np.cos(turn) - x * np.sin(turn)) * 2 * np.pi / period)
+    colour = 200 * rng.uniform(0, 1) ** 2 + rng.normal(0, 20, 3)
+    other = rng.uniform(-60, 60, 3) * rng.choice([0, 1])
+    cloth = (colour + other * np.clip(3 * waves, -1, 1)[..., None]) * light[..., None]
+    cover = (share * below)[..., None]
+    image[:] = np.clip(image * (1 - cover) + cloth * cover, 0, 255).astype(np.uint8)
 
 
 def headset(rng, image, masks) -> None:

@@ -12,6 +12,7 @@ from background_blur.matting.quality import QualityLevel
 from background_blur.settings import Settings
 from blur import BackgroundBlur
 from tools.command import ToolError
+from tools.recipes import mask_network, run_mask_network
 
 AlphaOf = Callable[[np.ndarray], np.ndarray]  # uint8 [h,w,3] BGR -> float32 [h,w], 0..1
 Method = Callable[[], AlphaOf]  # begins a new source: a picture, or the frames of one clip
@@ -43,26 +44,8 @@ def peer(path: Path) -> Method:
     Raises:
         ToolError: no such file, or another kind of network.
     """
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        net = Interpreter(str(path), num_threads=2)
-        net.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise ToolError(f"{path}: not a .tflite that LiteRT can run") from error
-    (given, *more_given), (made, *more_made) = net.get_input_details(), net.get_output_details()
-    shape, shape_made = list(given["shape"]), list(made["shape"])
-    if more_given or more_made or shape != [1, *shape[1:3], 3] or shape_made != [*shape[:3], 1]:
-        raise ToolError(f"{path}: takes {shape} and gives {shape_made}, not a picture and a mask")
-
-    def alpha_of(image):
-        small = cv2.resize(image, (shape[2], shape[1]))
-        small = cv2.cvtColor(small, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
-        net.set_tensor(given["index"], small[None])
-        net.invoke()
-        return enlarge(net.get_tensor(made["index"])[0, ..., 0], image)
-
-    return lambda: alpha_of
+    net, height, width = mask_network(path, 2)
+    return lambda: lambda image: run_mask_network(net, image, height, width)
 
 
 def enlarge(mask, image) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tools.camera_effects import camera, headset
+from tools.camera_effects import camera, clothe, headset
 from tools.cutouts import Cutout, foreground, lay, paste, place
 
 UNKNOWN = 128
@@ -24,14 +24,14 @@ SUFFIXES = (".jpg", ".webp")
 # What a batch is made of. Upper bodies are whole street figures cropped as a webcam would;
 # "pasted" are people cut out and put into rooms, the nearest to what the tool will see.
 MIX = {
-    "selfie": 0.13,
-    "picsart": 0.13,
-    "pexels": 0.19,
-    "voc": 0.12,
+    "selfie": 0.12,
+    "picsart": 0.12,
+    "pexels": 0.2,
+    "voc": 0.15,
     "ccp": 0.07,
     "coco": 0.01,
     "matte": 0.04,
-    "pasted": 0.19,
+    "pasted": 0.17,
     "nobody": 0.12,
 }
 # Whom "pasted" cuts out: keyed and matte people have a true alpha.
@@ -197,9 +197,11 @@ class Batches:
         if rng.random() < 0.5:
             image, masks = image[:, ::-1], masks[:, ::-1]
         image, masks = np.ascontiguousarray(image), np.ascontiguousarray(masks)
+        if kind != "nobody" and rng.random() < 0.12:
+            clothe(rng, image, masks)
         if kind not in ("voc", "coco", "nobody") and rng.random() < 0.1:
             headset(rng, image, masks)
-        if rng.random() < 0.1:
+        if rng.random() < 0.05:
             self.hold_up(rng, image, masks)
         return camera(rng, image, masks[..., 0]), masks, soft
 

@@ -2,8 +2,13 @@
 
 Such a norm is no more than a gain and a bias per channel. `fold` makes them part of the convolution
 before it: the same function at twice the speed. `unfold` turns what was learned back into norms.
+
+A folded network can also be trained with int8 rounding, much as `tools.export` applies it: one
+scale per output channel of a kernel, one per feature tensor. Gradients pass straight through (Jacob
+et al. 2018, arXiv:1712.05877).
 """
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import keras
@@ -14,10 +19,13 @@ import model
 from tools.convert_weights import identity_norm
 
 ops = cast(Any, keras.ops)  # Keras's annotations let every operation return None
+fake_quant = cast(Any, keras.quantizers).fake_quant_with_min_max_vars
 
 
 class Gained(layers.Layer):
     """A convolution with a gain and a bias per channel: what is left of a frozen batch norm."""
+
+    rounded = False  # whether its kernel is, to int8
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -25,15 +33,23 @@ class Gained(layers.Layer):
         self.gain = self.add_weight(name="gain", shape=(channels,), initializer="ones")
         self.shift = self.add_weight(name="shift", shape=(channels,), initializer="zeros")
 
+    def rescaled(self, kernel: Any) -> Any:
+        """The kernel, its output channels last, times the gain; rounded to int8 if it is to be."""
+        kernel = kernel * self.gain
+        if not self.rounded:
+            return kernel
+        limit = ops.stop_gradient(ops.max(ops.abs(kernel), (0, 1, 2))) + 1e-8
+        return fake_quant(kernel, -limit, limit, narrow_range=True, axis=-1)
+
 
 class GainedConv2D(Gained, layers.Conv2D):
     def call(self, x):
-        return self.convolution_op(x, self.kernel * self.gain) + self.shift
+        return self.convolution_op(x, self.rescaled(self.kernel)) + self.shift
 
 
 class GainedDepthwiseConv2D(Gained, layers.DepthwiseConv2D):
     def call(self, x):
-        kernel = self.kernel * self.gain[:, None]  # [3,3,channels,1]
+        kernel = ops.swapaxes(self.rescaled(ops.swapaxes(self.kernel, 2, 3)), 2, 3)
         x = ops.depthwise_conv(
             x, kernel, self.strides, self.padding, dilation_rate=self.dilation_rate
         )
@@ -46,7 +62,7 @@ class GainedConcatProjection(Gained, model.ConcatProjection):
 
     def call(self, inputs):
         pooled, x = inputs
-        kernel = self.kernel * self.gain
+        kernel = self.rescaled(self.kernel)
         x = ops.conv(x, kernel[:, :, self.seam :])
         return x + ops.conv(pooled, kernel[:, :, : self.seam]) + self.shift
 
@@ -58,6 +74,32 @@ class Folded(layers.Layer):
         return x
 
 
+class Rounded(layers.Layer):
+    """Rounds features [n,h,w,c] to 256 steps over their range, or over `limits` if set."""
+
+    limits: tuple[float, float] | None = None
+
+    def call(self, x):
+        low, high = self.limits or (ops.minimum(ops.min(x), 0), ops.maximum(ops.max(x), 1e-3))
+        return fake_quant(x, ops.stop_gradient(low), ops.stop_gradient(high))
+
+
+def fix_limits(folded: keras.Model, batches: Iterable[np.ndarray]) -> None:
+    """Sets the limits of each `Rounded` layer to the mean minimum and maximum of its input.
+
+    Args:
+        batches: of images, float32 [n,h,w,3] RGB 0..255, to take the means over.
+    """
+    rounded = [layer for layer in folded.layers if isinstance(layer, Rounded)]
+    probe = keras.Model(folded.input, [layer.input for layer in rounded])
+    extremes = [
+        [(min(x.min(), 0), max(x.max(), 1e-3)) for x in map(ops.convert_to_numpy, probe(images))]
+        for images in batches
+    ]
+    for layer, (low, high) in zip(rounded, np.mean(extremes, 0), strict=True):
+        layer.limits = (float(low), float(high))
+
+
 GAINED = {
     layers.Conv2D: GainedConv2D,
     layers.DepthwiseConv2D: GainedDepthwiseConv2D,
@@ -65,18 +107,33 @@ GAINED = {
 }
 
 
-def fold(net: keras.Model) -> keras.Model:
-    """The same function with every batch norm inside the convolution before it."""
+def fold(net: keras.Model, rounded: bool = False) -> keras.Model:
+    """The same function with every batch norm inside the convolution before it.
+
+    Args:
+        rounded: simulate int8 kernels and features.
+    """
     normed = {layer.name.removesuffix("_BN") for layer in net.layers if layer.name.endswith("_BN")}
 
     def clone(layer):
         if layer.name in normed:
-            return GAINED[type(layer)].from_config(layer.get_config())
+            gained = GAINED[type(layer)].from_config(layer.get_config())
+            gained.rounded = rounded
+            return gained
         if isinstance(layer, layers.BatchNormalization):
             return Folded(name=layer.name)
         return type(layer).from_config(layer.get_config())
 
-    folded = keras.models.clone_model(net, clone_function=clone)
+    # Norms and activations become part of the convolution before them, so rounding comes after.
+    inner = {id(layer.input) for layer in net.layers if isinstance(layer, layers.ReLU)}
+    inner |= {id(net.get_layer(name).output) for name in normed} | {id(net.output)}
+    whole = {layer.name for layer in net.layers if id(layer.output) not in inner}
+
+    def call(layer, *args, **kwargs):
+        x = layer(*args, **kwargs)
+        return Rounded()(x) if rounded and layer.name in whole else x
+
+    folded = keras.models.clone_model(net, clone_function=clone, call_function=call)
     for layer in model.layers_with_weights(folded):
         if isinstance(layer, Gained):
             kernel = net.get_layer(layer.name).get_weights()[0]

@@ -28,6 +28,7 @@ from background_blur.statistics import RunStatistics
 from background_blur.system import SignalGuard
 from blur import BackgroundBlur
 from tools import recipes
+from tools.command import ToolError
 
 FPS = 30
 PICTURES = 64  # that the camera plays forth and back
@@ -105,10 +106,10 @@ def load(count: int):
 
 @dataclass(frozen=True)
 class Scene:
-    """What is before the camera, and for how long.
+    """What to measure on: the camera, its frame size, the duration in seconds, and other load.
 
-    `camera` is a real one's number, or None for our own, before which somebody sways unless it is
-    `still`. `busy` processes do nothing but keep a core busy each.
+    `camera` is a real one's number, or None for a stand-in, before which somebody sways unless it
+    is `still`. `busy` processes keep a core busy each.
     """
 
     size: tuple[int, int]
@@ -117,51 +118,55 @@ class Scene:
     still: bool = False
     camera: int | None = None
 
-    def open(self) -> cv2.VideoCapture:
-        if self.camera is None:
-            return cast(cv2.VideoCapture, FakeCamera(self.size, self.still))
-        return cv2.VideoCapture(self.camera)
+    def source(self) -> Camera:
+        if self.camera is not None:
+            return Camera(self.camera, self.size)
+        fake = cast(cv2.VideoCapture, FakeCamera(self.size, self.still))
+        return Camera(0, self.size, open=lambda _: fake)
 
 
 def measure(scene: Scene, threads: int) -> dict:
-    """Runs the program's loop."""
+    """Runs the program's loop.
+
+    Raises:
+        UserError: no such camera, or no frame of it in time.
+    """
     cv2.setNumThreads(threads)
-    capture = scene.open()
     blur = BackgroundBlur(open_segmenter(threads=threads), Settings())
     statistics = RunStatistics()
     watcher = Watcher(scene.seconds)
     with ExitStack() as stack:
         stack.enter_context(load(scene.busy))
-        source = stack.enter_context(Camera(0, scene.size, open=lambda _: capture))
+        source = stack.enter_context(scene.source())
         stack.enter_context(redirect_stdout(io.StringIO()))
         cpu = time.process_time()
         run = program.Run(source, blur, Sinks(), statistics, SignalGuard(), cast(Viewer, watcher))
         run.quality = QualityController(FPS)
         program.stream(run)
         cpu = time.process_time() - cpu
-    cpu_ms = round(1000 * cpu / max(1, statistics.frames), 1)
-    return figures(watcher.ages, statistics, source.dropped) | {"cpu_ms": cpu_ms}
+    if not watcher.ages:
+        raise ToolError("the camera gave no frame after the warm-up", "give a longer --live")
+    got = figures(watcher.ages, statistics, source.dropped)
+    return got | {"cpu_ms": round(1000 * cpu / statistics.frames, 2)}
 
 
 def measure_recipe(scene: Scene, path: Path, threads: int) -> dict:
-    """Runs MediaPipe's documented loop: read, and the recipe of its network at `path`."""
+    """Runs MediaPipe's documented recipe, of the network at `path`, on the same camera.
+
+    Raises:
+        UserError: no such camera, no frame of it in time, or not such a network.
+    """
     cv2.setNumThreads(threads)
-    capture, recipe = scene.open(), recipes.mediapipe(path, threads)
-    capture.set(cv2.CAP_PROP_FRAME_WIDTH, scene.size[0])
-    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, scene.size[1])
-    capture.set(cv2.CAP_PROP_FPS, FPS)
-    shown = 0
-    with load(scene.busy):
+    recipe, shown = recipes.mediapipe(path, threads), 0
+    with load(scene.busy), scene.source() as source:
         cpu, end = time.process_time(), time.monotonic() + WARM_UP + scene.seconds
-        while time.monotonic() < end:
-            success, image = capture.read()
-            if not success:
-                break
-            recipe(image)
+        for frame in source:
+            recipe(frame.image)
             shown += 1
+            if time.monotonic() > end:
+                break
         cpu = time.process_time() - cpu
-    capture.release()
-    return {"shown": shown, "cpu_ms": round(1000 * cpu / max(1, shown), 1)}
+    return {"shown": shown, "cpu_ms": round(1000 * cpu / max(1, shown), 2)}
 
 
 def figures(ages: list[float], statistics: RunStatistics, dropped: int) -> dict:

@@ -16,6 +16,7 @@ from tools.command import ToolError
 Recipe = Callable[[np.ndarray], np.ndarray]
 
 ORIGINAL_WIDTH, ORIGINAL_INPUT = 512, 512  # pixels
+RVM_INPUTS = ("src", "r1i", "r2i", "r3i", "r4i")
 
 
 def original(coral: Path | None, threads: int) -> Recipe:
@@ -52,19 +53,13 @@ def original(coral: Path | None, threads: int) -> Recipe:
 
 
 def mediapipe(path: Path, threads: int) -> Recipe:
-    """The documented one of MediaPipe Selfie Segmentation, at full size."""
-    net = load(path, threads)
-    taken, given = net.get_input_details()[0], net.get_output_details()[0]
-    height, width = taken["shape"][1:3]
+    """The documented one of MediaPipe Selfie Segmentation, at full size.
 
-    def run(image: np.ndarray) -> np.ndarray:
-        small = cv2.cvtColor(cv2.resize(image, (width, height)), cv2.COLOR_BGR2RGB)
-        net.set_tensor(taken["index"], small[None].astype(np.float32) / 255)
-        net.invoke()
-        mask = cv2.resize(net.get_tensor(given["index"])[0, ..., 0], image.shape[1::-1])
-        return composite(image, mask > 0.1)
-
-    return run
+    Raises:
+        ToolError: another kind of network.
+    """
+    net, height, width = mask_network(path, threads)
+    return lambda image: composite(image, run_mask_network(net, image, height, width) > 0.1)
 
 
 def rvm(path: Path, threads: int) -> Recipe:
@@ -76,36 +71,41 @@ def rvm(path: Path, threads: int) -> Recipe:
         ToolError: another network.
     """
     net = load(path, threads)
-    inputs = {str(detail["name"]): detail for detail in net.get_input_details()}
+    inputs = rvm_inputs(net, path)
     outputs = sorted(net.get_output_details(), key=lambda detail: str(detail["name"]))
-    names = ["src", *(f"r{i}i" for i in range(1, 5))]
-    if set(inputs) != set(names) or len(outputs) != len(names):
-        raise ToolError(f"{path}: not Robust Video Matting with inputs {', '.join(names)}")
-    states = [np.zeros(inputs[name]["shape"], np.float32) for name in names[1:]]
+    states = [np.zeros(inputs[name]["shape"], np.float32) for name in RVM_INPUTS[1:]]
 
     def run(image: np.ndarray) -> np.ndarray:
         source = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)[None].astype(np.float32) / 255
-        for name, value in zip(names, (source, *states), strict=True):
+        for name, value in zip(RVM_INPUTS, (source, *states), strict=True):
             net.set_tensor(inputs[name]["index"], value)
         net.invoke()
-        alpha, *states[:] = (net.get_tensor(detail["index"]) for detail in outputs)
+        alpha, *new = (net.get_tensor(detail["index"]) for detail in outputs)
+        states[:] = new
         return composite(image, alpha[0] > 0.5)
 
     return run
 
 
+def rvm_inputs(net: Any, path: Path) -> dict[str, dict]:
+    """What LiteRT tells of each input, by its name; raises ToolError for another network."""
+    inputs = {str(detail["name"]): detail for detail in net.get_input_details()}
+    if set(inputs) != set(RVM_INPUTS) or len(net.get_output_details()) != len(RVM_INPUTS):
+        raise ToolError(f"{path}: not Robust Video Matting with inputs {', '.join(RVM_INPUTS)}")
+    return inputs
+
+
 def rvm_size(path: Path) -> tuple[int, int]:
-    """(width, height) of the frames that a compiled Robust Video Matting is for."""
-    shapes = {str(d["name"]): d["shape"] for d in load(path, 1).get_input_details()}
-    height, width = shapes.get("src", (0, 0, 0, 0))[1:3]
+    """(width, height) of the frames it is compiled for; raises ToolError for another network."""
+    height, width = rvm_inputs(load(path, 1), path)["src"]["shape"][1:3]
     return int(width), int(height)
 
 
 def load(path: Path, threads: int) -> Any:
-    """LiteRT with a network.
+    """LiteRT's interpreter with a network.
 
     Raises:
-        ToolError: not a file of one.
+        ToolError: not a network that it can run.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -116,6 +116,29 @@ def load(path: Path, threads: int) -> Any:
     except (ValueError, RuntimeError) as error:
         raise ToolError(f"{path}: not a .tflite that LiteRT can run") from error
     return net
+
+
+def mask_network(path: Path, threads: int) -> tuple[Any, int, int]:
+    """LiteRT's interpreter with a network from [1,h,w,3] RGB 0..1 to [1,h,w,1], and (h, w).
+
+    Raises:
+        ToolError: another kind of network.
+    """
+    net = load(path, threads)
+    (given, *more_given), (made, *more_made) = net.get_input_details(), net.get_output_details()
+    shape, shape_made = list(given["shape"]), list(made["shape"])
+    if more_given or more_made or shape != [1, *shape[1:3], 3] or shape_made != [*shape[:3], 1]:
+        raise ToolError(f"{path}: takes {shape} and gives {shape_made}, not a picture and a mask")
+    return net, int(shape[1]), int(shape[2])
+
+
+def run_mask_network(net: Any, image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """uint8 [H,W,3] BGR -> float32 [H,W], the probability of a person, 0..1"""
+    small = cv2.cvtColor(cv2.resize(image, (width, height)), cv2.COLOR_BGR2RGB)
+    net.set_tensor(net.get_input_details()[0]["index"], small[None].astype(np.float32) / 255)
+    net.invoke()
+    mask = net.get_tensor(net.get_output_details()[0]["index"])[0, ..., 0]
+    return cv2.resize(mask, image.shape[1::-1])
 
 
 def composite(image: np.ndarray, person: np.ndarray) -> np.ndarray:

@@ -17,7 +17,8 @@ What makes it work, each found by trying:
 - the backbone learns ten times slower than the decoder;
 - some rounds of steps run on larger input, which pictures are looked at with too, some on smaller;
 - the learning rate falls with the time left until `--until`, however fast the machine is by then;
-- an average of the weights over the last steps (EMA) is what is validated and kept.
+- an average of the weights over the last steps (EMA) is what is validated and kept;
+- with `--rounded` a last run learns to bear the rounding to int8 that `tools.export` does.
 """
 
 import argparse
@@ -285,7 +286,7 @@ def start(args) -> tuple[Run, set[str]]:
         done = transfer(model.load_person(args.start)[0], net)
     else:
         done = set(load_coral(net, args.coral))
-    folded = fold(net)
+    folded = fold(net, args.rounded)
     new = {layer.name for layer in folded.layers if is_decoder(layer.name)} - done
     optimizer = TwoRateAdamW(args.rate, weight_decay=1e-4)
     optimizer.build(folded.trainable_variables)
@@ -364,6 +365,7 @@ def main() -> None:
     add("--work", type=Path, required=True, help="folder for weights and state")
     add("--images", type=int, default=62_400, help="how many to train on")
     add("--until", type=hour, metavar="HH:MM", help="when to stop, in place of --images")
+    add("--rounded", action="store_true", help="simulate rounding to int8; for a last run")
     add("--batch", type=int, default=16)
     add("--rate", type=float, default=3e-4, help="peak rate of the backbone")
     add("--seed", type=int, default=2018, help="another one, other batches")

