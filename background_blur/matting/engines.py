@@ -72,8 +72,8 @@ def check_weights(path: Path) -> None:
 def open_litert(path: Path, threads: int) -> Engine:
     """LiteRT with the compiled network of a file, which holds a signature for each input size.
 
-    A size is prepared when it is first needed, in some 6 ms, and the last few stay. Left to itself
-    LiteRT prepares all 15 at once, and packs the weights anew for each, 9 MB every time.
+    A size is prepared when it is first needed, in some 10 ms, and the last few stay. Left to itself
+    LiteRT prepares all 15 at once, and packs the weights anew for each.
     """
     from ai_edge_litert.interpreter import Interpreter
 
