@@ -53,7 +53,7 @@ from background_blur.matting.segmenter import nearest_input_size
 from background_blur.settings import Settings
 from blur import BackgroundBlur
 from tools import recipes
-from tools.command import reports_errors
+from tools.command import command_line, reports_errors
 
 SIZES = "640x360,1280x720,1920x1080,3840x2160"
 WARM_UP = 5  # frames
@@ -360,8 +360,7 @@ def file(text: str) -> Path:
 
 
 def parser() -> argparse.ArgumentParser:
-    how = argparse.RawDescriptionHelpFormatter
-    p = argparse.ArgumentParser("python -m tools.bench", description=__doc__, formatter_class=how)
+    p = command_line("bench", __doc__)
     add = p.add_argument
     add("--sizes", type=even_sizes, default=SIZES, metavar="WxH,...", help=f"default {SIZES}")
     count, seconds = cli.number(int, 1, 10000), cli.number(float, 0, 86400)

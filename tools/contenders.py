@@ -12,7 +12,7 @@ from background_blur.matting.quality import QualityLevel
 from background_blur.settings import Settings
 from blur import BackgroundBlur
 from tools.command import ToolError
-from tools.recipes import mask_network, run_mask_network
+from tools.recipes import mask_network
 
 AlphaOf = Callable[[np.ndarray], np.ndarray]  # uint8 [h,w,3] BGR -> float32 [h,w], 0..1
 Method = Callable[[], AlphaOf]  # begins a new source: a picture, or the frames of one clip
@@ -44,8 +44,8 @@ def peer(path: Path) -> Method:
     Raises:
         ToolError: no such file, or another kind of network.
     """
-    net, height, width = mask_network(path, 2)
-    return lambda: lambda image: run_mask_network(net, image, height, width)
+    mask_of = mask_network(path, 2)
+    return lambda: mask_of
 
 
 def enlarge(mask, image) -> np.ndarray:

@@ -58,8 +58,8 @@ def mediapipe(path: Path, threads: int) -> Recipe:
     Raises:
         ToolError: another kind of network.
     """
-    net, height, width = mask_network(path, threads)
-    return lambda image: composite(image, run_mask_network(net, image, height, width) > 0.1)
+    mask_of = mask_network(path, threads)
+    return lambda image: composite(image, mask_of(image) > 0.1)
 
 
 def rvm(path: Path, threads: int) -> Recipe:
@@ -118,8 +118,11 @@ def load(path: Path, threads: int) -> Any:
     return net
 
 
-def mask_network(path: Path, threads: int) -> tuple[Any, int, int]:
-    """LiteRT's interpreter with a network from [1,h,w,3] RGB 0..1 to [1,h,w,1], and (h, w).
+def mask_network(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A network from [1,h,w,3] RGB 0..1 to [1,h,w,1], for frames of any size.
+
+    Returns:
+        A function from uint8 [H,W,3] BGR to float32 [H,W], the probability of a person, 0..1.
 
     Raises:
         ToolError: another kind of network.
@@ -129,16 +132,14 @@ def mask_network(path: Path, threads: int) -> tuple[Any, int, int]:
     shape, shape_made = list(given["shape"]), list(made["shape"])
     if more_given or more_made or shape != [1, *shape[1:3], 3] or shape_made != [*shape[:3], 1]:
         raise ToolError(f"{path}: takes {shape} and gives {shape_made}, not a picture and a mask")
-    return net, int(shape[1]), int(shape[2])
 
+    def mask_of(image: np.ndarray) -> np.ndarray:
+        small = cv2.cvtColor(cv2.resize(image, (shape[2], shape[1])), cv2.COLOR_BGR2RGB)
+        net.set_tensor(given["index"], small[None].astype(np.float32) / 255)
+        net.invoke()
+        return cv2.resize(net.get_tensor(made["index"])[0, ..., 0], image.shape[1::-1])
 
-def run_mask_network(net: Any, image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 [H,W,3] BGR -> float32 [H,W], the probability of a person, 0..1"""
-    small = cv2.cvtColor(cv2.resize(image, (width, height)), cv2.COLOR_BGR2RGB)
-    net.set_tensor(net.get_input_details()[0]["index"], small[None].astype(np.float32) / 255)
-    net.invoke()
-    mask = net.get_tensor(net.get_output_details()[0]["index"])[0, ..., 0]
-    return cv2.resize(mask, image.shape[1::-1])
+    return mask_of
 
 
 def composite(image: np.ndarray, person: np.ndarray) -> np.ndarray:
