@@ -91,6 +91,49 @@ def clothe(rng, image: np.ndarray, masks: np.ndarray) -> None:
     image[:] = np.clip(image * (1 - cover) + cloth * cover, 0, 255).astype(np.uint8)
 
 
+def print_on(rng, image: np.ndarray, masks: np.ndarray, picture: np.ndarray) -> None:
+    """Prints a picture onto somebody's chest, in colour, grey or one ink; all of it stays person.
+
+    Args:
+        image: uint8 [h,w,3] BGR, changed in place.
+        masks: uint8 [h,w,2]; printed on is what is surely person.
+        picture: uint8 [h,w,3] BGR, of anything, faces too.
+    """
+    height, width = masks.shape[:2]
+    person = (masks[..., 0] > 200) & (masks[..., 0] != 128)
+    rows = np.nonzero(person.any(1))[0]
+    if not len(rows) or height - rows[0] < 0.3 * height:
+        return
+    tall = height - rows[0]
+    columns = np.nonzero(person[height * 6 // 10 :])[1]
+    x = (columns.mean() if len(columns) else width / 2) + tall * rng.uniform(-0.12, 0.12)
+    y = rows[0] + tall * rng.uniform(0.5, 0.85)
+    scale = tall * rng.uniform(0.15, 0.5) / picture.shape[0]
+    high, wide = picture.shape[:2]
+    matrix = np.array([[scale, 0, x - scale * wide / 2], [0, scale, y - scale * high / 2]])
+    if scale < 0.67:
+        picture = cv2.GaussianBlur(picture, (0, 0), 0.3 / scale)
+    shape = np.full((high, wide), 255, np.uint8)
+    if rng.random() < 0.5:
+        shape[:] = 0
+        cv2.ellipse(shape, (wide // 2, high // 2), (wide // 2, high // 2), 0, 0, 360, 255, -1)
+    layer = cv2.warpAffine(picture, matrix, (width, height))
+    cover = cv2.warpAffine(shape, matrix, (width, height)) / np.float32(255) * person
+    style, grey = rng.integers(3), layer.mean(2, keepdims=True)
+    if style == 1:
+        layer = np.repeat(grey, 3, 2)
+    elif style == 2:
+        layer = np.where(grey > rng.uniform(70, 170), rng.integers(0, 256, 3), image)
+    cover = cover[..., None] * rng.uniform(0.6, 1)
+    image[:] = (image * (1 - cover) + layer * cover).astype(np.uint8)
+
+
+def flicker(rng, image: np.ndarray) -> np.ndarray:
+    """The same view, uint8 [h,w,3], a moment later: other noise, a breath of other light."""
+    later = image * rng.uniform(0.97, 1.03) + rng.normal(0, rng.uniform(1, 6), image.shape)
+    return np.clip(np.rint(later), 0, 255).astype(np.uint8)
+
+
 def headset(rng, image, masks) -> None:
     """Draws headphones onto the topmost head: a band over it, a cup at each side; all person."""
     mask = masks[..., 1]

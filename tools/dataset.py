@@ -2,7 +2,7 @@
 
 A photograph is `NAME.jpg` or `.webp`; its mask `NAME.png` is 8-bit grey: 255 person, 128 don't
 know, 0 background. A photograph without a mask shows nobody. The prefix before `_` says what it is:
-of a `matte_` the PNG is the true alpha, 0..255, all of it known.
+of a `matte_`, `keyed_` or `cutout_` the PNG is the true alpha, 0..255, all of it known.
 
 From here on a mask is a share of 0..255 in uint8, of which exactly 128 is "don't know"; a true 128
 becomes 129. Each view of a photograph carries two: of any person, and of those in front.
@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tools.camera_effects import camera, clothe, headset
+from tools.camera_effects import camera, clothe, flicker, headset, print_on
 from tools.cutouts import Cutout, foreground, lay, paste, place
 
 UNKNOWN = 128
@@ -24,27 +24,33 @@ SUFFIXES = (".jpg", ".webp")
 # What a batch is made of. Upper bodies are whole street figures cropped as a webcam would;
 # "pasted" are people cut out and put into rooms, the nearest to what the tool will see.
 MIX = {
-    "selfie": 0.12,
-    "picsart": 0.12,
-    "pexels": 0.2,
+    "selfie": 0.11,
+    "picsart": 0.1,
+    "pexels": 0.19,
+    "vik": 0.04,
     "voc": 0.15,
-    "ccp": 0.07,
+    "ccp": 0.05,
     "coco": 0.01,
     "matte": 0.04,
-    "pasted": 0.17,
-    "nobody": 0.12,
+    "keyed": 0.03,
+    "pasted": 0.18,
+    "nobody": 0.1,
 }
-# Whom "pasted" cuts out: keyed and matte people have a true alpha.
+# Whom "pasted" cuts out: keyed, matte and cutout people have a true alpha.
 CUTOUT_MIX = {
-    "keyed": 0.15,
+    "keyed": 0.18,
     "matte": 0.15,
-    "picsart": 0.26,
-    "selfie": 0.2,
-    "pexels": 0.14,
-    "ccp": 0.1,
+    "picsart": 0.23,
+    "selfie": 0.16,
+    "pexels": 0.13,
+    "ccp": 0.07,
+    "vik": 0.05,
+    "cutout": 0.03,
 }
 UPRIGHT = ("selfie", "picsart", "matte")
-SINGLE = ("selfie", "picsart", "matte", "ccp")  # one person mostly, who is in front
+SINGLE = ("selfie", "picsart", "matte", "keyed", "cutout", "ccp")  # one person mostly, in front
+TRUE_ALPHA = ("matte_", "keyed_", "cutout_")
+TWINS = 2  # views of a batch that come twice, see `Batches.batch`
 
 
 @dataclass
@@ -66,7 +72,8 @@ class Photo:
     @cached_property
     def cutout(self) -> Cutout:
         colours = foreground(self.image, self.mask)
-        whole = self.prefix == "ccp" or self.prefix == "pexels" and is_tall(self.mask)
+        mixed = self.prefix in ("pexels", "vik", "cutout")
+        whole = self.prefix == "ccp" or mixed and is_tall(self.mask)
         return Cutout(colours, self.mask, self.soft, whole)
 
 
@@ -92,7 +99,7 @@ def read_photo(path: Path) -> Photo:
     if not mask_path.exists():
         return Photo(path.stem, image, np.zeros(image.shape[:2], np.uint8))
     mask = read_image(mask_path, cv2.IMREAD_GRAYSCALE)
-    if soft := path.name.startswith("matte_"):
+    if soft := path.name.startswith(TRUE_ALPHA):
         mask[mask == UNKNOWN] += 1
     return Photo(path.stem, image, mask, soft)
 
@@ -170,13 +177,15 @@ class Batches:
     def batch(self, i: int, size: tuple[int, int]):
         """Returns images and targets, both float32.
 
-        Images [n,h,w,3] are RGB 0..255, targets as `target` makes them.
+        Images [n,h,w,3] are RGB 0..255, targets as `target` makes them. The last TWINS are the
+        first ones again as a camera sees them a moment later, under other noise and light.
         """
         rng = np.random.default_rng((i, self.seed))
         kinds = rng.choice(list(self.mix), self.batch_size, p=list(self.mix.values()))
         wide = size[0] > size[1]  # where upright pictures show less of a person than a webcam does
         kinds = ["pasted" if wide and k in UPRIGHT and rng.random() < 0.5 else k for k in kinds]
-        examples = [self.example(rng, kind, size) for kind in kinds]
+        examples = [self.example(rng, kind, size) for kind in kinds[:-TWINS]]
+        examples += [(flicker(rng, image), masks, soft) for image, masks, soft in examples[:TWINS]]
         images = np.stack([image[..., ::-1] for image, _, _ in examples]).astype(np.float32)
         targets = np.stack([target(masks, soft, self.stride) for _, masks, soft in examples])
         return images, targets
@@ -192,18 +201,28 @@ class Batches:
             soft = photo.soft
             if kind == "nobody" and rng.random() < 0.15:
                 self.hang_up(rng, image)
-            if kind in (*SINGLE, "pexels") and rng.random() < 0.35:
+            if kind in (*SINGLE, "pexels", "vik") and rng.random() < 0.4:
                 image, masks = self.join(rng, image, masks)
         if rng.random() < 0.5:
             image, masks = image[:, ::-1], masks[:, ::-1]
         image, masks = np.ascontiguousarray(image), np.ascontiguousarray(masks)
         if kind != "nobody" and rng.random() < 0.12:
             clothe(rng, image, masks)
+        if kind != "nobody" and rng.random() < 0.1:
+            print_on(rng, image, masks, self.any_picture(rng))
         if kind not in ("voc", "coco", "nobody") and rng.random() < 0.1:
             headset(rng, image, masks)
         if rng.random() < 0.05:
             self.hold_up(rng, image, masks)
         return camera(rng, image, masks[..., 0]), masks, soft
+
+    def any_picture(self, rng) -> np.ndarray:
+        """A photograph of anything, people more often than not, uint8 [h,w,3]."""
+        prefixes = [
+            p for p in ("picsart", "selfie", "pexels", "vik", "none") if p in self.by_prefix
+        ]
+        pool = self.by_prefix[rng.choice(prefixes)] if prefixes else self.empty
+        return pool[rng.integers(len(pool))].image
 
     def hold_up(self, rng, image, masks) -> None:
         """Covers a part with a thing. Whether it belongs to the person is not known."""
@@ -276,7 +295,7 @@ class Batches:
             self.hang_up(rng, image)
         if rng.random() < 0.25:  # what stands behind a webcam user is out of focus
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.5))
-        people = rng.choice([1, 2, 3], p=[0.6, 0.32, 0.08])
+        people = rng.choice([1, 2, 3], p=[0.5, 0.38, 0.12])
         ratios = np.sort(rng.uniform(0.4, 1.0, people - 1)).tolist() + [1.0]
         rise = rng.uniform(0.5, 1.1)
         x = np.clip(rng.normal(0.5, 0.17), 0.1, 0.9)

@@ -15,7 +15,9 @@ What makes it work, each found by trying:
 - the new decoder has no statistics to freeze. It starts from gains and biases that make its
   features zero-mean, unit-variance on one batch (Salimans & Kingma 2016, arXiv:1602.07868);
 - the backbone learns ten times slower than the decoder;
-- some rounds of steps run on larger input, which pictures are looked at with too, some on smaller;
+- some rounds of steps run on larger input, as recordings and pictures are looked at;
+- the first views of a batch come twice, under other noise and light, and are to get one mask:
+  masks that differ there are what flickers before a camera;
 - the learning rate falls with the time left until `--until`, however fast the machine is by then;
 - an average of the weights over the last steps (EMA) is what is validated and kept;
 - with `--rounded` a last run learns to bear the rounding to int8 that `tools.export` does.
@@ -40,15 +42,16 @@ import model
 from background_blur.matting.segmenter import INPUT_SIZES, nearest_input_size, scaled_size
 from tools.convert_weights import load_coral
 from tools.cutouts import keyed
-from tools.dataset import UNKNOWN, Batches, Photo, read_photos
+from tools.dataset import TWINS, UNKNOWN, Batches, Photo, read_photos
 from tools.fold import Gained, fold, unfold
 
 ops = cast(Any, keras.ops)  # Keras's annotations let every operation return None
 
 DECODER_RATE = 10  # the decoder's learning rate over the backbone's
+TWIN_WEIGHT = 2.5  # of the difference between the masks of twins, in the loss
 AHEAD = 6  # batches made before they are needed
 DESIGNS = {"full": model.FULL, "slim": model.SLIM, "coarse": model.COARSE}
-ROUNDS = (1, 1, 1.5, 1, 1, 0.7)  # sides of the input over the usual ones, round by round
+ROUNDS = (1, 1.25, 1, 1.5, 1, 1.25)  # sides of the input over the usual ones, round by round
 
 
 def calm(folded: keras.Model, images, names: set[str]) -> None:
@@ -83,6 +86,8 @@ def loss(target, logits):
     Args:
         target: float32 [n,h,w,5], see `tools.dataset.target`.
         logits: float32 [n,h,w,1 or 2]: person and, if there, front.
+
+    The last TWINS of the n show the same as the first, whose masks should not differ.
     """
     outputs = logits.shape[-1]
     total = 0.0
@@ -92,7 +97,10 @@ def loss(target, logits):
         behind = ops.abs(target[..., :1] - share) * known  # few cells, and hard ones
         weight = weight * (1 + 3 * behind)
         total = total + mask_loss(share, weight, logits[..., i : i + 1])
-    return total / outputs + matte_loss(target[..., :1], target[..., 4:], logits[..., :1])
+    total = total / outputs + matte_loss(target[..., :1], target[..., 4:], logits[..., :1])
+    return total + TWIN_WEIGHT * ops.mean(
+        ops.abs(ops.sigmoid(logits[-TWINS:]) - ops.sigmoid(logits[:TWINS]))
+    )
 
 
 def mask_loss(share, weight, logits):
