@@ -13,6 +13,7 @@ a change of size, a mirroring or a fault.
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from background_blur.matting.quality import QualityLevel
 from background_blur.matting.refinement import MaskRefiner
 from background_blur.matting.segmenter import Masks, PersonSegmenter
 from background_blur.matting.tracking import TrackingSegmenter
-from background_blur.matting.validation import MaskHistory, NoTrustedMask
+from background_blur.matting.validation import MaskHistory, NoTrustedMask, hung_up
 from background_blur.rendering.follow import WHOLE, Follower, View, crop, portrait_of
 from background_blur.rendering.renderer import Matte, Renderer
 from background_blur.settings import HIDDEN, Settings
@@ -134,6 +135,7 @@ class BackgroundBlur:
         without a trusted mask (all 0, None, the reason)."""
         if self.is_new_scene(picture):
             self.reset()
+            self.history.begin_scene()
         try:
             with self.timer("segment"):
                 mask, mask_from = self.trusted_mask(picture, time, level)
@@ -156,9 +158,11 @@ class BackgroundBlur:
         propagated = self.propagator(picture, time, level.every) if level else None
         mask, mask_from = propagated or (self.new_mask(picture, time, level), "network")
         height, width = picture.image.shape[:2]
-        self.history.check_mask(mask, (width, height), self.is_sequence)
+        if self.is_sequence:
+            look_again = partial(self.run_network, hung_up(picture.image), level)
+            self.history.check_mask(mask, (width, height), look_again)
         if self.tracker:
-            self.tracker.follow(mask, self.settings.people, time)
+            self.tracker.follow(mask, time)
         if level and not propagated:
             self.propagator.set_key_frame(picture, mask, time)
         return mask, mask_from
@@ -175,14 +179,14 @@ class BackgroundBlur:
 
         if not self.tracker:
             return predict(picture.image)
-        return self.tracker(picture.image, picture.thumbnail, self.settings.people, time, predict)
+        return self.tracker(picture.image, picture.thumbnail, time, predict)
 
     def run_network(self, image: np.ndarray, level: QualityLevel | None) -> np.ndarray:
         """The mask of who is to stay, as far as the network tells people apart."""
         masks = self.segmenter(image, scale=level.scale) if level else self.segmenter(image)
         if not isinstance(masks, Masks):  # one mask, of everybody
             return masks
-        return masks.person if self.settings.people == "all" else masks.front
+        return masks.person if self.settings.people == "all" else masks.solid_front()
 
     def is_new_scene(self, picture: Picture) -> bool:
         """Whether nothing seen so far says anything about this image."""

@@ -1,13 +1,16 @@
-"""Which of the people in the picture stay sharp."""
+"""Which of the people in the picture stay sharp.
 
+The network tells who is in front, so no rule here tells people apart. `all` are the parts of its
+mask of persons, `front` those of its mask of people in front, and `main` is one of the latter.
+"""
+
+import cv2
 import numpy as np
 
 SPECK = 0.006  # share of the mask; smaller parts of person are mistakes
-BYSTANDER = 0.25  # share of the largest part; smaller parts are not in front of the camera
-NEWCOMER = 0.6  # share of it that one who comes later must be, for a while, to be in front, too
 MEMORY = 0.2  # weight of a frame in the memory of where the main person is
 ASIDE = 0.5  # what a pixel at the left or right border counts, one in the middle being 1
-SEEN = 0.1  # share of that memory that who is still the same covers
+SEEN = 0.1  # share of that memory that a part must cover to be the same person
 CLEARLY = 1.5  # times as large as the main person
 SWITCH_AFTER = 30  # frames that another must be so, or the main person be gone, to lose the place
 
@@ -21,55 +24,24 @@ class PeopleSelector:
     def forget(self) -> None:
         self.position_heatmap = None  # float [h,w], where the main person was of late
         self.missed_frames = 0  # frames in a row that spoke for another
-        self.claims = (
-            None  # {number: frames in a row that one in front was large, from SWITCH_AFTER on}
-        )
 
-    def select(
-        self,
-        who: str,
-        labels: np.ndarray,
-        sizes: np.ndarray,
-        parents: dict[int, int] | None = None,
-    ) -> np.ndarray:
+    def select(self, who: str, labels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Chooses among the parts of a mask.
 
         Args:
-            who: "all", everybody; "front", all but those much smaller than the largest, who pass
-                behind and did not ask to be shown, and those who came later, until they are about
-                as large for a while; "main", one: the largest and most central at first, who keeps
-                the place until gone, or clearly smaller than another, for a while.
-            labels: int [h,w], the part that each pixel is of, 0 for none; a person's number stays.
+            who: "main", one: the largest and most central at first, who keeps the place until
+                gone, or clearly smaller than another, for a while; else everybody in the mask.
+            labels: int [h,w], the part that each pixel is of, 0 for none.
             sizes: pixels of each part, 0 of part 0.
-            parents: the numbers of parts that others, new ones, have come off.
 
         Returns:
             bool, as long as sizes; never a part that is a mere speck.
         """
         kept = sizes >= max(1, SPECK * labels.size)
         if who == "main":
-            self.claims = None
             return kept & (np.arange(len(sizes)) == self.main(labels, kept))
-        self.position_heatmap, self.missed_frames = None, 0
-        if who == "front":
-            return kept & self.front(sizes, parents or {})
-        self.claims = None
+        self.forget()
         return kept
-
-    def front(self, sizes: np.ndarray, parents: dict[int, int]) -> np.ndarray:
-        """bool, as long as sizes: who is in front of the camera."""
-        shares = sizes / max(1, sizes.max())
-        first, last = self.claims is None, self.claims or {}
-        self.claims = {}
-        for number in map(int, np.flatnonzero(sizes)):
-            claim = last.get(number, last.get(parents.get(number), 0))
-            if first or claim >= SWITCH_AFTER:
-                claim = SWITCH_AFTER
-            else:
-                claim = claim + 1 if shares[number] >= NEWCOMER else 0
-            self.claims[number] = claim
-        admitted = [self.claims.get(number, 0) >= SWITCH_AFTER for number in range(len(sizes))]
-        return (shares == 1) | (admitted & (shares >= BYSTANDER))
 
     def main(self, labels: np.ndarray, candidates: np.ndarray) -> int:
         """The part that is the main person, or 0 while that one is not to be seen."""
@@ -87,6 +59,16 @@ class PeopleSelector:
         if same:
             self.position_heatmap += MEMORY * ((labels == same) - self.position_heatmap)
         return same
+
+
+def connected_components(binary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Connected parts of a uint8 [h,w] of 0 and 1: (their labels, 0 for none; pixels a label)."""
+    count, labels = cv2.connectedComponents(binary, connectivity=4)
+    if count == 2:  # as mostly; counting labels takes longer
+        return labels, np.array([0, np.count_nonzero(binary)])
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return labels, sizes
 
 
 def sums(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:

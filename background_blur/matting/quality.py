@@ -1,9 +1,9 @@
-"""Adaptive quality: run the network less often, then on a smaller input, when frames are late."""
+"""Adaptive quality: run the network on a smaller input, then less often, when frames are late."""
 
 import math
 from dataclasses import dataclass
 
-from background_blur.matting.segmenter import NORMAL, SMALL
+from background_blur.matting.segmenter import FINE, NORMAL
 
 WINDOW = 0.5  # seconds that are judged together
 MISSED, ROOM = 1.05, 0.8  # fractions of the budget above, below which quality steps down, up
@@ -13,19 +13,24 @@ OUTLIER = 2.0  # budgets; a longer hiccup counts as this much, so that one alone
 
 @dataclass(frozen=True)
 class QualityLevel:
-    """Every so-many-th frame is a key frame, which the network sees at such a scale."""
+    """How often the network runs, and on how large an input.
+
+    Attributes:
+        every: a key frame, which the network sees, is followed by `every - 1` that it does not.
+        scale: of the network's input, one of `segmenter.SCALES`.
+    """
 
     name: str
     every: int
     scale: float
 
 
-# A mask propagated over three frames is far better than one made of a small input.
+# A machine too busy for the last of them shows fewer frames per second. An input of 0.7 of the side
+# would be cheaper still, but tears holes: 2.3 % of the person on average, 7 % in the worst frame.
 LEVELS = (
-    QualityLevel("every frame", 1, NORMAL),
+    QualityLevel("every frame", 1, FINE),
     QualityLevel("every 2nd frame", 2, NORMAL),
     QualityLevel("every 4th frame", 4, NORMAL),
-    QualityLevel("every 4th frame, smaller", 4, SMALL),
 )
 
 

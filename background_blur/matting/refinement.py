@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 
 from background_blur.imaging import Picture
-from background_blur.matting.people import PeopleSelector
-from background_blur.matting.separation import PeopleSeparator, connected_components
+from background_blur.matting.people import PeopleSelector, connected_components
 
 PINHOLE = 0.0015  # share of the mask; smaller holes in the person are mistakes
 NOBODY = 0.01  # a mask below it makes an alpha of 0
@@ -17,13 +16,11 @@ class MaskRefiner:
 
     def __init__(self):
         self.people = PeopleSelector()
-        self.separator = PeopleSeparator()
         self.reset()
 
     def reset(self) -> None:
         self.last: tuple[np.ndarray, np.ndarray] | None = None  # mask and grey picture
         self.people.forget()
-        self.separator.forget()
 
     def __call__(self, picture: Picture, mask: np.ndarray, who: str = "front") -> np.ndarray:
         """Alpha of a picture, uint8 [h,w].
@@ -36,7 +33,7 @@ class MaskRefiner:
         Returns:
             uint8 [h,w], 255 = person.
         """
-        mask = self.whole(picture.image, self.steady(picture.half_grey, mask), who)
+        mask = self.whole(self.steady(picture.half_grey, mask), who)
         return sharpened(picture, mask)
 
     def steady(self, grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -56,10 +53,11 @@ class MaskRefiner:
         self.last = mask, grey
         return mask
 
-    def whole(self, small: np.ndarray, mask: np.ndarray, who: str) -> np.ndarray:
+    def whole(self, mask: np.ndarray, who: str) -> np.ndarray:
         """Drops who is not to stay, and specks; fills pinholes."""
         person = (mask > 0.5).view(np.uint8)
-        labels, sizes, kept = self.chosen(small, person, who)
+        labels, sizes = connected_components(person)
+        kept = self.people.select(who, labels, sizes)
         if sizes[kept].sum() < np.count_nonzero(person):
             away = ~kept[labels] & (person == 1)
             side = 2 * max(1, round(RIM * mask.shape[1])) + 1
@@ -67,18 +65,6 @@ class MaskRefiner:
             mask = np.where(away | (around & (person == 0)), 0, mask)
             person[away] = 0
         return without_pinholes(mask, person)
-
-    def chosen(
-        self, small: np.ndarray, person: np.ndarray, who: str
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The part of the mask that each pixel is of, 0 for none; each part's pixels, and whether
-        it stays."""
-        if who == "all":
-            self.separator.forget()
-            labels, sizes = connected_components(person)
-        else:
-            labels, sizes = self.separator(small, person)
-        return labels, sizes, self.people.select(who, labels, sizes, self.separator.parents)
 
 
 def sharpened(picture: Picture, mask: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 
 from background_blur.frames import Size
 from background_blur.matting.boxes import Box, mask_size, whole
-from background_blur.matting.people import BYSTANDER, SPECK
+from background_blur.matting.people import SPECK
 from background_blur.matting.segmenter import INPUT_SIZES
 
 MARGIN = 0.12  # share of the people's width and height, left free on each side of them
@@ -53,12 +53,12 @@ class TrackingSegmenter:
     def reset(self) -> None:
         self.tracker.reset()
 
-    def follow(self, mask: np.ndarray, who: str, time: float) -> None:
+    def follow(self, mask: np.ndarray, time: float) -> None:
         """Takes the mask of a frame, wherever it comes from."""
-        self.tracker.follow(mask, who, time)
+        self.tracker.follow(mask, time)
 
     def __call__(
-        self, image: np.ndarray, thumbnail: np.ndarray, who: str, time: float, predict: Predict
+        self, image: np.ndarray, thumbnail: np.ndarray, time: float, predict: Predict
     ) -> np.ndarray:
         """The mask of an image, uint8 [H,W,3], whose grey thumbnail is given: float32 [H/2,W/2]."""
         size = mask_size(image)
@@ -70,12 +70,12 @@ class TrackingSegmenter:
         around, box = None, self.tracker.box(size, time)
         if box.covers(size):
             around = predict_whole()
-            self.tracker.follow(around, who, time)
+            self.tracker.follow(around, time)
             box = self.tracker.box(size, time)
             if box.covers(size):
                 return around
         mask = predict_box(image, box, size, predict)
-        if self.tracker.lost(mask, box, who, time):
+        if self.tracker.lost(mask, box, time):
             return predict_whole() if around is None else around
         if around is None and self.tracker.needs_whole_frame(box, thumbnail, time):
             around = predict_whole()
@@ -151,12 +151,12 @@ class PersonTracker:
             self.shape = best
         return fits[self.shape]
 
-    def lost(self, mask: np.ndarray, box: Box, who: str, time: float) -> bool:
+    def lost(self, mask: np.ndarray, box: Box, time: float) -> bool:
         """Whether the mask of what is in the box shows that the people may be outside it."""
         size = (mask.shape[1], mask.shape[0])
         if box.covers(size):
             return False
-        edges, area = extent(mask, who)
+        edges, area = extent(mask)
         failed = edges is None or area < GONE * self.area or touches(edges, box, size)
         if failed:
             self.recheck = min(2 * self.recheck, MAX_RECHECK)
@@ -169,17 +169,13 @@ class PersonTracker:
         """Notes that the network has just seen the whole of this frame."""
         self.whole_time, self.whole_thumbnail = time, thumbnail
 
-    def follow(self, mask: np.ndarray, who: str, time: float) -> None:
-        """Takes a frame's mask, float32 [h,w], of whatever origin.
-
-        `who`, of `settings.PEOPLE`, is to be held: with "all" everybody, else those of whom
-        `people.PeopleSelector` may choose.
-        """
+    def follow(self, mask: np.ndarray, time: float) -> None:
+        """Takes a frame's mask, float32 [h,w], of whatever origin."""
         size = mask.shape[::-1]
         if size != self.size:
             self.edges = self.held = None
             self.size = size
-        edges, self.area = extent(mask, who)
+        edges, self.area = extent(mask)
         passed = time - self.time
         self.time = time
         if edges is None:
@@ -196,14 +192,12 @@ class PersonTracker:
         self.edges = edges
 
 
-def extent(mask: np.ndarray, who: str) -> tuple[Edges | None, float]:
-    """(the edges of the people whom the box must hold, or None; their area in pixels)."""
+def extent(mask: np.ndarray) -> tuple[Edges | None, float]:
+    """(the edges of the people in a mask, or None; their area in pixels)."""
     person = (mask > PERSON).astype(np.uint8)
     outlines, _ = cv2.findContours(person, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     areas = np.array([cv2.contourArea(outline) for outline in outlines])
     least = SPECK * mask.size
-    if who != "all" and len(areas):
-        least = max(least, BYSTANDER * areas.max())
     boxes = [cv2.boundingRect(o) for o, area in zip(outlines, areas, strict=True) if area >= least]
     if not boxes:
         return None, 0.0

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from background_blur.errors import WeightsError
 from background_blur.matting.engines import WEIGHTS, open_segmenter
 from background_blur.matting.segmenter import (
+    FINE,
     INPUT_SIZES,
     SCALES,
+    Masks,
     PersonSegmenter,
     nearest_input_size,
 )
@@ -79,7 +81,7 @@ def test_a_grid_is_nearest_to_itself_at_any_scale(grid, scale):
 )
 def test_a_frame_of_any_size_gets_a_mask(segmenter, size):
     frame = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    width, height = nearest_input_size(size)
+    width, height = nearest_input_size(size, FINE)
     for mask in segmenter(frame):
         assert mask.shape in ((height // 2, width // 2), (height // 4, width // 4))
         assert mask.dtype == np.float32 and mask.flags.c_contiguous
@@ -109,9 +111,23 @@ def two_logits(image) -> np.ndarray:
 
 def test_everybody_and_those_in_front_are_told_apart():
     masks = PersonSegmenter(two_logits)(np.zeros((90, 160, 3), np.uint8))
-    assert masks.person.shape == masks.front.shape == (88, 160)
+    assert masks.person.shape == masks.front.shape == (112, 200)
     assert masks.person.min() > 0.99
-    assert masks.front[:, :80].min() > 0.99 and masks.front[:, 80:].max() < 0.01
+    assert masks.front[:, :100].min() > 0.99 and masks.front[:, 100:].max() < 0.01
+
+
+def test_what_the_outline_of_those_in_front_encloses_is_of_them():
+    """Such as the face printed on a shirt; a gap beside an arm, open to above, is none of it."""
+    person, front = np.zeros((2, 60, 80), np.float32)
+    front[20:60, 10:70] = person[5:60, 10:80] = 1  # somebody behind, at the right
+    front[30:40, 20:30] = front[50:60, 40:50] = 0.2  # a print, and one cut off by the frame
+    front[20:60, 60:64] = 0.3  # somebody behind between two who are in front
+    person[50:60, 55:58] = front[50:60, 55:58] = 0.1  # a gap where nobody is
+    solid = Masks(person, front).solid_front()
+    assert (solid[30:40, 20:30] == 1).all() and (solid[50:60, 40:50] == 1).all()
+    untouched = np.ones_like(front, bool)
+    untouched[30:40, 20:30] = untouched[50:60, 40:50] = False
+    assert np.array_equal(solid[untouched], front[untouched])
 
 
 def test_a_network_of_one_logit_has_everybody_in_front():

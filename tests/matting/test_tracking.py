@@ -32,13 +32,13 @@ def mask(*people: tuple[float, float, float, float], size=SIZE) -> np.ndarray:
     return mask
 
 
-def followed(*masks: np.ndarray, who: str = "front") -> PersonTracker:
+def followed(*masks: np.ndarray) -> PersonTracker:
     """A tracker that saw a whole frame a moment ago, and then these masks, one per frame."""
     tracker = PersonTracker()
     for index, each in enumerate(masks):
         if not index:
             tracker.saw_whole_frame(BLANK, 0.0)
-        tracker.follow(each, who, index * FRAME)
+        tracker.follow(each, index * FRAME)
     return tracker
 
 
@@ -65,7 +65,7 @@ def test_the_box_is_in_the_frame_holds_the_people_and_squashes_nothing(people, s
 def test_people_keep_a_margin_but_at_the_frames_own_border(person):
     tracker = followed(mask(person))
     box = tracker.box(SIZE, FRAME)
-    extent_of_person = extent(mask(person), "front")[0]
+    extent_of_person = extent(mask(person))[0]
     assert extent_of_person is not None
     left, top, right, bottom = extent_of_person
     wide, high = 0.1 * (right - left), 0.1 * (bottom - top)
@@ -79,7 +79,7 @@ def test_it_grows_at_once_and_shrinks_slowly():
     tracker = followed(large)
     areas = []
     for index in range(1, 90):
-        tracker.follow(small, "front", index * FRAME)
+        tracker.follow(small, index * FRAME)
         tracker.saw_whole_frame(BLANK, index * FRAME)
         areas.append(tracker.box(SIZE, index * FRAME).area)
     assert areas == sorted(areas, reverse=True)
@@ -94,7 +94,7 @@ def test_a_person_who_moves_is_awaited_where_they_go():
             tracker = followed(*(mask((x, 0, x + wide, 1)) for x in (0, 0.05, 0.1)))
             tracker.speed *= heeded
             box, there = tracker.box(SIZE, 4 * FRAME), mask((0.2, 0, 0.2 + wide, 1))
-            lost[heeded] += tracker.lost(box.place(box.of(there, SIZE), SIZE), box, "front", 0.1)
+            lost[heeded] += tracker.lost(box.place(box.of(there, SIZE), SIZE), box, 0.1)
     assert lost[True] == 0 and lost[False] > 0
 
 
@@ -103,23 +103,15 @@ def test_a_wavering_outline_does_not_move_the_box():
     tracker = followed(mask((0.4, 0.3, 0.6, 1)))
     for index in range(1, 60):
         edges = np.array([0.4, 0.3, 0.6, 1]) + rng.uniform(-0.004, 0.004, 4)
-        tracker.follow(mask(tuple(np.clip(edges, 0, 1))), "front", index * FRAME)
+        tracker.follow(mask(tuple(np.clip(edges, 0, 1))), index * FRAME)
         tracker.saw_whole_frame(BLANK, index * FRAME)
         boxes.add(tracker.box(SIZE, (index + 1) * FRAME))
     assert len(boxes) <= 4
 
 
-@pytest.mark.parametrize("who, holds", [("front", False), ("main", False), ("all", True)])
-def test_all_holds_those_behind_too(who, holds):
-    crowd = mask((0.3, 0.2, 0.55, 1), (0.9, 0.4, 0.95, 0.7))
-    box = followed(crowd, who=who).box(SIZE, FRAME)
-    assert (box.right >= 0.95 * SIZE[0]) == holds
-
-
-@pytest.mark.parametrize("who", ["front", "main", "all"])
-def test_two_people_at_the_borders_are_both_held(who):
-    both = mask((0, 0.3, 0.2, 1), (0.8, 0.3, 1, 1))
-    box = followed(both, who=who).box(SIZE, FRAME)
+def test_two_people_at_the_borders_are_both_held():
+    both = mask((0, 0.3, 0.2, 1), (0.9, 0.4, 1, 0.7))
+    box = followed(both).box(SIZE, FRAME)
     assert (box.left, box.right) == (0, SIZE[0])
 
 
@@ -198,8 +190,8 @@ def run(tracking: TrackingSegmenter, network, pictures, start=0) -> list[np.ndar
     for index, image in enumerate(pictures, start):
         thumbnail = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (32, 18),
                                interpolation=cv2.INTER_AREA)  # fmt: skip
-        masks.append(tracking(image, thumbnail, "front", index * FRAME, network))
-        tracking.follow(masks[-1], "front", index * FRAME)
+        masks.append(tracking(image, thumbnail, index * FRAME, network))
+        tracking.follow(masks[-1], index * FRAME)
     return masks
 
 
