@@ -40,15 +40,17 @@ class MaskRefiner:
         """Averages the mask over time where the picture, a uint8 [h,w], stands still.
 
         Where the picture moves the new mask passes at once, so that nothing trails behind; noise
-        is told from movement by the picture's own median change.
+        is told from movement by the picture's own median change. Where the new mask is in doubt,
+        the last one is held longer.
         """
         grey = cv2.resize(grey, mask.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
         if self.last and self.last[0].shape == mask.shape:
             last_mask, last_grey = self.last
             change = cv2.blur(cv2.absdiff(grey, last_grey), (3, 3))
             change = cv2.dilate(change, np.ones((3, 3), np.uint8))
-            noise = min(2 * median(change) + 4, 12)  # more is a camera that pans
-            hold = 0.92 * np.exp(-np.square(change / noise))
+            noise = min(3 * median(change) + 4, 14)  # more is a camera that pans
+            doubt = 1 - np.abs(2 * mask - 1)
+            hold = (0.95 + 0.045 * doubt) * np.exp(-np.square(change / noise))
             mask = mask + hold * (last_mask - mask)
         self.last = mask, grey
         return mask
