@@ -1,13 +1,11 @@
-"""What all tests share: the repository on the path, and pictures made at test time."""
+"""What all tests share: the same chances in every run, and pictures made at test time."""
 
-import signal
-from collections.abc import Iterator
+import random
 from importlib.util import find_spec
 
 import hypothesis
 import numpy as np
 import pytest
-from _pytest.runner import runtestprotocol
 
 hypothesis.settings.register_profile("busy machine", deadline=None)
 hypothesis.settings.load_profile("busy machine")
@@ -23,40 +21,14 @@ def no_defaults(tmp_path_factory):
         yield
 
 
-TIME_LIMIT = 300  # seconds per test, on a busy machine
+def pytest_fixture_setup() -> None:
+    """Lets a fixture's networks depend on nothing that ran before: Keras draws from `random`."""
+    random.seed(0)
 
 
-@pytest.fixture(autouse=True)
-def time_limit(request) -> Iterator[None]:
-    """Fails a test that hangs, where signals can; the endurance tests take as long as they like."""
-    if not hasattr(signal, "SIGALRM") or "soak.py" in request.node.nodeid:
-        yield
-        return
-
-    def fail(*_) -> None:
-        pytest.fail(f"not done within {TIME_LIMIT} s")
-
-    before = signal.signal(signal.SIGALRM, fail)
-    signal.alarm(TIME_LIMIT)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item, nextitem) -> bool | None:
-    """Repeats tests marked `stalls` where PipeWire served no frame, and for no other failure."""
-    if "stalls" not in item.keywords:
-        return None
-    for attempt in (1, 2, 3):
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        stalled = any(report.failed and "Stalled" in str(report.longrepr) for report in reports)
-        if attempt == 3 or not stalled:
-            break
-        item._initrequest()
-    for report in reports:
-        item.ihook.pytest_runtest_logreport(report=report)
-    return True
+def pytest_runtest_call() -> None:
+    """The same for networks that a test makes itself."""
+    random.seed(0)
 
 
 SLOW_FIXTURES = {"display", "pipewire"}  # real windows and cameras

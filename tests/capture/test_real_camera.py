@@ -6,7 +6,6 @@ Where a camera has gone, `libpw-v4l2` of PipeWire 0.3.65 (Debian 12) itself cras
 run says nothing about the program, and is done again.
 """
 
-import functools
 import json
 import signal
 import sys
@@ -147,19 +146,7 @@ class LibraryCrashed(Exception):
     """See this module's first lines."""
 
 
-def again(test):
-    """Repeats a test whose program `libpw-v4l2` brought down."""
-
-    @functools.wraps(test)
-    def repeated(*arguments, **fixtures):
-        for _ in range(5):
-            try:
-                return test(*arguments, **fixtures)
-            except LibraryCrashed:
-                pass
-        pytest.fail("libpw-v4l2 crashed five times")
-
-    return repeated
+again = pytest.mark.flaky(reruns=4, only_rerun="LibraryCrashed")
 
 
 # --- What it gives

@@ -26,7 +26,10 @@ from support.pipewire import PipeWireCamera
 MINUTES = float(os.environ.get("MINUTES", 20))
 SLICES = 20  # of the time; the first quarter of them is the warm-up
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="reads Linux's /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="reads Linux's /proc"),
+    pytest.mark.timeout(0),
+]
 
 
 def memory(process="self") -> int:

@@ -22,9 +22,9 @@ from background_blur.sinks.virtual_camera import VirtualCamera
 from support import ROOT
 from support.captures import detail
 from support.display import wait_until
-from support.pipewire import PipeWireCamera, Session, Watcher
+from support.pipewire import PipeWireCamera, Session, Watcher, stalls
 
-pytestmark = pytest.mark.stalls
+pytestmark = stalls
 
 SIZE = 640, 360
 NODE = "background_blur"

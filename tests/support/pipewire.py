@@ -161,10 +161,10 @@ STALL = 30  # seconds
 
 
 class Stalled(Exception):
-    """A reader is linked, but gets no frames: PipeWire 0.3.65 does that now and then.
+    """A reader is linked, but gets no frames: PipeWire 0.3.65 does that now and then."""
 
-    Tests marked `stalls` are then repeated, twice at most; see conftest.py.
-    """
+
+stalls = pytest.mark.flaky(reruns=2, only_rerun="Stalled")
 
 
 class Watcher:

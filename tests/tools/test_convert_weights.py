@@ -63,12 +63,9 @@ def limits(kind) -> tuple[int, int]:
 
 def make_folded_network(width: float):
     """A voc network of random weights, its norms adding a bias and nothing else."""
-    import keras
-
     import model
     from tools.convert_weights import identity_norm
 
-    keras.utils.set_random_seed(1)
     net, rng = model.build("voc", design=model.Design(width=width)), np.random.default_rng(1)
     for layer in net.layers:
         if layer.name.endswith("_BN"):

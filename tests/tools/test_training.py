@@ -15,10 +15,10 @@ from support import ROOT
 from tools import dataset
 from tools.camera_effects import clothe
 from tools.cutouts import Cutout, foreground, key, keyed, lay, paste, place
-from tools.dataset import MIX, UNKNOWN, Batches, Photo, read_photos
+from tools.dataset import MIX, TRUE_ALPHA, UNKNOWN, Batches, Photo, read_photos
 
 quick = settings(max_examples=30, deadline=None)
-PREFIXES = ("selfie", "picsart", "pexels", "voc", "ccp", "coco", "matte", "room", "none")
+PREFIXES = [*(kind for kind in MIX if kind not in ("pasted", "nobody")), "room", "none"]
 
 
 def draw_photo(name: str, size: tuple[int, int], seed: int = 0) -> Photo:
@@ -31,7 +31,7 @@ def draw_photo(name: str, size: tuple[int, int], seed: int = 0) -> Photo:
         cv2.ellipse(mask, middle, radii, 0, 0, 360, UNKNOWN, -1)
         cv2.ellipse(mask, middle, (radii[0] - 2, radii[1] - 2), 0, 0, 360, 255, -1)
         image[mask == 255] = rng.integers(0, 256, 3)
-    if soft := name.startswith("matte"):
+    if soft := name.startswith(TRUE_ALPHA):
         mask[mask == UNKNOWN] += 1
     return Photo(name, image, mask, soft)
 
@@ -557,7 +557,7 @@ def test_training_resumes_as_if_never_interrupted(
 
     def run(work):
         command = ["train", "--data", data, "--start", start, "--design", "slim"]
-        command += ["--work", work, "--images", 4, "--batch", 2, "--every", 1]
+        command += ["--work", work, "--images", 8, "--batch", 4, "--every", 1]
         monkeypatch.setattr(sys, "argv", list(map(str, command)))
         train.main()
         with np.load(work / "state.npz") as state:
