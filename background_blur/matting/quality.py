@@ -1,5 +1,6 @@
 """Adaptive quality: run the network on a smaller input, then less often, when frames are late."""
 
+import logging
 import math
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ WINDOW = 0.5  # seconds that are judged together
 MISSED, ROOM = 1.05, 0.8  # fractions of the budget above, below which quality steps down, up
 PATIENCE, MAX_PATIENCE = 3.0, 60.0  # seconds with time to spare before it steps up
 OUTLIER = 2.0  # budgets; a longer hiccup counts as this much, so that one alone changes nothing
+
+
+log = logging.getLogger("background_blur")
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,14 @@ class QualityController:
 
     A step up that turns out too much at once doubles the wait before the next one. It begins at
     every second frame and goes no higher, unless the best is asked for: hardly anybody sees it.
+    That the best cannot be held is said once.
     """
 
     def __init__(self, fps: float, best: bool = False):
         self.budget = 1 / fps  # seconds per frame
         self.highest = 0 if best else 1
         self.number = self.highest  # of the level, into LEVELS
+        self.is_best_lost = False
         self.patience = PATIENCE
         self.room_since: float | None = None
         self.stepped_up_at: float | None = None
@@ -83,3 +89,6 @@ class QualityController:
 
     def _switch_to(self, number: int, stepped_up_at: float | None) -> None:
         self.number, self.stepped_up_at, self.room_since = number, stepped_up_at, None
+        if number > self.highest == 0 and not self.is_best_lost:
+            self.is_best_lost = True
+            log.warning(f"too busy for --quality best; the network runs at {self.level.name}")

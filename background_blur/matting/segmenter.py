@@ -36,7 +36,8 @@ class Masks(NamedTuple):
         """`front`, and what is `person` inside its outline: nobody is seen through another.
 
         It closes the holes that faces printed on clothes make, which the network takes for people
-        behind: 0.008 more boundary F on stock photographs, 0.001 more of the background. The frame's lower border, which cuts people off, counts as a part of the outline.
+        behind. On stock photographs boundary F gains 0.008, and 0.001 more of the background stays
+        sharp. The frame's lower border, which cuts people off, counts as a part of the outline.
         """
         front = cv2.copyMakeBorder(
             (self.front > 0.5).view(np.uint8), 0, 1, 0, 0, cv2.BORDER_CONSTANT, value=[1]

@@ -59,6 +59,15 @@ def test_a_missed_budget_steps_down_within_a_second_each():
     }
 
 
+def test_that_the_best_cannot_be_held_is_said_once(caplog):
+    quality = QualityController(30, best=True)
+    for start in range(0, 100, 20):
+        play(quality, machine(1.5), 10, start)
+        play(quality, machine(0.1), 10, start + 10)
+    play(QualityController(30), machine(4), 10)
+    assert caplog.messages == ["too busy for --quality best; the network runs at every 2nd frame"]
+
+
 def test_it_steps_no_further_than_it_must():
     assert set(play(QualityController(30, best=True), machine(1.5), 20)[60:]) == {1}
 
