@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +19,12 @@ from background_blur.signals import RemoteControl
 from background_blur.system import SignalGuard, open_missing, unbreakable_printing
 
 if TYPE_CHECKING:  # imported late: they take their time, which --help has not
-    import keras
-
     from background_blur.capture.base import Source
     from background_blur.controls import Viewer
     from background_blur.matting.quality import QualityController
     from background_blur.opening import Sinks
+    from background_blur.pipeline import BackgroundBlur
     from background_blur.statistics import RunStatistics
-    from blur import BackgroundBlur
 
 # Live frames leave time enough for one thread, and a second costs a sixth more processor time.
 LIVE_THREADS, THREADS = 1, 2
@@ -151,8 +148,8 @@ def open_pipeline(
 ) -> "BackgroundBlur":
     """What finishes the frames, as the user wishes. Raises WeightsError."""
     from background_blur.matting.engines import open_segmenter
+    from background_blur.pipeline import BackgroundBlur
     from background_blur.settings import Settings
-    from blur import BackgroundBlur
 
     settings = Settings(
         view=args.view,
@@ -163,16 +160,8 @@ def open_pipeline(
         background=background,
         hide=args.hidden,
     )
-    segmenter = open_segmenter(args.engine, args.weights, args.threads, load_network)
-    segment = segmenter if is_sequence else segmenter.predict_tta
-    return BackgroundBlur(segment, settings, is_sequence)
-
-
-def load_network(path: Path) -> "keras.Model":
-    """The Keras network with the weights of a file."""
-    import model
-
-    return model.load_person(path)[0]
+    segmenter = open_segmenter(args.engine, args.weights, args.threads, thorough=not is_sequence)
+    return BackgroundBlur(segmenter, settings, is_sequence=is_sequence)
 
 
 def stream(run: Run) -> None:

@@ -11,7 +11,7 @@ from background_blur.matting.quality import LEVELS
 from background_blur.matting.segmenter import COMPILED_SIZES
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import Settings
-from blur import BackgroundBlur
+from support.segmenters import FakeBlur
 
 SIZES = [(3840, 2160), (2160, 3840), (2560, 1440)]  # large, so that what is full-size stands out
 
@@ -32,7 +32,7 @@ def someone(image, scale: float = 1.0) -> np.ndarray:
     return cv2.GaussianBlur(mask, (0, 0), 1)
 
 
-def most_at_once(blur: BackgroundBlur, image: np.ndarray, level=None) -> int:
+def most_at_once(blur: FakeBlur, image: np.ndarray, level=None) -> int:
     """Bytes, beyond the finished picture, that a frame takes while it is being finished.
 
     NumPy tells `tracemalloc` of its arrays, and OpenCV makes NumPy's.
@@ -52,7 +52,7 @@ def test_a_frame_takes_no_full_size_memory_but_the_finished_picture(size, backgr
     settings = Settings()
     if background == "picture":
         settings.background = StillBackground(np.full((9, 16, 3), 200, np.uint8))
-    blur = BackgroundBlur(someone, settings)
+    blur = FakeBlur(someone, settings)
     frames = [moving(size, index) for index in range(6)]
     for frame in frames[:3]:
         blur(frame, level)
@@ -61,7 +61,7 @@ def test_a_frame_takes_no_full_size_memory_but_the_finished_picture(size, backgr
 
 
 def test_the_count_above_sees_a_full_size_copy():
-    class Wasteful(BackgroundBlur):
+    class Wasteful(FakeBlur):
         def __call__(self, frame, level=None):
             return super().__call__(cv2.flip(frame, 1), level)
 
@@ -72,7 +72,7 @@ def test_the_count_above_sees_a_full_size_copy():
 @pytest.mark.parametrize("level", [None, LEVELS[1]])
 @pytest.mark.parametrize("settings", [Settings(), Settings(mirror=True), Settings(view="alpha")])
 def test_a_picture_handed_out_stays_as_it_is_whatever_is_finished_later(level, settings):
-    blur = BackgroundBlur(someone, settings)
+    blur = FakeBlur(someone, settings)
     frames = [moving((640, 360), index) for index in range(8)]
     results = [blur(frame, level) for frame in frames]
     kept = [(r.image.copy(), r.working_alpha.copy()) for r in results]
@@ -87,7 +87,7 @@ def test_a_picture_handed_out_stays_as_it_is_whatever_is_finished_later(level, s
 
 def test_a_picture_that_its_taker_changes_changes_no_later_one():
     frames = [moving((640, 360), index) for index in range(6)]
-    meddling, plain = (BackgroundBlur(someone, Settings()) for _ in range(2))
+    meddling, plain = (FakeBlur(someone, Settings()) for _ in range(2))
     for frame in frames:
         result, expected = meddling(frame.copy(), LEVELS[1]), plain(frame, LEVELS[1])
         assert np.array_equal(result.image, expected.image)

@@ -16,8 +16,8 @@ from background_blur.imaging import flatten_alpha
 from background_blur.metadata import EXIF_IFD, Metadata, encode_picture, kept_exif, read_metadata
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import TRANSPARENT, Settings
-from blur import BackgroundBlur
 from support.captures import is_recognisable
+from support.segmenters import FakeBlur
 from test_main import headless, run
 
 SUFFIXES = (".jpg", ".png", ".webp", ".tif")
@@ -167,7 +167,7 @@ def test_sixteen_bits_of_grey(tmp_path):
 def test_the_whole_picture_is_finished_as_the_one_of_8_bits_is(view, mirror, background, mask):
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
     settings = Settings(view, background=background, mirror=mirror)
-    done = BackgroundBlur(mask, settings, is_sequence=False)(
+    done = FakeBlur(mask, settings, is_sequence=False)(
         Frame(noise, 0.0, whole=noise.astype(np.uint16) * 257)
     )
     if view == "alpha":

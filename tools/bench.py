@@ -50,8 +50,8 @@ from background_blur import cli
 from background_blur.frames import Result
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.segmenter import nearest_input_size
+from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
-from blur import BackgroundBlur
 from tools import recipes
 from tools.command import command_line, reports_errors
 
@@ -107,7 +107,7 @@ def open_contender(name: str, args: argparse.Namespace) -> Contender:
     if name == "rvm":
         return Contender(recipes.rvm(args.rvm, args.threads))
     engine = "keras" if name == "ours_keras" else "litert"
-    segmenter = open_segmenter(engine, None, args.threads, program.load_network)
+    segmenter = open_segmenter(engine, None, args.threads)
     if name == "network":
         return Contender(segmenter.engine, prepare=network_input)
     return Contender(BackgroundBlur(segmenter, Settings()))

@@ -28,9 +28,9 @@ from tqdm import tqdm
 
 from background_blur.imaging import downscale
 from background_blur.matting.engines import open_segmenter
+from background_blur.pipeline import BackgroundBlur
 from background_blur.rendering.foreground import apply_correction, foreground_correction
 from background_blur.settings import Settings
-from blur import BackgroundBlur
 from tools import scenes
 from tools.command import ToolError, command_line, read_data, reports_errors
 from tools.dataset import Photo, read_image

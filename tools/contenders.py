@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from background_blur.matting.quality import QualityLevel
+from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
-from blur import BackgroundBlur
 from tools.command import ToolError
 from tools.recipes import mask_network
 
@@ -21,7 +21,7 @@ Method = Callable[[], AlphaOf]  # begins a new source: a picture, or the frames 
 def ours(segmenter, is_sequence=True, people="front", level: QualityLevel | None = None) -> Method:
     def begin() -> AlphaOf:
         settings = Settings(view="alpha", people=people)
-        blur = BackgroundBlur(segmenter, settings, is_sequence)
+        blur = BackgroundBlur(segmenter, settings, is_sequence=is_sequence)
 
         def alpha_of(image):
             result = blur(image, level)
@@ -35,7 +35,7 @@ def ours(segmenter, is_sequence=True, people="front", level: QualityLevel | None
 
 
 def unrefined(segmenter) -> Method:
-    return lambda: lambda image: enlarge(segmenter(image).front, image)
+    return lambda: lambda image: enlarge(segmenter.segment(image).front, image)
 
 
 def peer(path: Path) -> Method:

@@ -42,8 +42,7 @@ from tqdm import tqdm
 
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import QualityController
-from blur import USUAL_FPS
-from main import load_network
+from background_blur.pipeline import USUAL_FPS
 from tools import metrics, scenes
 from tools.command import ToolError, command_line, read_data, reports_errors, spread
 from tools.contenders import AlphaOf, Method, ours, peer, rvm, unrefined
@@ -283,10 +282,12 @@ def parse(argv) -> argparse.Namespace:
 @reports_errors("evaluate")
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    segmenter = open_segmenter(args.engine, args.weights, load_network=load_network)
+    segmenter = open_segmenter(args.engine, args.weights)
     methods = {
         "ours": ours(segmenter),
-        PICTURES[0]: ours(segmenter.predict_tta, is_sequence=False),
+        PICTURES[0]: ours(
+            open_segmenter(args.engine, args.weights, thorough=True), is_sequence=False
+        ),
         "ours unrefined": unrefined(segmenter),
     }
     methods |= {path.stem: peer(path) for path in args.model}

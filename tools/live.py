@@ -23,10 +23,10 @@ from background_blur.controls import Viewer
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import QualityController
 from background_blur.opening import Sinks
+from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
 from background_blur.statistics import RunStatistics
 from background_blur.system import SignalGuard
-from blur import BackgroundBlur
 from tools import recipes
 from tools.command import ToolError
 

@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 
 from background_blur.matting.engines import open_segmenter
+from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
-from blur import BackgroundBlur
 from tools import scenes
 from tools.command import command_line, read_data, reports_errors
 from tools.cutouts import match_light

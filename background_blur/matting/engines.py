@@ -6,13 +6,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from background_blur.errors import WeightsError
 from background_blur.frames import Size
-from background_blur.matting.segmenter import COMPILED_SIZES, Engine, PersonSegmenter
+from background_blur.matting.segmenter import (
+    COMPILED_SIZES,
+    Engine,
+    PersonSegmenter,
+    ThoroughSegmenter,
+)
 from background_blur.resources import RESOURCES
 from background_blur.system import suppress_stderr
 
@@ -31,21 +35,22 @@ def open_segmenter(
     engine: str = "litert",
     weights: Path | None = None,
     threads: int = 2,
-    load_network: Callable[[Path], Any] | None = None,
+    thorough: bool = False,
 ) -> PersonSegmenter:
     """Loads the weights, checked, into an engine.
 
-    `load_network` makes the Keras network with the weights of a file, for the engine "keras".
+    Args:
+        thorough: for unrelated pictures, with four looks at each.
 
     Raises:
         WeightsError: no such file, a damaged one, or one of another network.
     """
     path = weights or DEFAULT_WEIGHTS[engine]
     check_weights(path)
+    kind = ThoroughSegmenter if thorough else PersonSegmenter
     if engine == "litert":
-        return PersonSegmenter(open_litert(path, threads))
-    assert load_network is not None, "the Keras engine needs load_network"
-    return PersonSegmenter(open_keras(path, threads, load_network))
+        return kind(open_litert(path, threads))
+    return kind(open_keras(path, threads))
 
 
 def check_weights(path: Path) -> None:
@@ -140,7 +145,8 @@ def with_one_signature(model: bytes, name: str) -> bytes:
     return bytes(data)
 
 
-def open_keras(path: Path, threads: int, load_network: Callable[[Path], Any]) -> Engine:
+def open_keras(path: Path, threads: int) -> Engine:
+    """The original network, in Keras on TensorFlow. Raises WeightsError."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
@@ -153,7 +159,9 @@ def open_keras(path: Path, threads: int, load_network: Callable[[Path], Any]) ->
     with suppress(RuntimeError):  # too late where TensorFlow runs already
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     with suppress_stderr():
-        net = load_network(path)
+        from background_blur.network import load_person
+
+        net, _ = load_person(path)
 
     @tf.function(autograph=False)
     def run(images: tf.Tensor) -> tf.Tensor:

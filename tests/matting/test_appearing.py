@@ -15,8 +15,8 @@ import pytest
 from background_blur.frames import Frame
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import LEVELS
+from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
-from blur import BackgroundBlur
 
 WIDTH, HEIGHT, FPS = 640, 360, 30
 APPEARING, WHOLE = 45, 30  # frames until all can be seen, and then until nothing may be missing

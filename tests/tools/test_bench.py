@@ -12,7 +12,7 @@ import pytest
 from background_blur.capture.camera import Camera
 from background_blur.matting.engines import DEFAULT_WEIGHTS
 from background_blur.settings import Settings
-from blur import BackgroundBlur
+from support.segmenters import FakeBlur
 from tools import bench, live, recipes
 
 FIGURES = {"median_ms", "p95_ms", "fps", "cpu_ms", "frames"}
@@ -177,7 +177,7 @@ def test_a_line_whose_network_fails_is_not_passed_off_as_a_fast_one():
     def broken(frame):
         raise RuntimeError("no network")
 
-    blur = BackgroundBlur(broken, Settings())
+    blur = FakeBlur(broken, Settings())
     contender = bench.Contender(blur)
     contender.measure(np.zeros((36, 64, 3), np.uint8), True)
     assert bench.figures(contender)["fully_blurred"] == 1
