@@ -103,7 +103,8 @@ def test_an_input_size_is_prepared_when_it_is_first_needed_and_a_few_are_kept(mo
         "with_one_signature",
         lambda model, name: prepared.append(name) or original(model, name),
     )
-    engine = engines.open_litert(engines.DEFAULT_WEIGHTS["litert"], threads=1)
+    path = engines.DEFAULT_WEIGHTS["litert"]
+    engine = engines.open_litert(path, path.read_bytes(), threads=1)
     assert prepared == []
     first, *others = COMPILED_SIZES[: engines.SIZES_READY]
     for size in (first, first, *others, first):
@@ -118,7 +119,8 @@ def test_each_size_prepared_alone_gives_what_the_whole_file_gives():
     from ai_edge_litert.interpreter import Interpreter
 
     path, rng = engines.DEFAULT_WEIGHTS["litert"], np.random.default_rng(0)
-    engine, whole = engines.open_litert(path, threads=1), Interpreter(str(path), num_threads=1)
+    engine = engines.open_litert(path, path.read_bytes(), threads=1)
+    whole = Interpreter(str(path), num_threads=1)
     for width, height in COMPILED_SIZES:
         image = rng.uniform(0, 255, (height, width, 3)).astype(np.float32)
         runner = whole.get_signature_runner(f"{width}x{height}")

@@ -46,35 +46,36 @@ def open_segmenter(
         WeightsError: no such file, a damaged one, or one of another network.
     """
     path = weights or DEFAULT_WEIGHTS[engine]
-    check_weights(path)
+    content = read_weights(path)
     kind = ThoroughSegmenter if thorough else PersonSegmenter
     if engine == "litert":
-        return kind(open_litert(path, threads))
+        return kind(open_litert(path, content, threads))
     return kind(open_keras(path, threads))
 
 
-def check_weights(path: Path) -> None:
-    """Compares the file with the `SHA256SUMS` beside it, where that names it."""
+def read_weights(path: Path) -> bytes:
+    """The file's content, compared with the `SHA256SUMS` beside it where that names it."""
     hint = "give --weights or fetch the repository again"
     if not path.is_file():
         what = "not a file" if path.exists() else "no such weights file"
         raise WeightsError(f"{path}: {what}; {hint}")
     sums = path.with_name("SHA256SUMS")
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        content = path.read_bytes()
         lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}; {hint}") from error
     sums_of = (line.partition(" ") for line in lines)  # "DIGEST  NAME" or "DIGEST *NAME"
     known = {name.lstrip(" *"): digest for digest, _, name in sums_of}
+    digest = hashlib.sha256(content).hexdigest()
     if known.get(path.name, digest) != digest:
         raise WeightsError(
             f"{path}: damaged (its sha256 is not the one in {sums.name}); fetch it again"
         )
+    return content
 
 
-def open_litert(path: Path, threads: int) -> Engine:
+def open_litert(path: Path, content: bytes, threads: int) -> Engine:
     """LiteRT with the compiled network of a file, which holds a signature for each input size.
 
     A size is prepared when it is first needed, in some 10 ms, and the last few stay. Left to itself
@@ -83,18 +84,17 @@ def open_litert(path: Path, threads: int) -> Engine:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        signatures = Interpreter(str(path)).get_signature_list()
+        signatures = Interpreter(model_content=content).get_signature_list()
     except (ValueError, RuntimeError) as error:
         raise WeightsError(f"{path}: {NOT_COMPILED}") from error
     if not signatures.keys() >= {signature_name(size) for size in COMPILED_SIZES}:
         raise WeightsError(f"{path}: {NOT_COMPILED}")
-    model = path.read_bytes()
 
     @lru_cache(SIZES_READY)
     def runner(name: str) -> Callable[..., dict[str, np.ndarray]]:
-        content = with_one_signature(model, name)
+        model = with_one_signature(content, name)
         with suppress_stderr():
-            interpreter = Interpreter(model_content=content, num_threads=threads)
+            interpreter = Interpreter(model_content=model, num_threads=threads)
             interpreter.allocate_tensors()
         return interpreter.get_signature_runner(name)
 

@@ -155,7 +155,7 @@ def test_red_and_blue_are_not_swapped(segmenter, portrait):
 
     frame = np.full((240, 240, 3), (10, 20, 30), np.uint8)
     with pytest.raises(Seen):
-        PersonSegmenter(engine)(frame)
+        PersonSegmenter(engine).segment(frame)
 
 
 @quick

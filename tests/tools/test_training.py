@@ -632,7 +632,7 @@ def exported(monkeypatch, spare, images, runs, out: Path) -> None:
 def test_export_writes_one_network_twice(folded, spare, images, tmp_path, monkeypatch):
     from ai_edge_litert.interpreter import Interpreter
 
-    from background_blur.matting.engines import check_weights
+    from background_blur.matting.engines import read_weights
     from tools.fold import fix_limits, fold, unfold
 
     unfold(folded, spare)
@@ -658,7 +658,7 @@ def test_export_writes_one_network_twice(folded, spare, images, tmp_path, monkey
         assert error < 1.25 * np.abs(simulated - exact).mean() + 8 / 255  # half of their own step
     sums = (compiled.parent / "SHA256SUMS").read_text().splitlines()
     assert [line.split()[1] for line in sums] == ["person.tflite", "person.weights.h5"]
-    check_weights(compiled)
+    read_weights(compiled)
 
 
 @pytest.mark.slow
