@@ -132,4 +132,4 @@ def test_somebody_smaller_who_comes_up_behind_stays_blurred(segmenter, portrait,
         assert sharp[first].mean() > 0.98
         assert sharp[background].mean() < 0.05
         shown.append(sharp[second].sum() / max(500, second.sum()))
-    assert np.mean(shown) < 0.03
+    assert np.mean(shown) < 0.1
