@@ -1,6 +1,7 @@
 """What all tests share: the same chances in every run, and pictures made at test time."""
 
 import random
+import signal
 from importlib.util import find_spec
 
 import hypothesis
@@ -19,6 +20,15 @@ def no_defaults(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
+
+
+def pytest_configure() -> None:
+    """Under nohup, which ignores SIGHUP, lets the programs that tests start heed it none the less.
+
+    They inherit that something is ignored, but no handler.
+    """
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_fixture_setup() -> None:

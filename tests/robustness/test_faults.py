@@ -233,7 +233,6 @@ from background_blur.matting import engines
 from support.fuzz import open_cheap
 
 engines.open_segmenter = open_cheap
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored, and heeded so, where nohup runs the tests
 chance, answers = random.Random(sys.argv[1]), []
 for path in sys.argv[2].split(os.pathsep):
     number = chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -179,8 +179,7 @@ def test_readers_come_and_go_and_come_back(program, pipewire, demo):
 
 def test_it_rests_while_nobody_reads_and_wakes_covered_up(program, pipewire, demo):
     sender = program()
-    wait_until(lambda: RESTING in sender.errors(), "the rest")
-    time.sleep(1)  # it says so before it is there
+    wait_until(lambda: RESTING in sender.errors() and pipewire.node(NODE), "the rest")
     with Watcher(pipewire, SIZE) as watcher:
         first, *later = watcher.frames(60)
     assert detail(first) < 5  # nothing but soft spots
@@ -199,8 +198,8 @@ def test_the_webcam_is_off_while_nobody_reads(program, pipewire, demo):
         sender = program(source="0", through="pw-v4l2")
         for times in (1, 2):
             wait_until(lambda n=times: sender.errors().count(RESTING) == n, "the rest")
-            time.sleep(1)  # it says so before it is there
             wait_until(lambda: state() in ("idle", "suspended"), "the webcam to be off")
+            wait_until(lambda: pipewire.node(NODE), "the camera to be there")
             with Watcher(pipewire, SIZE) as watcher:
                 assert not is_sharp(watcher.frames(1)[0], demo)
                 wait_until(lambda w=watcher: is_sharp(w.frames(1)[0], demo), "the person")

@@ -190,7 +190,8 @@ class Watcher:
         """
         width, height = self._size
         assert self.process.stdout
-        data, wanted = b"", count * height * width * 3
+        # Read at once: whoever reads more slowly than frames come may get no more of them.
+        data, wanted = bytearray(), count * height * width * 3
         while len(data) < wanted:
             if not select.select([self.process.stdout], [], [], STALL)[0]:
                 raise Stalled
