@@ -119,6 +119,7 @@ class BackgroundBlur:
             mask_from=mask_from,
             seconds=self.timer.seconds,
             seen=tuple(self.seen),
+            duration=frame.duration,
         )
         return self.last_result
 

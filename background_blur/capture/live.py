@@ -117,4 +117,12 @@ class Stream(Live):
     def __init__(self, decoder: Decoder, limit: float = LIMIT):
         """`limit`: seconds without a frame before giving up."""
         self.fps = decoder.fps
-        self._start(decoder.frames(), limit, limit, decoder.name)
+        self._start(self._frames(decoder), limit, limit, decoder.name)
+
+    @staticmethod
+    def _frames(decoder: Decoder) -> Generator[Frame]:
+        try:
+            decoder.demuxer.skip_others()
+            yield from decoder.frames()
+        finally:
+            decoder.close()
