@@ -94,7 +94,7 @@ class Decoder:
         remote: bool = False,
     ):
         from av.error import FFmpegError, InvalidDataError
-        from av.video.reformatter import VideoReformatter
+        from av.video.reformatter import Interpolation, VideoReformatter
 
         self.name = without_credentials(address) if remote else address
         self.limit, self.remote = limit, remote
@@ -103,6 +103,8 @@ class Decoder:
         self._size: Size | None = None  # of every frame
         self._end = 0.0  # seconds; where the last decoded frame ends
         self._reformatter = VideoReformatter()
+        # FFmpeg's faster conversion darkens by one level, and up to three.
+        self._scaling = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
         self._tone_mapper: ToneMapper | None = None
         self._rotation: int | None = None  # of the frame whose display matrix `_matrix` is
         self._matrix = np.eye(2)
@@ -222,7 +224,7 @@ class Decoder:
             height,
             "bgra" if transparent else "bgr24",
             src_colorspace=None if mapped else self._matrix_of(raw),
-            interpolation="BICUBIC" if (width, height) != (raw.width, raw.height) else None,
+            interpolation=self._scaling,
         ).to_ndarray()
         image = flatten_alpha(image) if transparent else image
         return self._fitted(turn_upright(image, self._display_matrix(raw)))

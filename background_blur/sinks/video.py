@@ -117,7 +117,7 @@ class VideoFile(AtomicFile):
         self.muxer.close()
 
     def is_whole(self) -> bool:
-        return plays(self.part)
+        return not self.part.exists() or plays(self.part)
 
     @property
     def warning(self) -> str | None:
@@ -197,9 +197,12 @@ class VideoEncoder:
 
     def __init__(self, stream: "VideoStream", size: Size, fps: float, alpha: bool = False):
         """Sets up a stream to which nothing has been written."""
-        from av.video.reformatter import VideoReformatter
+        from av.video.reformatter import Interpolation, VideoReformatter
 
         self.reformatter = VideoReformatter()
+        # FFmpeg's faster conversion darkens by half a level.
+        self.scaling = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+        self.scaling |= Interpolation.FULL_CHR_H_INP
         self.pixels = ALPHA_PIXELS[stream.codec_context.name] if alpha else "yuv420p"
         self.stream, self.size, self.coded_size = stream, size, size
         if stream.codec_context.name == "libx264":
@@ -240,7 +243,9 @@ class VideoEncoder:
         # FFmpeg's scaler reads past the end of a row of an odd number of pixels; a copy has room.
         make = VideoFrame.from_ndarray if image.shape[1] % 2 else VideoFrame.from_numpy_buffer
         frame = make(np.ascontiguousarray(image), format=channels)
-        frame = self.reformatter.reformat(frame, format=self.pixels, dst_colorspace=self.matrix)
+        frame = self.reformatter.reformat(
+            frame, format=self.pixels, dst_colorspace=self.matrix, interpolation=self.scaling
+        )
         frame.time_base = self.tick
         frame.duration = self.frame_ticks
         return frame

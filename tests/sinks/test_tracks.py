@@ -14,7 +14,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 
 from background_blur.sinks.video import ENCODERS
-from support.videos import add_track, lasting, pictures, rewritten, tone, write
+from support.videos import add_track, lasting, packets, pictures, rewritten, tone, write
 
 PICTURES = ("libx264", "mpeg2video", "mjpeg")
 HOLDERS = ("matroska", "mov", "avi", "mpegts", "asf", "nut")  # of inputs, the first that will do
@@ -102,13 +102,6 @@ def test_every_sound_gets_into_every_container_or_is_told_of(tmp_path_factory, s
             wrong[what] = found, said
         path.unlink()
     assert len(inputs(folder)) > 100 and not wrong
-
-
-def packets(path: Path, index: int = 0) -> list[tuple[float, bytes]]:
-    """(seconds, data) of each packet of a track of sound."""
-    with av.open(str(path)) as file:
-        found = [it for it in file.demux(audio=index) if it.size]
-        return [(float(it.pts * it.time_base), bytes(it)) for it in found]
 
 
 def tracks_of(path: Path) -> list[tuple]:

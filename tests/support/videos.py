@@ -10,16 +10,17 @@ from background_blur.capture import open_source
 from background_blur.sinks import open_output
 
 
-def write(path: Path, *tracks, picture="libx264", seconds=1.0, form=None, **tags) -> Path:
+def write(
+    path: Path, *tracks, picture="libx264", seconds=1.0, form=None, size=(64, 48), options=None
+) -> Path:
     """Grey pictures at 25 frames/s, and tracks of (encoder, layout, rate, language) beside them."""
-    with av.open(str(path), "w", format=form, options={"strict": "-2"}) as file:
+    with av.open(str(path), "w", format=form, options={"strict": "-2", **(options or {})}) as file:
         video = file.add_stream(picture, rate=25)
-        video.width, video.height = 64, 48
+        video.width, video.height = size
         video.pix_fmt = "yuvj420p" if picture == "mjpeg" else "yuv420p"
-        file.metadata.update(tags)
         streams = [add_track(file, *track) for track in tracks]
         for index in range(round(25 * seconds)):
-            grey = np.full((48, 64, 3), 40 + 4 * (index % 25), np.uint8)
+            grey = np.full((size[1], size[0], 3), 40 + 4 * (index % 25), np.uint8)
             frame = av.VideoFrame.from_ndarray(grey, "bgr24")
             frame.pts, frame.time_base = index, Fraction(1, 25)
             file.mux(video.encode(frame))
@@ -67,3 +68,10 @@ def pictures(path: Path) -> list[float]:
 def lasting(path: Path) -> float:
     with av.open(str(path)) as file:
         return file.duration / 1e6
+
+
+def packets(path: Path, index: int = 0) -> list[tuple[float, bytes]]:
+    """(seconds, data) of each packet of a track of sound."""
+    with av.open(str(path)) as file:
+        found = [it for it in file.demux(audio=index) if it.size]
+        return [(float(it.pts * it.time_base), bytes(it)) for it in found]
