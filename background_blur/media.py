@@ -110,6 +110,7 @@ class Demuxer:
         self.began = Fraction(0)
         self.is_taken = self.is_complete = self.has_ended = False
         self.error: Exception | None = None
+        self.held = 0  # bytes of pictures waiting
         self.waiting: dict[int, deque[Packet]] = {it.index: deque() for it in (video, *self.others)}
         for stream in container.streams:
             stream.discard = Discard.default if stream.index in self.waiting else Discard.all
@@ -123,6 +124,7 @@ class Demuxer:
         queue = self.waiting[self.video.index]
         while queue or self.read_on():
             if queue:
+                self.held -= queue[0].size
                 yield queue.popleft()
         if self.last:
             yield self.last
@@ -141,14 +143,15 @@ class Demuxer:
         if packet.size:
             self.clock.correct(packet)
             self.waiting[packet.stream.index].append(packet)
+            self.held += packet.size if packet.stream is self.video else 0
         elif packet.stream is self.video:  # of no size in the middle, too: a picture repeated
             self.last = packet
         return True
 
     def read_ahead(self, stream: "Stream", count: int) -> "list[Packet]":
         """The first packets of a stream, read without taking them; fewer where they come late."""
-        queue, video = self.waiting[stream.index], self.waiting[self.video.index]
-        while len(queue) < count and sum(it.size for it in video) < AT_HAND and self.read_on():
+        queue = self.waiting[stream.index]
+        while len(queue) < count and self.held < AT_HAND and self.read_on():
             pass
         return list(itertools.islice(queue, count))
 

@@ -117,6 +117,8 @@ class Stream(Live):
     def __init__(self, decoder: Decoder, limit: float = LIMIT):
         """`limit`: seconds without a frame before giving up."""
         self.fps = decoder.fps
+        if decoder.demuxer.others:
+            self.warning = f"{decoder.name}: live; its sound is left out"
         self._start(self._frames(decoder), limit, limit, decoder.name)
 
     @staticmethod

@@ -208,7 +208,8 @@ class Decoder:
 
     def _check_end(self) -> None:
         alone = len(self.demuxer.container.streams) == 1  # else the length may be the sound's
-        known = self.duration if alone or self.stream.duration else None
+        leapt = len(self.demuxer.clock.offsets) > 1
+        known = self.duration if (alone or self.stream.duration) and not leapt else None
         if known and known - self._end > 0.3:
             what = f"ends after {self._end:.1f} s of {known:.1f} s; the rest is missing"
             self.warning = self.warning or f"{self.name}: {what}"

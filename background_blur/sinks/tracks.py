@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 AT_ONCE = Fraction(1, 2)  # seconds within which a track begins before the file's header is written
+NAMES = {"video": "video", "audio": "sound track", "subtitle": "track of subtitles"}
 TRIAL = 8  # packets
 TECHNICAL = ("major_brand", "minor_version", "compatible_brands", "encoder")  # of the old file
 
@@ -46,6 +47,11 @@ class Tracks:
         from av.audio.stream import AudioStream
         from av.stream import Disposition
 
+        known = [source.video, *source.others]
+        for stream in source.container.streams:
+            is_cover = stream.disposition & Disposition.attached_pic
+            if stream.type in NAMES and stream not in known and not is_cover:
+                self.lost.append(f"a further {NAMES[stream.type]}")
         sound = best_first([it for it in source.others if isinstance(it, AudioStream)])
         for track in [*sound, *(it for it in source.others if it not in sound)]:
             first = source.read_ahead(track, TRIAL) if track.type == "audio" else []
@@ -94,7 +100,8 @@ class Tracks:
         chapters = source.container.chapters()
         for it in chapters:
             ticks = round(self.shift / (it["time_base"] or 1))
-            it["start"], it["end"] = max(0, it["start"] + ticks), max(1, it["end"] + ticks)
+            it["start"] = max(0, it["start"] + ticks)
+            it["end"] = max(it["start"], it["end"] + ticks)
         if chapters:
             self.output.set_chapters(chapters)
 

@@ -33,7 +33,7 @@ def write(
 
 def add_track(file, codec, layout="mono", rate=48000, language=None):
     stream = file.add_stream(codec, rate=rate, layout=layout)
-    stream.codec_context.options = {"strict": "-2"}
+    stream.bit_rate, stream.codec_context.options = 96000, {"strict": "-2"}
     stream.metadata.update({"language": language, "title": f"in {language}"} if language else {})
     return stream
 
@@ -56,7 +56,7 @@ def rewritten(source: Path | str, path: Path, frames: int | None = None) -> str 
             sink.write(frame)
             if index + 1 == frames:
                 break
-    return sink.warning
+    return "; ".join(filter(None, (video.warning, sink.warning))) or None
 
 
 def pictures(path: Path) -> list[float]:
