@@ -14,6 +14,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 
 from background_blur.sinks.video import ENCODERS
+from support import ROOT
 from support.videos import add_track, lasting, packets, pictures, rewritten, tone, write
 
 PICTURES = ("libx264", "mpeg2video", "mjpeg")
@@ -102,6 +103,41 @@ def test_every_sound_gets_into_every_container_or_is_told_of(tmp_path_factory, s
             wrong[what] = found, said
         path.unlink()
     assert len(inputs(folder)) > 100 and not wrong
+
+
+CODECS = {  # of the table in docs/files.md: its words, and the encoders
+    "AAC": "aac", "AC-3": "ac3", "E-AC-3": "eac3", "MP3": "mp3", "16-bit PCM": "pcm_s16le",
+    "MP2": "mp2", "Opus": "libopus", "FLAC": "flac", "ALAC": "alac", "G.711": "pcm_mulaw",
+    "AMR": "libopencore_amrnb", "WMA": "wmav2", "ADPCM": "adpcm_ms",
+}  # fmt: skip
+
+
+def table() -> dict[str, dict[str, str]]:
+    """What docs/files.md says becomes of a kind of track, by suffix."""
+    text = (ROOT / "docs" / "files.md").read_text("utf-8")
+    rows = [line.strip("| \n").split(" | ") for line in text.splitlines() if line[:1] == "|"]
+    suffixes = [suffix.strip("`") for suffix in rows[0][1:]]
+    return {name: dict(zip(suffixes, cells, strict=True)) for name, *cells in rows[2:]}
+
+
+def test_the_table_of_the_documents_names_every_container():
+    assert all(tuple(cells) == tuple(ENCODERS) for cells in table().values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CODECS)
+def test_sound_becomes_what_the_documents_say(tmp_path, name):
+    (cells,) = (row for names, row in table().items() if name in names.split(", "))
+    sources = (tmp_path / form for form in HOLDERS)
+    codec = CODECS[name]
+    source = next(it for it in sources if is_made(it, codec, "libx264", it.name, rates(codec)[-1]))
+    with av.open(str(source)) as file:
+        own = file.streams.audio[0].codec_context.codec.canonical_name
+    for suffix, said in cells.items():
+        rewritten(source, tmp_path / f"out{suffix}")
+        ((found, *_),) = tracks_of(tmp_path / f"out{suffix}")
+        wanted = own if said == "kept" else said.lower()
+        assert av.Codec(found, "r").canonical_name == wanted, suffix
 
 
 def tracks_of(path: Path) -> list[tuple]:
@@ -293,3 +329,40 @@ def test_subtitles_chapters_and_tags_come_along_but_no_place(tmp_path, suffix, o
     assert chapters == [(0, {"title": "Begin"}), (1, {"title": "End"})]
     assert tags.items() <= kept.items() and "location" not in str(kept)
     assert said is None or "became" in said
+
+
+def with_raw_subtitles(path: Path, codec: str) -> Path:
+    """A second of pictures, and a packet of subtitles that says nothing."""
+    with av.open(str(path), "w") as file:
+        video = file.add_stream("libx264", rate=25, options={"bf": "0"})
+        video.width, video.height = 64, 48
+        text = file.add_mux_stream(codec)
+        for index in range(25):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            file.mux(video.encode(frame))
+        packet = av.Packet(b"\0\x08\0\x04\0\0\0\0")
+        packet.pts = packet.dts = 500
+        packet.time_base, packet.stream = Fraction(1, 1000), text
+        file.mux(packet)
+        file.mux(video.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    "name, codec",
+    [
+        ("SubRip subtitles", "subrip"),
+        ("DVD subtitles", "dvd_subtitle"),
+        ("Blu-ray subtitles", "hdmv_pgs_subtitle"),
+    ],
+)
+def test_subtitles_become_what_the_documents_say(tmp_path, name, codec):
+    source = with_raw_subtitles(tmp_path / "in.mkv", codec)
+    for suffix, wanted in table()[name].items():
+        said = rewritten(source, tmp_path / f"out{suffix}") or ""
+        with av.open(str(tmp_path / f"out{suffix}")) as file:
+            found = [it.codec_context.codec.canonical_name for it in file.streams.subtitles]
+        became = "kept" if found == [codec] else "converted" if found else "named"
+        assert (became, bool(said)) == (wanted, became != "kept"), (suffix, said)
+        assert codec in said or became == "kept"
