@@ -172,11 +172,10 @@ class Decoder:
         """Decodes from the start. Raises SourceError."""
         first, now, began = None, 0.0, time.monotonic()
         for raw in Deinterlacer.applied(self._decoded()):
-            at = raw.pts if raw.pts is not None else raw.dts
             if self.live:  # whatever clock and rate it claims
                 now = time.monotonic() - began
-            elif at is not None and raw.time_base:
-                at = at * raw.time_base
+            elif raw.pts is not None and raw.time_base:
+                at = raw.pts * raw.time_base
                 first = self.demuxer.began = at if first is None else first
                 now = max(now, float(at - first))
             else:

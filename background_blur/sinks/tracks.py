@@ -37,6 +37,7 @@ class Tracks:
         self.last: dict[int, Fraction] = {}  # where each one's last packet begins, in seconds
         self.anew: list[str] = []
         self.lost: list[str] = []
+        self.ignored: list[str] = []
         if source:
             source.is_taken = True
             self.add_tracks(source)
@@ -51,7 +52,7 @@ class Tracks:
         for stream in source.container.streams:
             is_cover = stream.disposition & Disposition.attached_pic
             if stream.type in NAMES and stream not in known and not is_cover:
-                self.lost.append(f"a further {NAMES[stream.type]}")
+                self.ignored.append(f"a further {NAMES[stream.type]}")
         sound = best_first([it for it in source.others if isinstance(it, AudioStream)])
         for track in [*sound, *(it for it in source.others if it not in sound)]:
             first = source.read_ahead(track, TRIAL) if track.type == "audio" else []
@@ -137,7 +138,7 @@ class Tracks:
             self.output.mux(encode())
         except FFmpegError:
             del self.ways[index]
-            self.lost.append(f"its {way.stream.type} from {float(self.last[index]):.1f} s on")
+            self.ignored.append(f"its {way.stream.type} from {float(self.last[index]):.1f} s on")
 
     def finish(self, end: Fraction) -> None:
         """Copies what belongs to pictures up to `end`, or all, if every picture was shown."""
@@ -155,6 +156,8 @@ class Tracks:
             parts.append(
                 f"{listed(self.lost)} left out, which {self.suffix} files do not hold{hint}"
             )
+        if self.ignored:
+            parts.append(f"{listed(self.ignored)} left out")
         return f"{self.source.name}: {'; '.join(parts)}" if self.source and parts else None
 
 
