@@ -75,9 +75,10 @@ class Clock:
         back = BACK + length if index in self.due else self.limit
         own = self.used.get(index, newest)
         for each in dict.fromkeys((own, newest)):
-            ahead = raw + self.offsets[each] - due
-            limit = self.limit if each == own else None
-            if (back is None or ahead >= -back) and (limit is None or ahead <= limit):
+            time = raw + self.offsets[each]
+            paused = self.latest is not None and abs(time - self.latest) <= AHEAD
+            leapt = self.limit is not None and time - due > self.limit
+            if (back is None or time - due >= -back) and (each != own or paused or not leapt):
                 return each
         if own == newest:
             self.offsets.append(due - raw)
@@ -116,18 +117,20 @@ class Demuxer:
             stream.discard = Discard.default if stream.index in self.waiting else Discard.all
         leaps_ahead = bool(container.format.flags & Flags.ts_discont.value)
         self.clock = Clock(leaps_ahead)
-        self.last: Packet | None = None  # the empty one that makes a decoder give what it holds
         self.packets: Iterator[Packet] = container.demux(video, *self.others)
 
     def pictures(self) -> "Iterator[Packet]":
-        """Yields the packets of the pictures; the last one is empty."""
+        """Yields the packets of the pictures; an empty last one has a decoder give all it holds."""
+        import av
+
         queue = self.waiting[self.video.index]
         while queue or self.read_on():
             if queue:
                 self.held -= queue[0].size
                 yield queue.popleft()
-        if self.last:
-            yield self.last
+        last = av.Packet()
+        last.stream, last.time_base = self.video, self.video.time_base or Fraction(1, 1000)
+        yield last
 
     def read_on(self) -> bool:
         """Reads one more packet into its queue; returns whether there was one."""
@@ -140,12 +143,10 @@ class Demuxer:
         if packet is None:
             self.has_ended = True
             return False
-        if packet.size:
+        if packet.size:  # none at the end, and where a picture is repeated
             self.clock.correct(packet)
             self.waiting[packet.stream.index].append(packet)
             self.held += packet.size if packet.stream is self.video else 0
-        elif packet.stream is self.video:  # of no size in the middle, too: a picture repeated
-            self.last = packet
         return True
 
     def read_ahead(self, stream: "Stream", count: int) -> "list[Packet]":

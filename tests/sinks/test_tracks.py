@@ -196,14 +196,21 @@ def test_sound_and_picture_stay_together_when_one_begins_later(
     assert gap == pytest.approx(sound[0] - video[0], abs=0.06)
 
 
-def joined_tracks(path: Path, sound, video, codec="aac") -> Path:
-    """Pictures and a tone, each from and until a time in seconds."""
+def test_a_still_picture_is_no_leap_of_the_clock(tmp_path):
+    source = joined_tracks(tmp_path / "in.ts", (0, 16), (0, 16), still=(1, 14))
+    rewritten(source, tmp_path / "out.mp4")
+    assert np.diff(pictures(tmp_path / "out.mp4")).max() == pytest.approx(13, abs=0.1)
+    assert packets(tmp_path / "out.mp4")[-1][0] == pytest.approx(16, abs=0.1)
+
+
+def joined_tracks(path: Path, sound, video, codec="aac", still=(0, 0)) -> Path:
+    """Pictures and a tone, each from and until a time in seconds; no new picture in between."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=25, options={"bf": "0"})
         stream.width, stream.height = 64, 48
         track = add_track(file, codec)
         for index in range(round(25 * max(sound[1], video[1]))):
-            if video[0] <= index / 25 < video[1]:
+            if video[0] <= index / 25 < video[1] and not still[0] < index / 25 < still[1]:
                 frame = av.VideoFrame(64, 48, "yuv420p")
                 frame.pts, frame.time_base = index, Fraction(1, 25)
                 file.mux(stream.encode(frame))
