@@ -113,6 +113,7 @@ class BackgroundBlur:
             mask_from=mask_from,
             seconds=self.timer.seconds,
             seen=tuple(self.masks.seen),
+            duration=frame.duration,
         )
         self.last = frame, replace(self.settings), result
         return result

@@ -12,8 +12,8 @@ from support import ROOT
 DOORS = {"main", "background_blur.__main__"}  # where a run begins: these know all others
 ROOMS = {"capture", "matting", "rendering", "sinks"}
 # What every room may use, and the package itself, for how the program was called.
-GROUND = {"errors", "frames", "metadata", "settings", "imaging", "system", "resources", "timing"}
-GROUND |= {"background_blur", "network"}
+GROUND = {"errors", "frames", "media", "metadata", "settings", "imaging", "system"}
+GROUND |= {"resources", "timing", "background_blur", "network"}
 LONGEST_FILE, LONGEST_FUNCTION = 300, 45  # lines
 
 

@@ -42,7 +42,7 @@ def open_source(
         return Camera(int(text), size, fps, limit=limit, wait=wait)
     if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
         decoder = Decoder(text, size, fps, limit, remote=True)
-        return Video(decoder) if decoder.duration else Stream(decoder, limit)
+        return Stream(decoder, limit) if decoder.live else Video(decoder)
     if text and os.path.isdir(text):
         return open_folder(Path(text), size, fps)
     return open_file(text, size, fps, limit)

@@ -61,7 +61,7 @@ class Animation(Source):
         time = 0.0
         for image, seconds in self._all:
             if self._due(time):
-                yield Frame(image, time)
+                yield Frame(image, time, duration=seconds)
             time += seconds
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from background_blur.errors import SinkError
+from background_blur.media import Demuxer
 from background_blur.sinks.base import Sink
 from background_blur.sinks.files import EXISTS, IMAGE_SUFFIXES, ImageFile, ImageFolder, same_file
 from background_blur.sinks.video import ENCODERS, VideoFile
@@ -23,7 +24,7 @@ class Input(Protocol):
     def path(self) -> Path | None: ...
 
     @property
-    def sound(self) -> Path | None: ...
+    def tracks(self) -> Demuxer | None: ...
 
 
 def open_output(
@@ -49,7 +50,7 @@ def open_output(
     ends_as_folder = str(path).endswith(("/", os.sep))
     path = Path(path)
     suffix = path.suffix.lower()
-    if same_file(path, source.path) or same_file(path, source.sound):
+    if same_file(path, source.path):
         raise SinkError(f"{path}: is the source itself; give another --output")
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise SinkError(f"{path}: neither a file nor a folder; give one, such as out.mp4")
@@ -65,4 +66,4 @@ def open_output(
         raise SinkError(f"{path}: {EXISTS}")
     if suffix in IMAGE_SUFFIXES:
         return ImageFile(path, force)
-    return VideoFile(path, source.fps or 30, source.sound, force=force, alpha=alpha)
+    return VideoFile(path, source.fps or 30, source.tracks, force=force, alpha=alpha)

@@ -37,6 +37,10 @@ class AtomicFile(Sink):
     def finish(self) -> None:
         """Completes the part."""
 
+    def is_whole(self) -> bool:
+        """Whether the completed part can be opened again."""
+        return True
+
     def salvage(self) -> str | None:
         """Makes a part that cannot be completed usable; says what it holds, None if nothing."""
 
@@ -77,6 +81,8 @@ class AtomicFile(Sink):
         with self.salvaged():
             self.finish()
         self.is_open = False
+        if not self.is_whole():
+            raise SinkError(f"{self.path}: does not play; kept what was written in {self.part}")
         target = self.path if self.force else free_path(self.path)
         try:
             with sink_errors(self.path):

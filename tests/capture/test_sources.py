@@ -310,7 +310,7 @@ def test_a_video_is_never_dropped_however_slow_its_taker(tmp_path):
             time.sleep(0.005)
         assert video.dropped == 0
         assert (video.live, video.is_sequence, video.count) == (False, True, 20)
-        assert video.path == video.sound == path
+        assert video.path == path
 
 
 @pytest.mark.parametrize(
@@ -741,7 +741,7 @@ def test_a_url_with_an_end_is_a_video(server, tmp_path):
     thread = serve(server, data, header, hold)
     with open_source(f"http://127.0.0.1:{server.getsockname()[1]}/v.mp4", limit=5) as video:
         assert not video.live
-        assert video.sound is None
+        assert video.path is None
         assert len(list(video)) == 12
     thread.join(5)
 

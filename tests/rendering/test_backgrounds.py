@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -75,7 +74,7 @@ def clip(tmp_path) -> Path:
     with VideoFile(path, 10) as file:
         for index in range(4):
             image = np.full((48, 64, 3), 60 * index, np.uint8)
-            file.write(SimpleNamespace(image=image, time=index / 10, path=None))
+            file.write(Frame(image, index / 10))
     return path
 
 
