@@ -74,8 +74,6 @@ def run(args: argparse.Namespace, guard: SignalGuard, remote: RemoteControl) -> 
         UserError: something cannot be opened, read or written.
         KeyboardInterrupt: a signal came.
     """
-    # Read by OpenCV when it is imported: a picture that would take gigabytes is refused.
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
     import cv2
 
     cv2.setNumThreads(args.threads or LIVE_THREADS)

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from typing import NoReturn, TypeVar
 
 from background_blur import COMMAND, PROGRAM, __version__
 from background_blur.keys import KEYS
+from background_blur.paths import is_folder
 from background_blur.presets import PresetError, default_file, expand, read
 
 TRANSPARENT_SUFFIXES = (".png", ".mov", ".webm")  # of files that hold an alpha
@@ -260,9 +260,6 @@ def number(kind: type[Number], least: Number, most: Number) -> Callable[[str], N
 
 
 def keeps_transparency(output: str | None) -> bool:
-    if not output:
-        return False
-    path = Path(output)
-    if path.is_dir() or output.endswith(("/", os.sep)):
-        return True
-    return path.suffix.lower() in ("", *TRANSPARENT_SUFFIXES)
+    return bool(output) and (
+        is_folder(output) or Path(output).suffix.lower() in TRANSPARENT_SUFFIXES
+    )

@@ -12,6 +12,7 @@ PACKAGES = {  # as pyproject.toml names them: as they are imported
     "numpy": "numpy",
     "opencv-python": "cv2",
     "pillow": "PIL",
+    "pillow-heif": "pillow_heif",
     "tqdm": "tqdm",
 }
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ DOORS = {"main", "background_blur.__main__"}  # where a run begins: these know a
 ROOMS = {"capture", "matting", "rendering", "sinks"}
 # What every room may use, and the package itself, for how the program was called.
 GROUND = {"errors", "frames", "metadata", "settings", "imaging", "system", "resources", "timing"}
-GROUND |= {"background_blur"}
+GROUND |= {"background_blur", "paths"}
 LONGEST_FILE, LONGEST_FUNCTION = 300, 45  # lines
 
 
