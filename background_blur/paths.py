@@ -7,9 +7,8 @@ from pathlib import Path
 def is_folder(output: str) -> bool:
     """Whether an `--output` is a folder: one that exists, or a name with a separator at its end
     or without a suffix."""
-    if os.path.exists(output):
-        return os.path.isdir(output)
-    return output.endswith(("/", os.sep)) or not Path(output).suffix
+    is_named_so = output.endswith(("/", os.sep)) or not Path(output).suffix
+    return is_named_so or os.path.isdir(output)
 
 
 def same_file(path: Path, other: Path | None) -> bool:

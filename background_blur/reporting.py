@@ -46,7 +46,8 @@ def report(statistics: RunStatistics, source: Source, output: Sink | None) -> No
     if statistics.hidden:
         print(f"{plural(statistics.hidden)} hidden by you")
     if statistics.failed:
-        log.warning(f"{plural(statistics.failed)} fully blurred: no mask could be trusted")
+        why = f"no mask could be trusted; {statistics.reason}"
+        log.warning(f"{plural(statistics.failed)} fully blurred: {why}")
     for warning in (source.warning, output and output.warning):
         if warning:
             log.warning(warning)

@@ -45,8 +45,8 @@ def open_output(
     Raises:
         SinkError: it exists, is the source itself, cannot hold the frames, or cannot be written.
     """
-    if str(path) in ("", "-"):
-        what = "nothing is written to a pipe" if path else "empty name"
+    if str(path) in ("", "-") or "://" in str(path):
+        what = "nothing is sent to pipes or addresses" if path else "empty name"
         raise SinkError(f"--output {path}: {what}; give a file or folder, such as out.mp4")
     to_folder, path = is_folder(str(path)), Path(path)
     suffix = path.suffix.lower()

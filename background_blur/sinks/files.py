@@ -1,5 +1,6 @@
 """Picture files and folders, and what they share with videos."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,14 @@ from background_blur.sinks.parts import free_path, new_part
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
 WHOLE_SUFFIXES = (".png", ".tif", ".tiff")  # of files that hold 16 bits and transparency
+SPACE = "free some space, or give another --output"
+LIMITS = "end other programs, or raise the limits on threads and memory (ulimit -a)"
+CURES: dict[int | None, str] = {
+    errno.ENOSPC: SPACE,
+    errno.EDQUOT: SPACE,
+    errno.EAGAIN: LIMITS,
+    errno.ENOMEM: LIMITS,
+}
 EXISTS = "exists; add --force to overwrite it, or --skip-existing to leave it"
 
 
@@ -237,7 +246,11 @@ def sink_errors(path: Path) -> Iterator[None]:
         if not isinstance(error, (OSError, cv2.error, FFmpegError)):
             raise
         reason = getattr(error, "strerror", None) or getattr(error, "err", None) or error
-        raise SinkError(f"{path}: cannot be written: {reason}; give another --output") from error
+        number = getattr(error, "errno", 0)
+        if number == errno.EPERM and isinstance(error, FFmpegError):  # as encoders say
+            number, reason = errno.EAGAIN, "the encoder cannot be started"
+        cure = CURES.get(number, "give another --output")
+        raise SinkError(f"{path}: cannot be written: {reason}; {cure}") from error
 
 
 def fill_up(image: np.ndarray, size: Size) -> np.ndarray:
