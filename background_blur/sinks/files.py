@@ -41,7 +41,7 @@ class AtomicFile(Sink):
     def __init__(self, path: Path, force: bool = False):
         """`force`: overwrite an existing file. Raises SinkError if it cannot be written there."""
         self.path, self.force = path, force
-        self.target = Path(os.path.realpath(path)) if path.is_symlink() else path
+        self.target = Path(os.path.realpath(path)) if os.path.islink(path) else path
         self.part = reserve(self.target)
         if self.target.exists():  # perhaps a private one
             with suppress(OSError):  # a file system without modes
