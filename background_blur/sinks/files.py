@@ -19,6 +19,7 @@ from background_blur.sinks.base import Sink
 from background_blur.sinks.parts import free_path, new_part
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
+LOSSY_SUFFIXES = (".avif", ".heic", ".heif", ".jp2", ".jpe", ".mpo")  # written as JPEGs
 WHOLE_SUFFIXES = (".png", ".tif", ".tiff")  # of files that hold 16 bits and transparency
 SPACE = "free some space, or give another --output"
 LIMITS = "end other programs, or raise the limits on threads and memory (ulimit -a)"
@@ -207,8 +208,8 @@ class ImageFolder(Sink):
             return self.path / f"frame_{len(self.paths) + 1:06d}.png"
         path = self.path / name
         if path.suffix.lower() not in IMAGE_SUFFIXES:
-            path = path.with_suffix(".jpg")
-        while path in self.paths:  # a.heic beside a.jpg
+            path = path.with_suffix(".jpg" if path.suffix.lower() in LOSSY_SUFFIXES else ".png")
+        while path in self.paths:  # a.gif beside a.png
             path = path.with_name(f"{path.stem}_{path.suffix}")
         return path
 
