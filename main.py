@@ -5,6 +5,10 @@ import logging
 import os
 import signal
 import sys
+
+if __name__ == "__main__":  # `python -I` leaves the folder of the script out
+    sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from background_blur import cli
 from background_blur.errors import UserError
-from background_blur.requirements import require_packages
+from background_blur.requirements import (
+    OUT_OF_MEMORY,
+    missing_library,
+    require_packages,
+    require_resources,
+)
 from background_blur.signals import RemoteControl
 from background_blur.system import SignalGuard, open_missing, unbreakable_printing
 
@@ -49,14 +58,18 @@ def run_to_exit_code(args: argparse.Namespace) -> int:
     guard, remote = SignalGuard(), RemoteControl()
     try:
         require_packages()
+        require_resources()
         guard.install()
         remote.install()
         return run(args, guard, remote)
     except KeyboardInterrupt as stop:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except UserError as error:
-        for line in error.lines:
-            log.error(line)
+        complain(error)
+    except ImportError as error:
+        log.error(missing_library(error))
+    except MemoryError:
+        log.error(OUT_OF_MEMORY)
     except OSError as error:
         log.error(str(error))
     finally:
@@ -68,11 +81,9 @@ def run(args: argparse.Namespace, guard: SignalGuard, remote: RemoteControl) -> 
     """Does what the command line asks for; returns the exit code.
 
     Raises:
-        UserError: something cannot be opened, read or written.
+        UserError: a file cannot be opened or written at all.
         KeyboardInterrupt: a signal came.
     """
-    # Read by OpenCV when it is imported: a picture that would take gigabytes is refused.
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
     import cv2
 
     cv2.setNumThreads(args.threads or LIVE_THREADS)
@@ -83,9 +94,35 @@ def run(args: argparse.Namespace, guard: SignalGuard, remote: RemoteControl) -> 
             return diagnostics.list_cameras()
         args.threads = args.threads or LIVE_THREADS
         return diagnostics.check(args, lambda: open_pipeline(args))
+    from background_blur.jobs import jobs
+
+    code = 0
+    for job in jobs(args):
+        try:
+            guard.begin()
+            failed, goes_on = run_job(job, guard, remote)
+        except UserError as error:
+            complain(error)
+            failed, goes_on = True, True
+        code = max(code, int(failed))
+        if not goes_on:
+            break
+    return code
+
+
+def complain(error: UserError) -> None:
+    for line in error.lines:
+        log.error(line)
+
+
+def run_job(
+    args: argparse.Namespace, guard: SignalGuard, remote: RemoteControl
+) -> tuple[bool, bool]:
+    """Runs one source; returns whether it failed, no frame having a mask, and whether the user
+    wants to go on. Raises as `run`."""
     if args.skip_existing and os.path.isfile(args.output):
         print(f"{args.output}: exists; skipped")
-        return 0
+        return False, True
     from background_blur.reporting import report
 
     with ExitStack() as afterwards, ExitStack() as stack:
@@ -95,8 +132,8 @@ def run(args: argparse.Namespace, guard: SignalGuard, remote: RemoteControl) -> 
             # Completed before anything else, which might hang, ends.
             stack.push(opened.sinks.output)
         stack.callback(guard.shield_from_now_on)  # the first of what is done at the end
-        stream(opened)
-    return 0
+        goes_on = stream(opened)
+    return opened.statistics.never_trusted, goes_on
 
 
 @dataclass
@@ -126,7 +163,8 @@ def open_run(
     from background_blur.statistics import RunStatistics
 
     backgrounds = {text: open_background(text, open_file) for text in args.background}
-    reopen = partial(open_source, args.source, args.size, args.fps, wait=args.wait)
+    options = {"without": args.without} if args.without else {}
+    reopen = partial(open_source, args.source, args.size, args.fps, wait=args.wait, **options)
     source = stack.enter_context(reopen())
     sinks = open_sinks(args, source, stack)
     source = adapt(source, sinks, reopen, args.wait)
@@ -164,8 +202,8 @@ def open_pipeline(
     return BackgroundBlur(segmenter, settings, is_sequence=is_sequence)
 
 
-def stream(run: Run) -> None:
-    """The loop: goes on until the source ends or the user stops it."""
+def stream(run: Run) -> bool:
+    """The loop: goes on until the source ends, or the user stops it, which returns False."""
     from background_blur.reporting import progress
 
     quality = run.quality
@@ -181,9 +219,10 @@ def stream(run: Run) -> None:
         run.statistics.record(result, level)
         run.guard.check()
         if run.viewer and not run.viewer.show(result):
-            break
+            return False
         if quality:
             quality.record(began, monotonic())
+    return True
 
 
 def program() -> None:

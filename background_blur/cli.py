@@ -12,10 +12,12 @@ from typing import NoReturn, TypeVar
 
 from background_blur import COMMAND, PROGRAM, __version__
 from background_blur.keys import KEYS
+from background_blur.paths import is_folder
 from background_blur.presets import PresetError, default_file, expand, read
 
 TRANSPARENT_SUFFIXES = (".png", ".mov", ".webm")  # of files that hold an alpha
 SMALLEST, LARGEST = 16, 7680  # pixels per side
+log = logging.getLogger("background_blur")
 Number = TypeVar("Number", int, float)
 DEFAULTS = "~/.config/background-blur/default.txt"
 
@@ -202,18 +204,22 @@ def collect(argv: list[str]) -> argparse.Namespace:
     check = parser(LineParser).parse_args
     words = expand(argv, check)
     args = parser().parse_args(words)
-    if args.no_config or not default_file().exists():
+    if args.no_config or not os.path.isfile(default_file()):  # or in a folder closed to us
         return args
-    defaults = parser().parse_args(read(default_file(), check))
-    # Else those of the command line would be added to those of the file.
-    backgrounds, defaults.background = defaults.background, None
-    args = parser().parse_args(words, defaults)
-    args.background = args.background or backgrounds
+    backgrounds, defaults = args.background, read(default_file(), check)
+    args = parser().parse_args([*defaults, *words])
+    args.background = backgrounds or args.background  # not added to those of the defaults
     return args
 
 
 class OneLineFormatter(logging.Formatter):
-    """Keeps a message on one line, whatever line breaks the paths in it hold."""
+    """Keeps a message on one line, whatever line breaks the paths in it hold.
+
+    The traceback of an exception follows only where debugging messages do.
+    """
+
+    def formatException(self, ei) -> str:
+        return super().formatException(ei) if log.isEnabledFor(logging.DEBUG) else ""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return " ".join(super().formatMessage(record).splitlines())
@@ -223,9 +229,8 @@ def set_up_logging(verbose: bool) -> None:
     """Sends what the program has to say to stderr, a line each."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneLineFormatter(f"{PROGRAM}: %(message)s"))
-    logger = logging.getLogger("background_blur")
-    logger.handlers, logger.propagate = [handler], False
-    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 def size(text: str) -> tuple[int, int]:
@@ -260,9 +265,6 @@ def number(kind: type[Number], least: Number, most: Number) -> Callable[[str], N
 
 
 def keeps_transparency(output: str | None) -> bool:
-    if not output:
-        return False
-    path = Path(output)
-    if path.is_dir() or output.endswith(("/", os.sep)):
-        return True
-    return path.suffix.lower() in ("", *TRANSPARENT_SUFFIXES)
+    return bool(output) and (
+        is_folder(output) or Path(output).suffix.lower() in TRANSPARENT_SUFFIXES
+    )

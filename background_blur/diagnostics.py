@@ -110,7 +110,7 @@ def camera_mode(capture: cv2.VideoCapture, size: Size) -> str:
     return f"{width:.0f}x{height:.0f} at {capture.get(cv2.CAP_PROP_FPS):.0f}"
 
 
-class Problem(Exception):
+class Problem(UserError):
     """What a check found wrong, and what to do, in one line."""
 
 
@@ -133,7 +133,7 @@ def check(args: argparse.Namespace, open_pipeline: Callable[[], Pipeline]) -> in
     for name, (test, otherwise) in checks.items():
         try:
             print(f"ok    {name}: {test(args)}", flush=True)
-        except (Problem, UserError) as error:
+        except UserError as error:
             print(f"{otherwise:<4}  {name}: {error}", flush=True)
             code = 1 if otherwise == "fix" else code
     return code

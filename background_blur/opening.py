@@ -13,10 +13,10 @@ from background_blur.capture.held import HeldPictures
 from background_blur.capture.on_demand import OnDemand
 from background_blur.controls import Viewer
 from background_blur.errors import SinkError
+from background_blur.paths import same_file
 from background_blur.settings import Background, Settings
 from background_blur.sinks import open_output
 from background_blur.sinks.base import Sink
-from background_blur.sinks.files import same_file
 from background_blur.sinks.parts import folder_of, leftovers
 from background_blur.sinks.video import ENCODERS
 from background_blur.sinks.virtual_camera import VirtualCamera

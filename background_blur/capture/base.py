@@ -27,7 +27,7 @@ class Source:
         count: number of frames, estimated; None if endless or unknown.
         dropped: live frames skipped since the iteration began, because the consumer was slow.
             Those left out to keep to a requested rate do not count.
-        idle_seconds: spent paused, because no program read the frames.
+        idle_seconds: spent in pauses that are over, in which no program read the frames.
         path: the file or folder that is read; None if the source is neither.
         tracks: what lies beside the frames in their file, sound for one; None if it is no video.
         warning: one line about what went wrong without an error, complete once the iteration is.
