@@ -12,7 +12,12 @@ from _pytest.runner import runtestprotocol
 hypothesis.settings.register_profile("busy machine", deadline=None)
 hypothesis.settings.load_profile("busy machine")
 
-pytest_plugins = ["support.display", "support.pipewire", "support.virtual_camera"]
+pytest_plugins = [
+    "support.display",
+    "support.pipewire",
+    "support.browsers",
+    "support.virtual_camera",
+]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -59,7 +64,7 @@ def pytest_runtest_protocol(item, nextitem) -> bool | None:
     return True
 
 
-SLOW_FIXTURES = {"display", "pipewire"}  # real windows and cameras
+SLOW_FIXTURES = {"desktop", "display", "pipewire"}  # real windows and cameras
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,4 +1,4 @@
-"""A PipeWire camera: no kernel module needed, and Firefox finds it.
+"""A PipeWire camera: no kernel module needed, and browsers find it.
 
 A GStreamer process talks to PipeWire, and a thread writes the newest frame into it, so that neither
 can delay a frame.
@@ -106,6 +106,12 @@ class PipeWireSink:
     def _reason(self) -> str:
         return "PipeWire has ended" if self._monitor.lost else self._gstreamer.reason()
 
+    def _remedy(self) -> str:
+        """What brings the picture back into a call."""
+        if self._monitor.lost:
+            return "if your browser does not find it, start it again"
+        return "if a call shows a still picture, choose the camera again or reload its page"
+
     def _diagnosis(self) -> str:
         """Why there is no camera, and what to do."""
         reason = self._reason()
@@ -153,11 +159,11 @@ class PipeWireSink:
                 self._error = error if known else SinkError(f"{self.device} failed: {error}")
 
     def _restart(self) -> None:
-        reason, why = self._reason(), self._diagnosis()
+        reason, remedy, why = self._reason(), self._remedy(), self._diagnosis()
         self._end()
         if monotonic() - self._restarted < RESTART_INTERVAL:
             raise SinkError(why)
-        log.warning("%s is restarted: %s", self.device, reason)
+        log.warning("%s is restarted: %s; %s", self.device, reason, remedy)
         self._restarted = monotonic()
         until = monotonic() + pipewire.RESPONSE_TIMEOUT
         while not pipewire.is_running() and not self._stop:  # it may be restarting itself
