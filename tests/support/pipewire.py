@@ -228,14 +228,15 @@ def program(tmp_path):
     """Starts `main.py` into a session's PipeWire camera; ends it."""
     started = []
 
-    def start(session, *arguments, source="demo", size="640x360", through="env"):
+    def start(session, *arguments, source="demo", size="640x360", camera="pipewire", through="env"):
         errors = (tmp_path / f"errors{len(started)}").open("w+")
         command = [through, sys.executable, ROOT / "main.py", "--source", source, "--no-window"]
-        command += ["--size", size, "--virtual-camera", "pipewire", *arguments]
+        command += ["--size", size, "--virtual-camera", camera, *arguments]
         process = session.popen(*command, stderr=errors)
         started.append(process)
         process.errors = lambda: Path(errors.name).read_text().splitlines()
-        sending = f'sending {size} to the PipeWire camera "Background blur"\n'
+        name = camera.partition(":")[2] or "Background blur"
+        sending = f'sending {size} to the PipeWire camera "{name}"\n'
         assert process.stdout.readline() == sending, process.errors()
         return process
 
