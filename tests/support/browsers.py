@@ -18,7 +18,7 @@ import pytest
 
 from support import skip_or_fail
 from support.display import PATIENCE, wait_until
-from support.pipewire import Session, missing
+from support.pipewire import Session, Stalled, missing
 
 PAGE = Path(__file__).with_name("camera.html")
 PORTAL = "/usr/libexec/xdg-desktop-portal"
@@ -133,11 +133,16 @@ class Browser:
     def __init__(self, kind: str, session: Session):
         self.kind, self._server = kind, Server()
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self._profile = tempfile.mkdtemp(prefix=kind)
+        self._profile, self._session = tempfile.mkdtemp(prefix=kind), session
+        self._start()
+
+    def _start(self) -> None:
         command = [*self._command(), f"http://localhost:{self._server.server_port}/"]
         nothing = subprocess.DEVNULL
         # A process group of its own, as it consists of many processes.
-        self._process = session.popen(*command, stdout=nothing, stderr=nothing, process_group=0)
+        self._process = self._session.popen(
+            *command, stdout=nothing, stderr=nothing, process_group=0
+        )
 
     def _command(self) -> list[str]:
         if self.kind == "chromium":
@@ -147,9 +152,21 @@ class Browser:
         return ["firefox-esr", "--headless", "--no-remote", "--profile", self._profile]
 
     def run(self, code: str, tab="/") -> Any:
-        """Returns what the body of an async function returns; raises RuntimeError as that does."""
+        """Returns what the body of an async function returns; raises RuntimeError as that does.
+
+        Raises:
+            Stalled: it did not answer, as when WirePlumber 0.4 leaves it waiting for a camera. It
+                is then started again.
+        """
         self._server.jobs[tab].put(code)
-        answer = self._server.answers[tab].get(timeout=PATIENCE + 10)
+        try:
+            answer = self._server.answers[tab].get(timeout=PATIENCE + 10)
+        except queue.Empty:
+            self._end()
+            self._server.jobs.clear()
+            self._server.answers.clear()
+            self._start()
+            raise Stalled(f"{self.kind} did not answer") from None
         if "error" in answer:
             raise RuntimeError(f"{self.kind}: {answer['error']}")
         return answer.get("value")
@@ -173,11 +190,14 @@ class Browser:
         """The first so many frames, or more, since it was opened; see camera.html."""
         return self.run(f"await frame({count}, {1000 * PATIENCE}); return frames", tab)
 
-    def close(self) -> None:
+    def _end(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 os.killpg(self._process.pid, number)
                 self._process.wait(5)
+
+    def close(self) -> None:
+        self._end()
         self._server.shutdown()
         self._server.server_close()
         shutil.rmtree(self._profile, ignore_errors=True)
