@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from background_blur import cli
 from background_blur.errors import UserError
+from background_blur.remote import Listener, Running, send
 from background_blur.requirements import (
     OUT_OF_MEMORY,
     missing_library,
@@ -57,6 +58,8 @@ def main(argv: list[str] | None = None) -> int:
 def run_to_exit_code(args: argparse.Namespace) -> int:
     guard, remote = SignalGuard(), RemoteControl()
     try:
+        if args.send:
+            return send(args.send)
         require_packages()
         require_resources()
         guard.install()
@@ -178,6 +181,9 @@ def open_run(
     if source.live and source.is_sequence:
         opened.quality = QualityController(source.fps, best=args.quality == "best")
     opened.obey = partial(remote.apply, blur.settings, backgrounds)
+    if source.live or sinks.are_watched:
+        running = Running(source, blur.settings, backgrounds, opened.statistics, sinks.camera)
+        stack.enter_context(Listener(running))
     return opened
 
 

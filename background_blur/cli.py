@@ -14,6 +14,7 @@ from background_blur import COMMAND, PROGRAM, __version__
 from background_blur.keys import KEYS
 from background_blur.paths import is_folder
 from background_blur.presets import PresetError, default_file, expand, read
+from background_blur.remote import COMMANDS
 
 TRANSPARENT_SUFFIXES = (".png", ".mov", ".webm")  # of files that hold an alpha
 SMALLEST, LARGEST = 16, 7680  # pixels per side
@@ -45,7 +46,8 @@ examples:
 keys in the window:
 {table(KEYS)}
 
-signals: SIGUSR1 hides everything or shows you again, SIGUSR2 takes the next background.
+signals: SIGUSR1 hides everything or shows you again, SIGUSR2 takes the next background;
+--send does the same from a script or a desktop's key.
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
 
@@ -162,6 +164,11 @@ def parser(
         type=number(int, 1, 64),
         metavar="N",
         help="processor threads (default 1 for live pictures, else 2)",
+    )
+    add(
+        "--send",
+        choices=COMMANDS,
+        help="tell the program that is already running, print its status as JSON, and exit",
     )
     switch("--list-cameras", help="list the cameras and exit")
     switch("--check", help="test this computer, say how to fix what fails, and exit")

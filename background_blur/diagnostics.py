@@ -36,9 +36,14 @@ TESTED_FRAMES = 20  # of the camera, and for the speed
 MIN_FPS = 24
 # Has a folder for each camera without hardware.
 VIRTUAL = Path("/sys/devices/virtual/video4linux")
-FOUND_BY = (
-    "Firefox finds it where about:config has media.webrtc.camera.allow-pipewire true, Chrome after "
+SETTINGS = (
+    "browsers find it through the desktop's portal: Firefox where about:config has "
+    "media.webrtc.camera.allow-pipewire true, Chrome after "
     "chrome://flags/#enable-webrtc-pipewire-camera"
+)
+NO_PORTAL = (
+    "no browser finds it: the desktop's portal is missing; install xdg-desktop-portal and its "
+    "backend for your desktop, then log in again"
 )
 
 log = logging.getLogger(__name__)
@@ -87,7 +92,9 @@ def note_on_origin(camera: pipewire.PipeWireCamera) -> str:
     if camera.program is None:
         return f"; to use it: pw-v4l2 {COMMAND}"
     ours = camera.name == node_name(NAME)
-    return f" (the output of {'this program' if ours else camera.program})"
+    origin = "this program" if ours else camera.program
+    found = NO_PORTAL if pipewire.has_portal() is False else SETTINGS
+    return f" (the output of {origin}); {found}"
 
 
 def camera_modes(number: int, open: OpenCamera) -> list[str]:
@@ -160,7 +167,11 @@ def virtual_camera(args: argparse.Namespace) -> str:
     with VirtualCamera(args.virtual_camera, args.size or CAMERA_SIZE, args.fps or 30) as camera:
         text = f"{camera.device} accepts {camera.size[0]}x{camera.size[1]}"
         is_pipewire = isinstance(camera.camera, PipeWireSink)
-    return f"{text}; {FOUND_BY}" if is_pipewire else text
+    if not is_pipewire:
+        return text
+    if pipewire.has_portal() is False:
+        raise Problem(f"{text}, but {NO_PORTAL}")
+    return f"{text}; {SETTINGS}"
 
 
 def speed(args: argparse.Namespace, open_pipeline: Callable[[], Pipeline]) -> str:

@@ -11,7 +11,12 @@ import pytest
 hypothesis.settings.register_profile("busy machine", deadline=None)
 hypothesis.settings.load_profile("busy machine")
 
-pytest_plugins = ["support.display", "support.pipewire", "support.virtual_camera"]
+pytest_plugins = [
+    "support.display",
+    "support.pipewire",
+    "support.browsers",
+    "support.virtual_camera",
+]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -41,7 +46,7 @@ def pytest_runtest_call() -> None:
     random.seed(0)
 
 
-SLOW_FIXTURES = {"display", "pipewire"}  # real windows and cameras
+SLOW_FIXTURES = {"desktop", "display", "pipewire"}  # real windows and cameras
 
 
 @pytest.hookimpl(tryfirst=True)
