@@ -52,9 +52,14 @@ signals: SIGUSR1 hides everything or shows you again, SIGUSR2 takes the next bac
 exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
 
 
-def parser(
-    kind: type[argparse.ArgumentParser] = argparse.ArgumentParser,
-) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage, which --help shows."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def parser(kind: type[argparse.ArgumentParser] = Parser) -> argparse.ArgumentParser:
     p = kind(
         prog=PROGRAM,
         description="Keeps the person sharp and blurs everything behind, in real time.",

@@ -90,7 +90,7 @@ def encode_picture(image: np.ndarray, suffix: str, metadata: Metadata) -> bytes:
     """Encodes a picture with its metadata, as far as its format holds any.
 
     Args:
-        image: uint8 [H,W,3 or 4] BGR(A); in PNG and TIFF uint16, too.
+        image: uint8 [H,W,3] BGR; in PNG and TIFF [H,W,4] BGRA and uint16, too.
         suffix: of the file's name, in lower case, such as ".png".
         metadata: of the source picture.
 
@@ -98,26 +98,19 @@ def encode_picture(image: np.ndarray, suffix: str, metadata: Metadata) -> bytes:
         OSError: too large for the format.
     """
     if suffix in (".png", ".tif", ".tiff"):  # of which Pillow writes 8 bits a colour only
+        data = cv2.imencode(suffix, image)[1].tobytes()
         add = with_chunks if suffix == ".png" else with_tags
-        return add(cv2.imencode(suffix, image)[1].tobytes(), metadata)
+        return data if metadata == Metadata() else add(data, metadata)
     from PIL import Image
 
-    file, channels = io.BytesIO(), "RGBA" if image.shape[2] == 4 else "RGB"
-    picture = Image.fromarray(
-        cv2.cvtColor(image, getattr(cv2, f"COLOR_BGR{channels[3:]}2{channels}"))
-    )
-    options = {"exif": b"Exif\0\0" + metadata.exif} if metadata.exif else {}
+    file, picture = io.BytesIO(), Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    options = {"quality": QUALITY} if suffix != ".webp" else {"lossless": True}
+    options |= {"exif": b"Exif\0\0" + metadata.exif} if metadata.exif else {}
     options |= {"dpi": metadata.dpi} if metadata.dpi else {}
     try:
         with suppress_stderr():
-            picture.save(
-                file,
-                Image.registered_extensions()[suffix],
-                quality=QUALITY,
-                lossless=True,  # in WebP
-                icc_profile=metadata.icc,
-                **options,
-            )
+            kind = Image.registered_extensions()[suffix]
+            picture.save(file, kind, icc_profile=metadata.icc, **options)
     except (OSError, ValueError) as error:
         raise OSError(errno.EFBIG, f"too large for {suffix}") from error
     return file.getvalue()
