@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from background_blur import COMMAND, PROGRAM, __version__
+from background_blur import __version__
 from background_blur.keys import KEYS
+from background_blur.options import Options
 from background_blur.paths import is_folder
 from background_blur.presets import PresetError, default_file, expand, read
 from background_blur.remote import COMMANDS
+from background_blur.system import COMMAND, PROGRAM
 
 TRANSPARENT_SUFFIXES = (".png", ".mov", ".webm")  # of files that hold an alpha
 SMALLEST, LARGEST = 16, 7680  # pixels per side
@@ -190,13 +192,13 @@ class LineParser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
+def parse(argv: list[str] | None = None) -> Options:
     """The options, checked. Exits with 2 where they are wrong, as argparse does."""
     try:
         args = collect(sys.argv[1:] if argv is None else argv)
     except PresetError as error:
         parser().error(str(error))
-    args.background = args.background or ["blur"]
+    args.background = tuple(args.background or ["blur"])
     if "transparent" in args.background:
         if not keeps_transparency(args.output):
             known = ", a ".join(TRANSPARENT_SUFFIXES)
@@ -205,7 +207,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
             parser().error("--background transparent: no --virtual-camera shows it")
     if args.skip_existing and not args.output:
         parser().error("--skip-existing needs an --output")
-    return args
+    return Options(**vars(args))
 
 
 def collect(argv: list[str]) -> argparse.Namespace:

@@ -10,7 +10,10 @@ from io import TextIOWrapper
 from time import monotonic
 from typing import Any, TextIO
 
-from background_blur import PROGRAM
+# How the user called the program, for its messages.
+CALLED = sys.argv[0] if sys.argv else ""
+PROGRAM = "main.py" if os.path.basename(CALLED) == "main.py" else "background-blur"
+COMMAND = "python main.py" if PROGRAM == "main.py" else PROGRAM
 
 PASSWORD = re.compile(r"(?<=\w\w)(:/+)[^\n]*@")  # of a URL, with the user's name before it
 # What is said when nothing else is waited for any more; bytes, for a signal handler.

@@ -45,7 +45,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-import main as program
+from background_blur import app as program
 from background_blur import cli
 from background_blur.frames import Result
 from background_blur.matting.engines import open_segmenter

@@ -16,7 +16,7 @@ from typing import cast
 import cv2
 import numpy as np
 
-import main as program
+from background_blur import app as program
 from background_blur.capture.camera import Camera
 from background_blur.capture.demo import Demo
 from background_blur.controls import Viewer
@@ -140,9 +140,9 @@ def measure(scene: Scene, threads: int) -> dict:
         source = stack.enter_context(scene.source())
         stack.enter_context(redirect_stdout(io.StringIO()))
         cpu = time.process_time()
-        run = program.Run(source, blur, Sinks(), statistics, SignalGuard(), cast(Viewer, watcher))
+        run = program.Loop(source, blur, Sinks(), statistics, SignalGuard(), cast(Viewer, watcher))
         run.quality = QualityController(FPS)
-        program.stream(run)
+        run.run()
         cpu = time.process_time() - cpu
     if not watcher.ages:
         raise ToolError("the camera gave no frame after the warm-up", "give a longer --live")

@@ -46,6 +46,8 @@ def open_segmenter(
         WeightsError: no such file, a damaged one, or one of another network.
     """
     path = weights or DEFAULT_WEIGHTS[engine]
+    if engine == "keras" and not (weights or path.exists()):
+        raise WeightsError(f"{path.name}: not installed; give the repository's with --weights")
     content = read_weights(path)
     kind = ThoroughSegmenter if thorough else PersonSegmenter
     if engine == "litert":

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import main
-from background_blur import PROGRAM
 from background_blur.capture import on_demand as idle
 from background_blur.capture.base import Source
 from background_blur.capture.on_demand import (
@@ -26,6 +25,7 @@ from background_blur.errors import SourceError
 from background_blur.frames import Frame
 from background_blur.sinks import virtual_camera as virtual
 from background_blur.sinks.virtual_camera import VirtualCamera
+from background_blur.system import PROGRAM
 from support.captures import detail
 from support.display import wait_until
 

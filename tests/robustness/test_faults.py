@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import main
-from background_blur import PROGRAM, capture
+from background_blur import capture
 from background_blur.capture import open_source
 from background_blur.capture.camera import Camera
 from background_blur.errors import SinkError
@@ -29,6 +29,7 @@ from background_blur.opening import TITLE
 from background_blur.sinks.parts import GrowingFile
 from background_blur.sinks.video import VideoFile
 from background_blur.sinks.window import Window
+from background_blur.system import PROGRAM
 from support import ROOT
 from support.captures import FakeCapture, Unplugged, is_recognisable, noise, threads
 from support.display import Display, wait_until
