@@ -78,9 +78,11 @@ def played(path: Path) -> float:
 def faults(source: Path, path: Path, said: str | None) -> list[str]:
     """What is wrong with a second of video that was brought into another file."""
     before, after, found = played(source), played(path), []
+    times = pictures(source)
+    wanted = max(times[-1] - times[0] + 0.04, after)
     with av.open(str(path)) as file:
         length = file.duration / 1e6
-        if abs(length - max(1, after)) > 0.04 + 0.03:  # a frame, and what encoders begin with
+        if abs(length - wanted) > 0.04 + 0.03:  # a frame, and what encoders begin with
             found.append(f"lasts {length} s")
         if sum(1 for _ in file.decode(video=0)) != 25:
             found.append("frames are missing")
