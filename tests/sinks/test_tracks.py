@@ -18,7 +18,7 @@ from support import ROOT
 from support.videos import add_track, lasting, packets, pictures, rewritten, tone, write
 
 PICTURES = ("libx264", "mpeg2video", "mjpeg")
-HOLDERS = ("matroska", "mov", "avi", "mpegts", "asf", "nut")  # of inputs, the first that will do
+HOLDERS = ("matroska", "mov", "asf", "avi", "mpegts", "nut")  # of inputs, the first that will do
 
 
 def sounds() -> list[str]:
@@ -79,7 +79,7 @@ def faults(source: Path, path: Path, said: str | None) -> list[str]:
     """What is wrong with a second of video that was brought into another file."""
     before, after, found = played(source), played(path), []
     times = pictures(source)
-    wanted = max(times[-1] - times[0] + 0.04, after)
+    wanted = max(times[-1] + 0.04 - min(times[0], packets(source)[0][0]), after)
     with av.open(str(path)) as file:
         length = file.duration / 1e6
         if abs(length - wanted) > 0.04 + 0.03:  # a frame, and what encoders begin with
