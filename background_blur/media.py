@@ -128,6 +128,8 @@ class Demuxer:
             if queue:
                 self.held -= queue[0].size
                 yield queue.popleft()
+        if self.error:  # nothing more is asked of a decoder after damage: some would crash
+            return
         last = av.Packet()
         last.stream, last.time_base = self.video, self.video.time_base or Fraction(1, 1000)
         yield last
