@@ -60,7 +60,7 @@ def test_a_tilde_is_the_users_folder(preset, monkeypatch):
     monkeypatch.setenv("HOME", "/home/eve")
     preset.write_text("--output ~/out.mp4\n--background 'a~b.png'\n")
     args = parse([f"@{preset}"])
-    assert (args.output, args.background) == ("/home/eve/out.mp4", ["a~b.png"])
+    assert (args.output, args.background) == ("/home/eve/out.mp4", ("a~b.png",))
 
 
 @pytest.mark.parametrize(
