@@ -6,11 +6,14 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 
 .PHONY: run call test fast types fuzz soak format lock
 
+# Ctrl-C, after which the program exits with 130, is a way to end it and no error.
+UNLESS_STOPPED = || [ $$? -eq 130 ]
+
 run: .venv/run  ## start the program: make run ARGS="--source demo"
-	@$(BIN)/python main.py $(ARGS)
+	@trap : INT; $(BIN)/python main.py $(ARGS) $(UNLESS_STOPPED)
 
 call: .venv/call  ## start the program with a virtual camera
-	@$(BIN)/python main.py --virtual-camera $(ARGS)
+	@trap : INT; $(BIN)/python main.py --virtual-camera $(ARGS) $(UNLESS_STOPPED)
 
 test: types  ## formatting, lint, types and every test
 	$(BIN)/python -m pytest $(ARGS)

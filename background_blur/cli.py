@@ -58,10 +58,18 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage, which --help shows."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(2, f"{self.prog}: error: {message}{self.suggestion(message)}\n")
+
+    def suggestion(self, message: str) -> str:
+        """The flag that a mistyped one was meant to be, or nothing."""
+        from difflib import get_close_matches
+
+        wrong = re.search(r"unrecognized arguments: (-[\w-]+)", message)
+        near = get_close_matches(wrong[1], self._option_string_actions, 1) if wrong else []
+        return f"; did you mean {near[0]}?" if near else ""
 
 
-def parser(kind: type[argparse.ArgumentParser] = Parser) -> argparse.ArgumentParser:
+def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
     p = kind(
         prog=PROGRAM,
         description="Keeps the person sharp and blurs everything behind, in real time.",
@@ -185,11 +193,11 @@ def parser(kind: type[argparse.ArgumentParser] = Parser) -> argparse.ArgumentPar
     return p
 
 
-class LineParser(argparse.ArgumentParser):
+class LineParser(Parser):
     """Says what is wrong by a ValueError."""
 
     def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
+        raise ValueError(message + self.suggestion(message))
 
 
 def parse(argv: list[str] | None = None) -> Options:
@@ -201,10 +209,11 @@ def parse(argv: list[str] | None = None) -> Options:
     args.background = tuple(args.background or ["blur"])
     if "transparent" in args.background:
         if not keeps_transparency(args.output):
-            known = ", a ".join(TRANSPARENT_SUFFIXES)
-            parser().error(f"--background transparent needs an --output: a {known} or a folder")
+            what = f"{args.output} holds no transparency" if args.output else "needs an --output"
+            known = ", ".join(TRANSPARENT_SUFFIXES)
+            parser().error(f"--background transparent: {what}; give {known} or a folder")
         if args.virtual_camera is not None:
-            parser().error("--background transparent: no --virtual-camera shows it")
+            parser().error("--background transparent: a --virtual-camera holds no transparency")
     if args.skip_existing and not args.output:
         parser().error("--skip-existing needs an --output")
     return Options(**vars(args))

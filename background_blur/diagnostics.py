@@ -125,13 +125,14 @@ def check(options: Options, threads: int, open_pipeline: Callable[[], Pipeline])
 
     `open_pipeline` makes the `BackgroundBlur` that they ask for.
 
-    "none" is missing but optional: the display, and a virtual camera that was not asked for. "note"
-    is good to know.
+    What is not there need not be fixed where it is optional: the display, and a virtual camera that
+    was not asked for. A "note" is good to know.
     """
+    missing = "missing (optional)"
     checks = {
         "source": (source, "fix"),
-        "display": (display, "none"),
-        "virtual camera": (virtual_camera, "none" if options.virtual_camera is None else "fix"),
+        "display": (display, missing),
+        "virtual camera": (virtual_camera, missing if options.virtual_camera is None else "fix"),
         "weights and speed": (partial(speed, threads=threads, open_pipeline=open_pipeline), "fix"),
         "recordings": (recordings, "note"),
     }
@@ -140,7 +141,7 @@ def check(options: Options, threads: int, open_pipeline: Callable[[], Pipeline])
         try:
             print(f"ok    {name}: {test(options)}", flush=True)
         except UserError as error:
-            print(f"{otherwise:<4}  {name}: {error}", flush=True)
+            print(f"{otherwise:<5} {name}: {error}", flush=True)
             code = 1 if otherwise == "fix" else code
     return code
 

@@ -62,3 +62,7 @@ class Result(Frame):
         """uint8 [H,W], 255 = person, 0 = background, at the frame's own size."""
         height, width = self.image.shape[:2]
         return cv2.resize(self.working_alpha, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def plural(count: int, what: str = "frame") -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s"

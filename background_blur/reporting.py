@@ -5,9 +5,9 @@ import sys
 from collections.abc import Iterator
 
 from background_blur.capture.base import Source
-from background_blur.frames import Frame
+from background_blur.frames import Frame, plural
 from background_blur.sinks.base import Sink
-from background_blur.statistics import RunStatistics, plural
+from background_blur.statistics import RunStatistics
 
 log = logging.getLogger("background_blur")
 
@@ -43,6 +43,8 @@ def report(statistics: RunStatistics, source: Source, output: Sink | None) -> No
     if statistics.frames and source.is_sequence:
         cost = f"; {statistics.format_processor()}" if statistics.frames > 1 else ""
         print(statistics.format_network() + cost)
+    if output and output.saved:
+        print(f"saved {output.saved}")
     if statistics.hidden:
         print(f"{plural(statistics.hidden)} hidden by you")
     why = statistics.reason or ""

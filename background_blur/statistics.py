@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from time import monotonic, process_time
 
-from background_blur.frames import Result
+from background_blur.frames import Result, plural
 from background_blur.matting.quality import QualityLevel
 from background_blur.settings import HIDDEN
 
@@ -115,10 +115,6 @@ class RunStatistics:
         if self.level:
             lines += [f"masks: {percentages(self.masks)}", f"quality: {self.level.name}"]
         return lines
-
-
-def plural(frames: int) -> str:
-    return "1 frame" if frames == 1 else f"{frames} frames"
 
 
 def percentages(counts: Counter[str]) -> str:

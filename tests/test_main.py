@@ -126,6 +126,22 @@ def test_wrong_usage_is_exit_code_2_and_names_the_flag(arguments):
     assert "Traceback" not in result.stderr
 
 
+def test_a_mistyped_flag_gets_a_suggestion_on_the_command_line_and_in_files(tmp_path):
+    (tmp_path / "options.txt").write_text("--sorce demo")
+    for arguments in (["--sorce", "demo"], [f"@{tmp_path / 'options.txt'}"]):
+        [line] = run(*arguments).stderr.splitlines()
+        assert line.endswith("unrecognized arguments: --sorce demo; did you mean --source?")
+
+
+@pytest.mark.parametrize(
+    "output, what", [([], "needs an --output"), (["--output", "x.mp4"], "x.mp4 holds no")]
+)
+def test_where_nothing_holds_transparency_it_says_what_does(output, what):
+    result = run("--background", "transparent", *output)
+    assert result.returncode == 2
+    assert what in result.stderr and "give .png, .mov, .webm or a folder\n" in result.stderr
+
+
 # --- One line on what went wrong
 
 
@@ -307,6 +323,7 @@ def test_an_interrupted_folder_goes_on_where_it_was(tmp_path, portrait):
     result = run(*command, "--skip-existing", env=headless())
     assert result.returncode == 0
     assert result.stdout.startswith("2 frames")
+    assert result.stdout.endswith(f"\nsaved 2 pictures in {out}\n")
     assert result.stderr == f"main.py: 1 picture skipped: already in {out}\n"
     assert (out / "a.jpg").read_bytes() == b"done"
     made = {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
@@ -405,6 +422,7 @@ def test_a_terminal_sees_a_bar_with_the_time_left_and_the_output_stays_clean(cli
     os.close(terminal)
     assert re.search(r"\d+/25 \[\d\d:\d\d<\d\d:\d\d, ", bar), bar
     assert result.stdout.startswith("25 frames, ")
+    assert result.stdout.endswith(f"\nsaved {tmp_path / 'out.mp4'}: 25 frames, 1.0 s\n")
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ def test_it_starts_where_python_leaves_its_folder_out(flags, more, tmp_path):
     result = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **more}
     )
-    assert result.stdout.startswith("main.py 0."), result.stderr
+    assert result.stdout.startswith("main.py 1."), result.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="users of POSIX systems")

@@ -16,6 +16,7 @@ class Sink:
     """
 
     warning: str | None = None  # one line about what was left out
+    saved: str | None = None  # what is complete now, such as "out.mp4: 300 frames, 10.0 s"
 
     def write(self, frame: Frame) -> None:
         """Takes a finished frame, whose image, uint8 [H,W,3] BGR, it neither keeps nor changes.

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from background_blur.errors import SinkError, UserError
-from background_blur.frames import Frame, Size
+from background_blur.frames import Frame, Size, plural
 from background_blur.metadata import encode_picture
 from background_blur.paths import is_within
 from background_blur.sinks.base import Sink
@@ -38,6 +38,8 @@ class AtomicFile(Sink):
     Until then it is written to a `NAME.xxxxxx.part.EXT` beside it. A link to a file stays one, and
     a file that is overwritten keeps its mode and owner.
     """
+
+    contents = ""  # what `saved` says of it
 
     def __init__(self, path: Path, force: bool = False):
         """`force`: overwrite an existing file. Raises SinkError if it cannot be written there."""
@@ -109,6 +111,7 @@ class AtomicFile(Sink):
             raise SinkError(f"{error}{kept}") from error
         if target != self.target:
             raise SinkError(f"{self.path}: exists; what was written was saved as {target}")
+        self.saved = f"{self.path}{self.contents}"
 
     def __exit__(
         self,
@@ -205,8 +208,13 @@ class ImageFolder(Sink):
 
     @property
     def warning(self) -> str | None:
-        pictures = "1 picture" if self.skipped == 1 else f"{self.skipped} pictures"
-        return f"{pictures} skipped: already in {self.path}" if self.skipped else None
+        skipped = plural(self.skipped, "picture")
+        return f"{skipped} skipped: already in {self.path}" if self.skipped else None
+
+    @property
+    def saved(self) -> str | None:
+        count = len(self.paths) - self.skipped
+        return f"{plural(count, 'picture')} in {self.path}" if count else None
 
     def path_for(self, name: Path | None) -> Path:
         """Where the next picture goes; never where this run has written one."""

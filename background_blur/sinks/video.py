@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from background_blur.frames import Frame, Size
+from background_blur.frames import Frame, Size, plural
 from background_blur.imaging import letterbox
 from background_blur.media import BT709, UNSPECIFIED, Demuxer, colour_matrix
 from background_blur.sinks.files import AtomicFile, fill_up, sink_errors
@@ -110,11 +110,14 @@ class VideoFile(AtomicFile):
     def finish(self) -> None:
         assert self.encoder is not None, "only a file with frames is finished"
         self.mux(self.encoder, self.encoder.flush())
+        end = self.encoder.end
         if self.newest:
             end = self.encoder.last_until(self.newest, self.lasting)
             self.muxer.mux(self.newest, end)
         self.muxer.tracks.finish(self.encoder.end)
         self.muxer.close()
+        seconds = float(end - self.muxer.tracks.lead)
+        self.contents = f": {plural(self.written)}, {seconds:.1f} s"
 
     def is_whole(self) -> bool:
         return not self.part.exists() or plays(self.part)
