@@ -64,7 +64,7 @@ class Parser(argparse.ArgumentParser):
         """The flag that a mistyped one was meant to be, or nothing."""
         from difflib import get_close_matches
 
-        wrong = re.search(r"unrecognized arguments: (-[\w-]+)", message)
+        wrong = re.match(r"unrecognized arguments: (-[\w-]+)", message)
         near = get_close_matches(wrong[1], self._option_string_actions, 1) if wrong else []
         return f"; did you mean {near[0]}?" if near else ""
 

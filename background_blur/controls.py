@@ -11,7 +11,7 @@ from background_blur.capture.base import Source
 from background_blur.errors import SinkError
 from background_blur.frames import Result
 from background_blur.imaging import over_checkerboard
-from background_blur.keys import ALIASES, KEYS
+from background_blur.keys import ALIASES, FOR_PHOTOS, KEYS
 from background_blur.settings import HIDDEN, PEOPLE, VIEWS, Background, Settings
 from background_blur.signals import next_background
 from background_blur.sinks.files import ImageFile, free_path
@@ -61,18 +61,27 @@ class Viewer:
             sleep(max(0.0, self.window.seconds_until(result.time)))
         image = result.image
         image = over_checkerboard(image) if image.shape[2] == 4 else image
-        self.window.write(replace(result, image=draw(image, self.text(), self.notes(result))))
-        key = self.window.key()
-        if not self.press(key, result) and key:
-            self.source.advance()
+        image = draw(image, self.text(), self.notes(result), self.captions(result))
+        self.window.write(replace(result, image=image))
+        self.press(self.window.key(), result)
         return not (self.quit or self.window.closed)
 
     def text(self) -> list[str]:
         """What stands at the top."""
-        lines = [f"{key}\t{what}" for key, what in KEYS.items()] if self.with_help else []
+        lines = self.help() if self.with_help else []
         if self.with_statistics and self.statistics:
             lines += self.statistics.overlay(self.source.dropped)
         return lines
+
+    def help(self) -> list[str]:
+        hidden = FOR_PHOTOS if self.source.is_sequence else ()
+        return ["Keys", *(f"{key}\t{what}" for key, what in KEYS.items() if key not in hidden)]
+
+    def captions(self, result: Result) -> tuple[str, ...]:
+        """What the halves of the split view are; none where both are fully blurred."""
+        if self.settings.view != "split" or result.fully_blurred_because:
+            return ()
+        return "original", "result" if self.settings.background else "blurred"
 
     def notes(self, result: Result) -> list[str]:
         """What stands at the bottom."""
@@ -92,10 +101,10 @@ class Viewer:
         match ALIASES.get(key or "", key):
             case "q":
                 self.quit = True
-            case "+" | "-" as sign:
-                step = STRENGTH_STEP if sign == "+" else -STRENGTH_STEP
-                settings.strength = min(1.0, max(0.0, round(settings.strength + step, 2)))
-                self.say(f"strength {settings.strength:g}")
+            case "+":
+                self.blur_more(STRENGTH_STEP)
+            case "-":
+                self.blur_more(-STRENGTH_STEP)
             case "b":
                 self.say(next_background(settings, self.backgrounds))
             case "v":
@@ -116,9 +125,22 @@ class Viewer:
                 self.save(result)
             case "space":
                 settings.hide = not settings.hide
+            case "n":
+                self.source.move(1)
+            case "left":
+                self.source.move(-1)
             case _:
                 return False
         return True
+
+    def blur_more(self, step: float) -> None:
+        """Changes the strength by a step, where the background is blurred at all."""
+        settings = self.settings
+        if settings.background:
+            self.say("nothing to blur: another background is chosen")
+            return
+        settings.strength = min(1.0, max(0.0, round(settings.strength + step, 2)))
+        self.say(f"blur strength {settings.strength:g}")
 
     def say(self, note: str) -> None:
         self.note, self.noted_at = note, monotonic()

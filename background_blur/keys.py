@@ -1,18 +1,21 @@
 """The keys of the window: the one table that the help, the README and the tests share."""
 
 KEYS = {
-    "q": "quit; so do Esc and the window's X",
+    "q": "quit (also Esc)",
     "+": "blur more",
     "-": "blur less",
-    "b": "next background, where several are given",
-    "v": "next view: result, alpha, split (not in calls)",
+    "b": "next background",
+    "v": "next view: result, alpha, split",
     "m": "mirror",
-    "p": "people who stay: front, main, all",
-    "h": "this help",
-    "f": "statistics: frames/s, ms per stage, latency, dropped frames",
-    "s": "save a picture in the current folder",
-    "space": "hide everything until pressed again",
+    "p": "who stays sharp: front, main, all",
+    "h": "show or hide this help",
+    "f": "show or hide statistics",
+    "s": "save a picture in this folder",
+    "space": "hide everything, or show it again",
+    "n": "next photo (also right arrow)",
+    "left": "previous photo (also Backspace)",
 }
+FOR_PHOTOS = "n", "left"
 
-
-ALIASES = {"esc": "q", "=": "+"}  # other keys for the same, by the names `Window.key` gives them
+# Other keys for the same, by the names `Window.key` gives them.
+ALIASES = {"esc": "q", "=": "+", "right": "n", "backspace": "left"}

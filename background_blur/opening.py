@@ -10,6 +10,7 @@ from pathlib import Path
 from background_blur.capture.base import Source
 from background_blur.capture.held import HeldPictures
 from background_blur.capture.on_demand import OnDemand
+from background_blur.capture.pictures import Pictures
 from background_blur.controls import Viewer
 from background_blur.errors import SinkError
 from background_blur.options import Options
@@ -108,7 +109,7 @@ def adapt(source: Source, sinks: Sinks, reopen: Callable[[], Source], wait: floa
         source.unpace()
     elif sinks.output:
         return source
-    elif not source.is_sequence:
+    elif isinstance(source, Pictures):
         return HeldPictures(source)
     elif sinks.camera and source.live and not sinks.window:
         return OnDemand(source, reopen, sinks.camera, wait)

@@ -30,6 +30,8 @@ from support.captures import detail
 from support.display import wait_until
 from support.segmenters import FakeBlur
 
+HELP = ["Keys", *(f"{key}\t{what}" for key, what in KEYS.items())]
+
 
 class FakeWindow:
     """Keeps what it is shown; its user presses these keys, None being none, then q."""
@@ -178,11 +180,11 @@ def test_help_and_figures_are_drawn_on_a_copy_and_go_away(picture):
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (16, 900), (7680, 16), (320, 240)])
 def test_text_is_drawn_on_frames_of_any_size_and_ends_inside(size):
     image = np.full((size[1], size[0], 3), 100, np.uint8)
-    out = draw(image, [f"{key}\t{what}" for key, what in KEYS.items()], ["a note"])
+    out = draw(image, HELP, ["a note"], ("original", "blurred"))
     assert out.shape == image.shape
     if min(size) >= 240:
-        bright = np.nonzero((out > 200).all(axis=2))[1]
-        assert bright.max() < size[0] - 2
+        assert np.array_equal(out[[0, -1]], image[[0, -1]])
+        assert np.array_equal(out[:, [0, -1]], image[:, [0, -1]])
 
 
 def test_figures_are_means_of_what_happened(monkeypatch):
@@ -249,8 +251,8 @@ def test_where_nothing_can_be_saved_it_says_so_and_goes_on(picture, tmp_path, mo
     assert "background_" in record.message
 
 
-def test_a_picture_stays_until_a_key_without_meaning_and_obeys_the_others(picture, tmp_path):
-    window = FakeWindow(None, None, "m", None, "n")
+def test_a_picture_stays_until_n_and_obeys_the_other_keys(picture, tmp_path):
+    window = FakeWindow(None, "x", "m", None, "n")
     cv2.imwrite(str(tmp_path / "picture.png"), picture)
     blur = FakeBlur(left_half, Settings(), is_sequence=False)
     source = HeldPictures(open_source(str(tmp_path / "picture.png"), fps=240))
@@ -260,6 +262,33 @@ def test_a_picture_stays_until_a_key_without_meaning_and_obeys_the_others(pictur
     mirrored = FakeBlur(left_half, Settings(), is_sequence=False)(picture[:, ::-1].copy()).image
     assert np.array_equal(window.shown[2], window.shown[0])
     assert np.array_equal(window.shown[3], mirrored)
+
+
+def test_photos_go_on_and_back(tmp_path):
+    for grey in (30, 60, 90):
+        cv2.imwrite(str(tmp_path / f"{grey}.png"), np.full((40, 40, 3), grey, np.uint8))
+    window = FakeWindow("left", "n", None, "right", "left", "backspace", "n", "n", "n")
+    source = HeldPictures(open_source(str(tmp_path), fps=240))
+    viewer = Viewer(window, Settings(), source)
+    assert all(viewer.show(Result(frame.image)) for frame in source)
+    shown = [int(image[0, 0, 0]) for image in window.shown]
+    assert shown == [30, 30, 60, 60, 90, 60, 30, 60, 90]
+    source.close()
+
+
+def test_strength_says_where_nothing_is_blurred(picture):
+    settings = Settings(background="transparent")
+    _, _, viewer = view(picture, "+", settings=settings)
+    assert settings.strength == 0.5 and viewer.note.startswith("nothing to blur")
+
+
+def test_the_halves_of_the_split_view_have_captions_where_they_are_true(picture):
+    split = Settings(view="split")
+    viewer = Viewer(FakeWindow(), split, Source())
+    assert viewer.captions(Result(picture)) == ("original", "blurred")
+    assert viewer.captions(Result(picture, fully_blurred_because="hidden")) == ()
+    split.background = "transparent"
+    assert viewer.captions(Result(picture)) == ("original", "result")
 
 
 def test_files_come_at_their_pace_unless_they_are_written(picture):
@@ -312,7 +341,10 @@ def test_each_key_shows_just_what_the_line_makes(display, show, tmp_path, portra
         for name, value in changes.items():
             setattr(settings, name, value)
         expected = draw(
-            BackgroundBlur(segmenter, settings, is_sequence=False)(two).image, list(top), []
+            BackgroundBlur(segmenter, settings, is_sequence=False)(two).image,
+            list(top),
+            [],
+            ("original", "blurred") if settings.view == "split" else (),
         )[:320]
         there = np.s_[:320, : expected.shape[1]]
         same = lambda: np.array_equal(display.screenshot()[there], expected)  # noqa: E731
@@ -322,7 +354,7 @@ def test_each_key_shows_just_what_the_line_makes(display, show, tmp_path, portra
     seen = [shows(None), shows("p", people="main"), shows("m", mirror=True)]
     seen += [shows("space", hide=True), shows("space", hide=False), shows("v", view="alpha")]
     seen += [shows("v", view="split")]  # in a window of its shape
-    seen += [shows("h", top=[f"{key}\t{what}" for key, what in KEYS.items()])]
+    seen += [shows("h", top=HELP)]
     different = [not np.array_equal(a, b) for a, b in itertools.combinations(seen, 2)]
     assert different.count(False) == 1  # hidden, and shown again
     display.press(TITLE, "q")
@@ -333,7 +365,7 @@ def test_no_text_gets_into_the_file(display, show, tmp_path):
     out = tmp_path / "out.mp4"
     wall = ["--background", "#c0c0c0"]  # behind the demo everything moves
     process = show("--source", "demo", "--size", "640x360", "--output", out, *wall)
-    corner = np.s_[:200, :4]  # left of the words, right under their ground
+    corner = np.s_[40:100, 7:11]  # of the panel, left of the words
     bright = lambda: display.screenshot()[corner].mean()  # noqa: E731
     plain = wait_until(lambda: bright() > 60 and bright(), "a picture")
     for key in "hf":
@@ -352,7 +384,7 @@ def test_help_and_a_saved_picture_in_a_real_window(display, show, tmp_path, port
     folder.mkdir()
     process = show("--source", photo, cwd=folder)
     plain = save(display, folder)
-    corner = np.s_[:100, :4]  # left of the words
+    corner = np.s_[40:100, 7:11]  # of the panel, left of the words
     shown = lambda: display.screenshot()[corner].mean() / plain[corner].mean()  # noqa: E731
     wait_until(lambda: abs(shown() - 1) < 0.05, "the plain picture")
     display.press(TITLE, "h")

@@ -60,8 +60,8 @@ class Source:
     def unpace(self) -> None:
         """Nobody is watching: yields frames as fast as they are consumed, if the source can."""
 
-    def advance(self) -> None:
-        """Moves on to the next photo if photos are held on screen; otherwise does nothing."""
+    def move(self, steps: int) -> None:
+        """Moves so many photos on, or back, if photos are held on screen; else does nothing."""
 
     def close(self) -> None:
         """Ends the iteration and frees devices, files and threads; may be called again."""

@@ -1,37 +1,49 @@
 """Photos that stay on screen until the user moves on."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from time import sleep
 
 from background_blur.capture.base import Source
+from background_blur.capture.pictures import Pictures
 from background_blur.frames import Frame
 
 
 class HeldPictures(Source):
-    """Unrelated pictures, each repeated at the source's rate until `advance` is called.
+    """Unrelated pictures, each repeated at the source's rate until `move` is called.
 
     A window has to be redrawn, and a call that reads a virtual camera expects frames.
     """
 
     live, is_sequence = True, False
 
-    def __init__(self, pictures: Source):
+    def __init__(self, pictures: Pictures):
         """Takes over an open source of unrelated pictures."""
         self.pictures = pictures
         self.size, self.fps, self.count = pictures.size, pictures.fps, pictures.count
         self.path = pictures.path
-        self._held = True
+        self._steps = 0  # to go
 
     def __iter__(self) -> Iterator[Frame]:
-        for frame in self.pictures:
-            self._held = True
-            while self._held:
+        coming, seen, at = iter(self.pictures), list[Path](), 0
+        while frame := self._frame(coming, seen, at):
+            self._steps = 0
+            while not self._steps:
                 yield frame
                 sleep(1 / self.fps)
+            at = max(0, at + self._steps)
 
-    def advance(self) -> None:
-        self._held = False
+    def _frame(self, coming: Iterator[Frame], seen: list[Path], at: int) -> Frame | None:
+        """The photo of that number, read anew where it was seen before; None after the last."""
+        if at < len(seen):
+            return self.pictures.reread(seen[at])
+        frame = next(coming, None)
+        seen += [frame.path] if frame and frame.path else []
+        return frame
+
+    def move(self, steps: int) -> None:
+        self._steps = steps
 
     def close(self) -> None:
-        self.advance()
+        self.move(1)
         self.pictures.close()

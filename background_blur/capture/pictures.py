@@ -82,8 +82,8 @@ class Pictures(Source):
         return "; ".join(warnings[:FEW] + more) or None
 
     def note(self, text: str) -> None:
-        """Adds to the warning."""
-        self._notes.append(text)
+        """Adds to the warning, once."""
+        self._notes += [] if text in self._notes else [text]
 
     def miss(self, path: Path, error: SourceError) -> None:
         """Counts what cannot be read among what is left out."""
@@ -109,6 +109,10 @@ class Pictures(Source):
                 self.miss(file, SourceError(f"{file}: {MOVING}") if moves else error)
             except SourceError as error:
                 self.miss(file, error)
+
+    def reread(self, name: Path) -> Frame:
+        """Reads a photo anew, by its `Frame.path`. Raises SourceError."""
+        return self._frame(self._root / name if self._root.is_dir() else self._root)
 
     def _frame(self, file: Path) -> Frame:
         photo = read_photo(file)

@@ -1,48 +1,71 @@
-"""Text drawn over the image, in the window only."""
+"""Text drawn over the image, in the window only: translucent panels that stay off its border."""
 
 import cv2
 import numpy as np
 
+from background_blur.sinks.window import opening_scale
+
+SIZES = 13, 20  # screen pixels from line to line, in small windows and in large ones
+LINES = 36  # that a window holds, of a size between these
+# Pixels at scale 1, at which letters are 21 high:
+LEADING = 34  # from line to line
+COLUMN = 100  # from a key to what it does
+PADDING = 16  # around the lines, and around the panel
+ROOM = 0.92  # of the image, at most taken by a panel
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-COLUMN = 120  # pixels at scale 1, from one tab stop to the next
-LINES = 24  # lines of text that fit into a frame
 
 
-def draw(image: np.ndarray, top: list[str], bottom: list[str]) -> np.ndarray:
-    """Writes lines at the top left and at the bottom left, on a darkened background.
+def draw(
+    image: np.ndarray, top: list[str], bottom: list[str], captions: tuple[str, ...] = ()
+) -> np.ndarray:
+    """Writes text over an image.
 
     Args:
         image: uint8 [H,W,3] BGR, not changed.
-        top, bottom: what to write, in ASCII; at most one tab per line.
+        top, bottom: lines at the top left and at the bottom left, in ASCII; at most one tab each.
+        captions: for each of the pictures side by side in the image, at its top right.
 
     Returns:
         A copy with the text in it; the image itself if there is no text.
     """
-    if not (top or bottom):
+    if not (top or bottom or captions):
         return image
     image = image.copy()
-    leading = min(image.shape[:2]) / LINES  # pixels from line to line
-    write(image, top, leading, 0)
-    write(image, bottom, leading, image.shape[0] - round(leading * len(bottom)))
+    shown = opening_scale(image.shape[1], image.shape[0])
+    size = np.clip(shown * min(image.shape[:2]) / LINES, *SIZES)
+    scale = size / shown / LEADING
+    panel(image, top, scale)
+    panel(image, bottom, scale, low=True)
+    for index, text in enumerate(captions):
+        panel(np.array_split(image, len(captions), axis=1)[index], [text], scale, right=True)
     return image
 
 
-def write(image: np.ndarray, lines: list[str], leading: float, y: float) -> None:
-    """Writes lines from `y` downwards, smaller if the longest would not fit."""
-    widest = max((text_width(text) for text in lines), default=0)
+def panel(
+    image: np.ndarray, lines: list[str], scale: float, low: bool = False, right: bool = False
+) -> None:
+    """Writes lines into a corner of the image, smaller where they would not fit."""
+    widest = max(map(text_width, lines), default=0)
     if not widest:
         return
-    scale = min(leading / 34, 0.96 * image.shape[1] / widest)  # letters are 21 high at scale 1
-    margin = round(10 * scale)
-    bottom, right = round(y + leading * len(lines)), round(scale * widest) + 2 * margin
-    ground = image[max(0, round(y)) : bottom, :right]
-    ground //= 4
+    sides = np.array([LEADING * len(lines), widest]) + 2 * PADDING
+    scale = min(scale, *(ROOM * np.array(image.shape[:2]) / sides))
+    height, width = np.round(scale * sides).astype(int)
+    gap = round(scale * PADDING)
+    y = max(0, image.shape[0] - height - gap) if low else gap
+    x = max(0, image.shape[1] - width - gap) if right else gap
+    ground = image[y : y + height, x : x + width]
+    ground //= 3
+    write(ground, lines, scale)
+
+
+def write(ground: np.ndarray, lines: list[str], scale: float) -> None:
     thick = max(1, round(1.6 * scale))
     for row, text in enumerate(lines):
-        down = round(y + leading * (row + 0.72))
+        down = round(scale * (PADDING + LEADING * (row + 0.78)))
         for column, cell in enumerate(text.split("\t")):
-            at = margin + round(scale * column * COLUMN), down
-            cv2.putText(image, cell, at, FONT, scale, (255, 255, 255), thick, cv2.LINE_AA)
+            at = round(scale * (PADDING + column * COLUMN)), down
+            cv2.putText(ground, cell, at, FONT, scale, (255, 255, 255), thick, cv2.LINE_AA)
 
 
 def text_width(text: str) -> int:

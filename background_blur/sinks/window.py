@@ -16,6 +16,9 @@ from background_blur.sinks.base import PacedSink
 REDRAWS = 0.2, 0.6, 1.5, 4.0  # seconds after it opened at which a redraw is forced
 MAX_SIZE = 1280, 720  # pixels, (width, height), at which it opens; the user may enlarge it
 KEYS = {27: "esc", 32: "space"} | {code: chr(code).lower() for code in range(33, 127)}
+KEYS |= {8: "backspace", 127: "backspace"}  # the latter on macOS
+KEYS |= {0xFF51: "left", 0xFF53: "right"}  # X11's
+KEYS |= {0xF702: "left", 0xF703: "right"}  # macOS's
 
 
 class Window(PacedSink):
@@ -60,7 +63,7 @@ class Window(PacedSink):
         if self.shape and self.shape[0] * width == self.shape[1] * height:
             return  # the user may have enlarged it
         self.shape = height, width
-        scale = min(1, MAX_SIZE[0] / width, MAX_SIZE[1] / height)
+        scale = opening_scale(width, height)
         cv2.resizeWindow(self.title, max(1, round(scale * width)), max(1, round(scale * height)))
 
     def lose(self) -> None:
@@ -71,7 +74,7 @@ class Window(PacedSink):
     def key(self) -> str | None:
         """Draws, and returns the key pressed since: "q", "+", "esc", "space", ... or None.
 
-        Letters come in lower case; keys without a character (arrows, F1) are ignored. Call it
+        Letters come in lower case; keys without a name in `KEYS` (F1) are ignored. Call it
         often: each call takes the next key pressed.
         """
         if not self.open:
@@ -98,6 +101,11 @@ class Window(PacedSink):
             cv2.pollKey()  # it disappears when events are processed next
         self.open = False
         self.guard.close()
+
+
+def opening_scale(width: int, height: int) -> float:
+    """Screen pixels per pixel of a frame of that size, in a window that has just opened; 0..1."""
+    return min(1, MAX_SIZE[0] / width, MAX_SIZE[1] / height)
 
 
 def check_display() -> None:

@@ -80,8 +80,9 @@ def shown(display):
 def test_shows_the_frame_and_takes_keys_without_a_word_on_stderr(display, shown):
     child = shown(width=640, height=360)
     wait_until(lambda: blue(display) == (640, 360), "the whole frame")
-    display.press("shown", "Right")  # stands for nothing
-    for key, name in (("plus", "+"), ("space", "space"), ("Escape", "esc"), ("Q", "q")):
+    display.press("shown", "F1")  # stands for nothing
+    names = {"Right": "right", "Left": "left", "BackSpace": "backspace", "plus": "+"}
+    for key, name in (names | {"space": "space", "Escape": "esc", "Q": "q"}).items():
         display.press("shown", key)  # one by one: OpenCV keeps the last of those between two looks
         assert child.stdout.readline().strip() == name
     assert child.stdout.read().split() == ["open", "still", "open", "end"]
