@@ -1,4 +1,4 @@
-"""The rule of the stairs: main -> pipeline -> rooms that do not know one another."""
+"""The import rule: app -> pipeline -> stages that do not import one another."""
 
 import ast
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ import pytest
 
 from support import ROOT
 
-DOORS = {"main", "blur", "model"}  # where a run begins: these know all others
-ROOMS = {"capture", "matting", "rendering", "sinks"}
-# What every room may use, and the package itself, for how the program was called.
-GROUND = {"errors", "frames", "media", "metadata", "settings", "imaging", "system", "paths"}
-GROUND |= {"resources", "timing", "background_blur", "network", "options"}
+DOORS = {"main", "blur", "model"}  # what users start or import: above the package
+STAGES = {"capture", "matting", "rendering", "sinks"}
+# What every stage may use, and the package itself, for how the program was called.
+SHARED = {"errors", "frames", "media", "metadata", "settings", "imaging", "system", "paths"}
+SHARED |= {"resources", "timing", "background_blur", "network", "options"}
 LONGEST_FILE, LONGEST_FUNCTION = 300, 45  # lines
 
 
@@ -44,7 +44,7 @@ def imported(source: str, modules: set[str]) -> Iterator[str]:
 GRAPH = {name: set(imported(path.read_text("utf-8"), set(FILES))) for name, path in FILES.items()}
 
 
-def room(name: str) -> str:
+def stage(name: str) -> str:
     """The part of the package that a module belongs to: "sinks" of background_blur.sinks.files."""
     return name.removeprefix("background_blur.").split(".")[0]
 
@@ -57,15 +57,15 @@ def test_the_package_imports_none_of_the_files_above_it():
     assert not {(name, used) for name in GRAPH if name not in DOORS for used in GRAPH[name] & DOORS}
 
 
-@pytest.mark.parametrize("here", sorted(ROOMS))
-def test_rooms_import_only_themselves_and_what_all_may_use(here):
-    used = {(name, u) for name in GRAPH if room(name) == here for u in GRAPH[name]}
-    assert not {(name, u) for name, u in used if room(u) not in {here, *GROUND}}
+@pytest.mark.parametrize("here", sorted(STAGES))
+def test_stages_import_only_themselves_and_what_all_may_use(here):
+    used = {(name, u) for name in GRAPH if stage(name) == here for u in GRAPH[name]}
+    assert not {(name, u) for name, u in used if stage(u) not in {here, *SHARED}}
 
 
 def test_what_all_may_use_uses_nothing_else():
-    used = {(name, u) for name in GRAPH if room(name) in GROUND for u in GRAPH[name]}
-    assert not {(name, u) for name, u in used if room(u) not in GROUND}
+    used = {(name, u) for name in GRAPH if stage(name) in SHARED for u in GRAPH[name]}
+    assert not {(name, u) for name, u in used if stage(u) not in SHARED}
 
 
 def test_imports_are_found_wherever_they_stand():
