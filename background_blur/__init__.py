@@ -5,7 +5,9 @@ from importlib import import_module
 __version__ = "1.0.0"
 
 
-def __getattr__(name: str) -> object:  # the library, imported late: `--help` has no time for it
+def __getattr__(
+    name: str,
+) -> object:  # the library, imported late, so that `--help` answers at once
     if name not in ("BackgroundBlur", "Result"):
         raise AttributeError(name)
     return getattr(import_module("background_blur.pipeline"), name)

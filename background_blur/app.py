@@ -24,7 +24,7 @@ from background_blur.requirements import (
 from background_blur.signals import RemoteControl
 from background_blur.system import SignalGuard, open_missing, unbreakable_printing
 
-if TYPE_CHECKING:  # imported late: they take their time, which --help has not
+if TYPE_CHECKING:  # imported late, so that --help answers at once
     from background_blur.capture.base import Source
     from background_blur.controls import Viewer
     from background_blur.matting.quality import QualityController
@@ -195,8 +195,8 @@ class Session:
             running = Running(source, settings, self.backgrounds, self.statistics, camera)
             stack.enter_context(Listener(running))
         if self.sinks.output:
-            stack.push(self.sinks.output)  # completed before anything else, which might hang, ends
-        stack.callback(self.guard.shield_from_now_on)  # the first of what is done at the end
+            stack.push(self.sinks.output)  # closed first: closing the others might hang
+        stack.callback(self.guard.shield_from_now_on)  # runs first of all
 
     def open_pipeline(self) -> "BackgroundBlur":
         import cv2
@@ -207,7 +207,7 @@ class Session:
         return open_pipeline(self.options, threads, self.source.is_sequence, background)
 
     def run(self) -> bool:
-        """Runs the loop; returns whether the source ended, and not the user's patience."""
+        """Runs the loop; returns whether the source ended, rather than the user stopping it."""
         loop = Loop(self.source, self.blur, self.sinks, self.statistics, self.guard)
         loop.viewer, loop.quality = self.viewer, self.quality
         loop.obey = partial(self.remote.apply, self.blur.settings, self.backgrounds)
@@ -225,7 +225,7 @@ class Loop:
     guard: SignalGuard
     viewer: "Viewer | None" = None  # shows the frames, where there is a window
     quality: "QualityController | None" = None  # of live sources
-    obey: Callable[[], list[str]] = list  # does what SIGUSR1 and SIGUSR2 asked for, and says what
+    obey: Callable[[], list[str]] = list  # obeys SIGUSR1 and SIGUSR2; returns what it did
 
     def run(self) -> bool:
         """Goes on until the source ends, or the user stops it, which returns False."""
@@ -255,7 +255,7 @@ def open_pipeline(
     is_sequence: bool = True,
     background: "Background | str | None" = None,
 ) -> "BackgroundBlur":
-    """What finishes the frames, as the user wishes. Raises WeightsError."""
+    """The pipeline with the user's settings. Raises WeightsError."""
     from background_blur.matting.engines import open_segmenter
     from background_blur.pipeline import BackgroundBlur
     from background_blur.settings import Settings

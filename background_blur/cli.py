@@ -18,7 +18,7 @@ from background_blur.presets import PresetError, default_file, expand, read
 from background_blur.remote import COMMANDS
 from background_blur.system import COMMAND, PROGRAM
 
-TRANSPARENT_SUFFIXES = (".png", ".mov", ".webm")  # of files that hold an alpha
+TRANSPARENT_SUFFIXES = (".png", ".mov", ".webm")  # of files that can hold transparency
 SMALLEST, LARGEST = 16, 7680  # pixels per side
 log = logging.getLogger("background_blur")
 Number = TypeVar("Number", int, float)
@@ -26,7 +26,7 @@ DEFAULTS = "~/.config/background-blur/default.txt"
 
 
 def table(rows: Mapping[str, str]) -> str:
-    """Two columns."""
+    """Formats rows as two columns."""
     width = max(map(len, rows))
     return "\n".join(f"  {left:<{width}}  {right}" for left, right in rows.items())
 
@@ -55,13 +55,13 @@ exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage, which --help shows."""
+    """Reports errors in one line, without the usage, which --help shows."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}{self.suggestion(message)}\n")
 
     def suggestion(self, message: str) -> str:
-        """The flag that a mistyped one was meant to be, or nothing."""
+        """What to add to a message about a mistyped flag: the nearest one, or nothing."""
         from difflib import get_close_matches
 
         wrong = re.match(r"unrecognized arguments: (-[\w-]+)", message)
@@ -130,14 +130,14 @@ def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
         type=number(float, 0, 86400),
         default=10,
         metavar="SECONDS",
-        help="how long to wait for a camera that went away (default 10)",
+        help="how long to wait for a camera that stopped (default 10)",
     )
     add(
         "--people",
         choices=("front", "main", "all"),
         default="front",
         help="who stays sharp: front, everyone but small figures in the background (default); "
-        "main, the largest and most central person; or all",
+        "main, the largest, most central person; or all",
     )
     add(
         "--quality",
@@ -152,7 +152,7 @@ def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
         type=number(float, 0, 1),
         default=0.5,
         metavar="0..1",
-        help="of the blur (default 0.5); at 1, its sigma is 8 %% of the frame's height",
+        help="how much to blur (default 0.5); at 1 the sigma is 8 %% of the frame's height",
     )
     add(
         "--background",
@@ -183,7 +183,7 @@ def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
     add(
         "--send",
         choices=COMMANDS,
-        help="tell the program that is already running, print its status as JSON, and exit",
+        help="control the program that is already running, print its status as JSON, and exit",
     )
     switch("--list-cameras", help="list the cameras and exit")
     switch("--check", help="test this computer, say how to fix what fails, and exit")
@@ -194,14 +194,14 @@ def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
 
 
 class LineParser(Parser):
-    """Says what is wrong by a ValueError."""
+    """Reports errors as a ValueError."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(message + self.suggestion(message))
 
 
 def parse(argv: list[str] | None = None) -> Options:
-    """The options, checked. Exits with 2 where they are wrong, as argparse does."""
+    """Parses and checks the options. Exits with 2 if they are wrong, as argparse does."""
     try:
         args = collect(sys.argv[1:] if argv is None else argv)
     except PresetError as error:
@@ -222,23 +222,25 @@ def parse(argv: list[str] | None = None) -> Options:
 def collect(argv: list[str]) -> argparse.Namespace:
     """The options of the command line, of files it names, and of the file of defaults.
 
-    The command line's own come before those of the defaults. Raises PresetError.
+    The command line wins over the defaults. Raises PresetError.
     """
     check = parser(LineParser).parse_args
     words = expand(argv, check)
     args = parser().parse_args(words)
-    if args.no_config or not os.path.isfile(default_file()):  # or in a folder closed to us
+    if args.no_config or not os.path.isfile(
+        default_file()
+    ):  # also false in a folder we may not read
         return args
     backgrounds, defaults = args.background, read(default_file(), check)
     args = parser().parse_args([*defaults, *words])
-    args.background = backgrounds or args.background  # not added to those of the defaults
+    args.background = backgrounds or args.background  # instead of those of the defaults
     return args
 
 
 class OneLineFormatter(logging.Formatter):
     """Keeps a message on one line, whatever line breaks the paths in it hold.
 
-    The traceback of an exception follows only where debugging messages do.
+    Tracebacks follow only with --verbose.
     """
 
     def formatException(self, ei) -> str:
@@ -249,7 +251,7 @@ class OneLineFormatter(logging.Formatter):
 
 
 def set_up_logging(verbose: bool) -> None:
-    """Sends what the program has to say to stderr, a line each."""
+    """Sends messages to stderr, one line each."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneLineFormatter(f"{PROGRAM}: %(message)s"))
     log.handlers, log.propagate = [handler], False

@@ -1,4 +1,4 @@
-"""The window as its user meets it: frames at their own pace, what keys do, and the overlay."""
+"""The window as users see it: frames at their own pace, what keys do, and the overlay."""
 
 import logging
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from background_blur.sinks.window import Window
 from background_blur.statistics import RunStatistics
 
 STRENGTH_STEP = 0.1  # per key press
-NOTE_SECONDS = 2.0  # that a note about a key stays
+NOTE_SECONDS = 2.0  # for which a note about a key stays
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +38,15 @@ class Viewer:
         in_call: bool = False,
         statistics: RunStatistics | None = None,
     ):
-        """Opens nothing, draws nothing yet.
+        """Draws nothing yet.
 
         Args:
             window: shows the frames.
             settings: what keys change.
             source: where the frames come from.
-            paced: show each frame at its time; they come faster.
+            paced: show each frame at its time, as the source is faster.
             backgrounds: to choose from, by their names; the first is the one in `settings`.
-            in_call: a call sees the frames too, so the view that shows the sharp room is left out.
+            in_call: a call sees the frames too: skip the split view, which shows the room.
             statistics: what the f key shows.
         """
         self.window, self.settings, self.source = window, settings, source
@@ -67,7 +67,7 @@ class Viewer:
         return not (self.quit or self.window.closed)
 
     def text(self) -> list[str]:
-        """What stands at the top."""
+        """The lines at the top."""
         lines = self.help() if self.with_help else []
         if self.with_statistics and self.statistics:
             lines += self.statistics.overlay(self.source.dropped)
@@ -78,13 +78,13 @@ class Viewer:
         return ["Keys", *(f"{key}\t{what}" for key, what in KEYS.items() if key not in hidden)]
 
     def captions(self, result: Result) -> tuple[str, ...]:
-        """What the halves of the split view are; none where both are fully blurred."""
+        """Names the halves of the split view; none if both are fully blurred."""
         if self.settings.view != "split" or result.fully_blurred_because:
             return ()
         return "original", "result" if self.settings.background else "blurred"
 
     def notes(self, result: Result) -> list[str]:
-        """What stands at the bottom."""
+        """The lines at the bottom."""
         notes = [self.note] if self.note and monotonic() - self.noted_at < NOTE_SECONDS else []
         notes += [self.source.problem] if self.source.problem else []
         match result.fully_blurred_because:
@@ -96,7 +96,7 @@ class Viewer:
                 return [*notes, f"fully blurred: {reason}"]
 
     def press(self, key: str | None, result: Result) -> bool:
-        """Does what the key stands for; False where it stands for nothing."""
+        """Does what the key is for; returns False if it has no function."""
         settings = self.settings
         match ALIASES.get(key or "", key):
             case "q":
@@ -134,7 +134,7 @@ class Viewer:
         return True
 
     def blur_more(self, step: float) -> None:
-        """Changes the strength by a step, where the background is blurred at all."""
+        """Changes the strength by a step, if the background is blurred at all."""
         settings = self.settings
         if settings.background:
             self.say("nothing to blur: another background is chosen")
@@ -146,7 +146,7 @@ class Viewer:
         self.note, self.noted_at = note, monotonic()
 
     def save(self, result: Result) -> None:
-        """Writes the picture as it is without any text in it."""
+        """Saves the picture without the overlay."""
         try:
             path = free_path(Path(f"background_{datetime.now():%Y%m%d_%H%M%S}.png"))
             with ImageFile(path) as file:

@@ -49,9 +49,9 @@ log = logging.getLogger(__name__)
 
 
 def list_cameras(open: OpenCamera = cv2.VideoCapture) -> int:
-    """Prints a line per camera: number, name, and the sizes and rates it supports; 1 if none.
+    """Prints a line per camera: number, name, and the sizes and rates it supports.
 
-    Then those that only PipeWire offers, which have no number.
+    Those that only PipeWire offers, which have no number, come last. Returns 1 if there is none.
     """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     found = False
@@ -82,7 +82,7 @@ def camera_name(number: int) -> str:
 
 
 def note_if_virtual(number: int) -> str:
-    """A note about a camera that a program fills, or nothing."""
+    """A note if a camera is some program's output, or nothing."""
     is_virtual = (VIRTUAL / f"video{number}").exists()
     return " (a virtual camera, some program's output)" if is_virtual else ""
 
@@ -121,12 +121,12 @@ class Problem(UserError):
 
 
 def check(options: Options, threads: int, open_pipeline: Callable[[], Pipeline]) -> int:
-    """Prints a line per check, with the program's arguments; 1 if something needs fixing.
+    """Prints a line per check, under the options given; returns 1 if something needs fixing.
 
-    `open_pipeline` makes the `BackgroundBlur` that they ask for.
+    `open_pipeline` makes the `BackgroundBlur` for these options.
 
-    What is not there need not be fixed where it is optional: the display, and a virtual camera that
-    was not asked for. A "note" is good to know.
+    The display is optional, and so is a virtual camera that was not asked for. A "note" needs no
+    fixing.
     """
     missing = "missing (optional)"
     checks = {
@@ -152,7 +152,9 @@ def source(options: Options) -> str:
             frame.image[::8, ::8].max() <= BLACK_LEVEL for frame in islice(opened, TESTED_FRAMES)
         )
         if dark:
-            raise Problem("gives only black frames; uncover its lens, or close what uses it")
+            raise Problem(
+                "gives only black frames; uncover its lens, or close the program that uses it"
+            )
         if opened.warning:
             raise Problem(f"{opened.warning}; the picture is fitted")
         return "{}x{}, {:g} frames/s".format(*opened.size, opened.fps)
@@ -182,7 +184,7 @@ def speed(options: Options, threads: int, open_pipeline: Callable[[], Pipeline])
     with open_source("demo", size) as demo:
         demo.unpace()
         first, *images = [frame.image for frame in islice(demo, TESTED_FRAMES + 1)]
-    blur(first)  # the first takes longer
+    blur(first)  # which takes longer
     began = perf_counter()
     for image in images:
         blur(image)

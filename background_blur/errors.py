@@ -1,6 +1,6 @@
 """Errors that a user can cause or fix: one line each, with what was wrong and what to do."""
 
-FEW = 3  # pictures that one line names
+FEW = 3  # so many pictures are named in one line
 
 
 class UserError(Exception):
@@ -8,7 +8,7 @@ class UserError(Exception):
 
     Attributes:
         problem: what was wrong.
-        hint: what to do about it, where `problem` does not already end with that.
+        hint: what to do about it, unless `problem` already says so.
     """
 
     def __init__(self, problem: str, hint: str = ""):
@@ -17,19 +17,19 @@ class UserError(Exception):
 
     @property
     def lines(self) -> list[str]:
-        """What to tell the user: one line, where nothing else is said."""
+        """What to tell the user; one line by default."""
         return [str(self)]
 
 
 class SourceError(UserError):
-    """A source that cannot be opened or read any further."""
+    """A source that cannot be opened, or not read any further."""
 
 
 class PicturesError(SourceError):
-    """Pictures of a folder that cannot be read: one line where they are few, else one each."""
+    """Pictures of a folder that cannot be read: one line for a few, else one each."""
 
     def __init__(self, errors: list[SourceError], count: int):
-        """Takes why each was left out, and how many pictures there are."""
+        """Takes the reason for each one left out, and the number of pictures in all."""
         head, reasons = f"{len(errors)} of {count} pictures left out:", [str(it) for it in errors]
         super().__init__(f"{head} {'; '.join(reasons)}")
         self.each = [] if len(errors) <= FEW else [head, *reasons]
@@ -40,11 +40,11 @@ class PicturesError(SourceError):
 
 
 class SinkError(UserError):
-    """Frames that cannot be written or shown where they should go."""
+    """Frames that cannot be written or shown."""
 
 
 class WeightsError(UserError):
-    """Weights that are missing, damaged or another network's."""
+    """Weights that are missing, damaged or of another network."""
 
 
 class BackgroundError(UserError):

@@ -1,4 +1,4 @@
-"""A frame, as every stage hands it to the next."""
+"""Frames, as the stages pass them on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,14 +18,14 @@ class Frame:
 
     Attributes:
         image: uint8 [H,W,3] BGR, contiguous.
-        time: seconds since the source's first frame, never falling. A video's own timestamps, so
+        time: seconds since the source's first frame, never decreasing. A video's own timestamps, so
             that a variable rate survives.
-        path: of a photo, within its folder; None where the frame is no file of its own.
-        captured_at: when it arrived, in seconds of `time.monotonic`; None where that says nothing.
+        path: of a photo, within its folder; None if the frame is not a file of its own.
+        captured_at: when it arrived, in seconds of `time.monotonic`; None if not live.
         whole: of a photo of more than 8 bits or with transparent parts, all of it, which files may
             keep: uint8 or uint16 [H,W,3] BGR or [H,W,4] BGRA; else None.
         metadata: of a photo's file.
-        duration: seconds that it is shown, if known; the next frame's time counts, where one comes.
+        duration: seconds for which it is shown, if known; the next frame's time overrides it.
     """
 
     image: np.ndarray
@@ -44,11 +44,11 @@ class Result(Frame):
     Attributes:
         working_alpha: uint8 [h,w], 255 = person, at the size it was refined at, about 400 rows;
             all 0 where the frame is fully blurred.
-        fully_blurred_because: why no mask was used, or None.
+        fully_blurred_because: why no mask was used, or None if one was.
         mask_from: "network", "propagated" from the last key frame, "reused" while nothing moved;
             None where the frame is fully blurred.
         seconds: spent per stage.
-        seen: the share of the frame that the network saw, at each time that it ran.
+        seen: the share of the frame that the network saw, for each time it ran.
     """
 
     working_alpha: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), np.uint8))

@@ -39,14 +39,14 @@ def flatten_alpha(image: np.ndarray, ground: np.ndarray | int | None = None) -> 
 
 
 def make_placeholder(image: np.ndarray) -> np.ndarray:
-    """The picture reduced to a dozen soft spots, as large as before."""
+    """The picture at its size, blurred to a dozen soft spots."""
     size = image.shape[1], image.shape[0]
     spots = cv2.resize(image, (4, 3), interpolation=cv2.INTER_AREA)
     return cv2.resize(spots, size, interpolation=cv2.INTER_LINEAR)
 
 
 def to_bgr(image: np.ndarray | None) -> np.ndarray | None:
-    """uint8 [H,W], [H,W,1], [H,W,3] or [H,W,4] -> [H,W,3]; None of all else."""
+    """uint8 [H,W], [H,W,1], [H,W,3] or [H,W,4] -> [H,W,3]; None for anything else."""
     if image is None or image.dtype != np.uint8 or image.size == 0:
         return None
     channels = 1 if image.ndim == 2 else image.shape[2]
@@ -56,7 +56,7 @@ def to_bgr(image: np.ndarray | None) -> np.ndarray | None:
     return cv2.cvtColor(image, codes[channels]) if channels in codes else None
 
 
-WORK_SIDE = 400  # pixels; the shorter side of the pictures that alpha and backdrop are made at
+WORK_SIDE = 400  # pixels; the shorter side of the working size
 
 
 def halve(picture: np.ndarray) -> np.ndarray:
@@ -81,7 +81,7 @@ THUMBNAIL_SIZE = 32, 18  # pixels, (width, height)
 class Picture:
     """A frame at its working size, and smaller copies of it, each made when first asked for.
 
-    The stages share them; nobody changes them.
+    The stages share them, so they must not be changed.
     """
 
     def __init__(self, image: np.ndarray):
@@ -110,7 +110,7 @@ class Picture:
 
     @cached_property
     def thumbnail(self) -> np.ndarray:
-        """uint8 [18,32], grey, that changes of the whole picture are measured at"""
+        """uint8 [18,32], grey, for measuring how much the whole frame changes"""
         return cv2.resize(self.half_grey, THUMBNAIL_SIZE, interpolation=cv2.INTER_AREA)
 
 
@@ -123,7 +123,7 @@ def over_checkerboard(image: np.ndarray) -> np.ndarray:
 
 
 def letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scales a picture into (width, height), keeping its shape; what is left over is empty."""
+    """Scales a picture to fit (width, height), keeping its aspect ratio; the rest is empty."""
     height, width = image.shape[:2]
     if (width, height) == size:
         return image

@@ -1,4 +1,4 @@
-"""What a command line asks for, one source and one output at a time."""
+"""Splits a command line into runs of one source and one output each."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from background_blur.sinks.video import ALPHA_ENCODERS, ENCODERS
 def jobs(options: Options) -> Iterator[Options]:
     """The options of each run: of all pictures of a folder, then of each video in it.
 
-    Raises SinkError where there can be no folder for a video.
+    Raises SinkError if the folder for a video cannot be made.
     """
     output = Path(options.output or "")
     into_folder = options.output and is_folder(options.output)

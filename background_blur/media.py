@@ -1,4 +1,4 @@
-"""Media files and streams, as FFmpeg reads them: packets in order, on one clock without leaps."""
+"""Media files and streams, as FFmpeg reads them: packets in order, on one clock without jumps."""
 
 import itertools
 from collections import deque
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from av.subtitles.stream import SubtitleStream
     from av.video.stream import VideoStream
 
-BACK, AHEAD = Fraction(1, 10), Fraction(10)  # seconds; a clock that moves further has leapt
-AT_HAND = 2**25  # bytes of pictures to read ahead for the beginning of the sound
+BACK, AHEAD = Fraction(1, 10), Fraction(10)  # seconds; a clock that moves further has jumped
+AT_HAND = 2**25  # bytes of video to read ahead in search of the first sound
 
 
 def open_media(address: str | Path, remote: bool = False, limit: float | None = None):
@@ -26,8 +26,8 @@ def open_media(address: str | Path, remote: bool = False, limit: float | None = 
     """
     import av
 
-    # "file:", because FFmpeg takes what is before a colon for a protocol; and a file must not make
-    # us open network connections.
+    # "file:", because FFmpeg takes what is before a colon for a protocol, and because a file must
+    # not make us open network connections.
     return av.open(
         str(address) if remote else f"file:{address}",
         "r",
@@ -38,13 +38,13 @@ def open_media(address: str | Path, remote: bool = False, limit: float | None = 
 
 
 class Clock:
-    """Puts packets on a clock that does not leap, for all streams alike, as FFmpeg's program does.
+    """Puts the packets of all streams on one clock without jumps, as the program ffmpeg does.
 
-    Recordings that were joined begin anew in the middle; a broadcast's clock wraps, or is reset.
+    In joined recordings the clock starts over; in broadcasts it wraps, or is reset.
     """
 
     def __init__(self, leaps_ahead: bool):
-        """`leaps_ahead`: the format is one whose clock may also leap forwards."""
+        """`leaps_ahead`: whether the format's clock may also jump forwards."""
         self.limit = AHEAD if leaps_ahead else None
         self.offsets = [Fraction(0)]  # seconds, one for each time that the clock was set
         self.used: dict[int, int] = {}  # which of them, by stream
@@ -83,12 +83,12 @@ class Clock:
         if own == newest:
             self.offsets.append(due - raw)
             return newest + 1
-        self.offsets[newest] = due - raw  # it comes to the same recording earlier than the others
+        self.offsets[newest] = due - raw  # the first stream to reach the new recording
         return newest
 
 
 class Demuxer:
-    """Reads a file or URL once: its packets, for whoever decodes the pictures, and all others.
+    """Reads a file or URL once: the packets of its video, and all others.
 
     Attributes:
         name: for messages.
@@ -120,7 +120,7 @@ class Demuxer:
         self.packets: Iterator[Packet] = container.demux(video, *self.others)
 
     def pictures(self) -> "Iterator[Packet]":
-        """Yields the packets of the pictures; an empty last one has a decoder give all it holds."""
+        """Yields the video's packets; an empty last one flushes the decoder."""
         import av
 
         queue = self.waiting[self.video.index]
@@ -128,7 +128,7 @@ class Demuxer:
             if queue:
                 self.held -= queue[0].size
                 yield queue.popleft()
-        if self.error:  # nothing more is asked of a decoder after damage: some would crash
+        if self.error:  # some decoders would crash when asked for more after damage
             return
         last = av.Packet()
         last.stream, last.time_base = self.video, self.video.time_base or Fraction(1, 1000)
@@ -152,7 +152,7 @@ class Demuxer:
         return True
 
     def read_ahead(self, stream: "Stream", count: int) -> "list[Packet]":
-        """The first packets of a stream, read without taking them; fewer where they come late."""
+        """Peeks at the first packets of a stream; fewer if they come late."""
         queue = self.waiting[stream.index]
         while len(queue) < count and self.held < AT_HAND and self.read_on():
             pass
@@ -171,7 +171,7 @@ class Demuxer:
 
 
 def without_credentials(address: str) -> str:
-    """A URL as it may be shown."""
+    """A URL without its password, to be shown."""
     scheme, mark, rest = address.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
@@ -187,10 +187,10 @@ def colour_matrix(matrix: int, size: tuple[int, int]) -> int:
     """The matrix of FFmpeg's scaler for one of ITU-T H.273, and for an unknown one by the size.
 
     Raises:
-        ValueError: the scaler has none.
+        ValueError: the scaler has no such matrix.
     """
     if matrix in UNREADABLE:
         raise ValueError(f"colours coded as {UNREADABLE[matrix]}, which cannot be read")
     if matrix in (0, UNSPECIFIED, 3):
-        return BT709 if size[0] >= 1280 or size[1] > 576 else BT601  # as players take it
+        return BT709 if size[0] >= 1280 or size[1] > 576 else BT601  # as players assume
     return matrix

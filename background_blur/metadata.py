@@ -57,7 +57,7 @@ class Metadata:
 
 
 def read_metadata(picture: "Image.Image") -> Metadata:
-    """Of an open picture; what is damaged of it is left out."""
+    """The metadata of an open picture, without what is damaged."""
     icc = picture.info.get("icc_profile") or b""
     dpi = picture.info.get("dpi")
     try:
@@ -87,7 +87,7 @@ def kept_exif(exif: "Image.Exif") -> bytes:
 
 
 def encode_picture(image: np.ndarray, suffix: str, metadata: Metadata) -> bytes:
-    """Encodes a picture with its metadata, as far as its format holds any.
+    """Encodes a picture with as much of its metadata as the format holds.
 
     Args:
         image: uint8 [H,W,3] BGR; in PNG and TIFF [H,W,4] BGRA and uint16, too.
@@ -97,7 +97,7 @@ def encode_picture(image: np.ndarray, suffix: str, metadata: Metadata) -> bytes:
     Raises:
         OSError: too large for the format.
     """
-    if suffix in (".png", ".tif", ".tiff"):  # of which Pillow writes 8 bits a colour only
+    if suffix in (".png", ".tif", ".tiff"):  # of which Pillow only writes 8 bits per colour
         data = cv2.imencode(suffix, image)[1].tobytes()
         add = with_chunks if suffix == ".png" else with_tags
         return data if metadata == Metadata() else add(data, metadata)
@@ -133,9 +133,9 @@ def with_chunks(png: bytes, metadata: Metadata) -> bytes:
 
 
 def with_tags(tiff: bytes, metadata: Metadata) -> bytes:
-    """Adds metadata to a TIFF, as new tags put before the rest.
+    """Adds metadata to a TIFF, as new tags before the others.
 
-    Pillow itself writes the EXIF data only of TIFFs that are not compressed.
+    Pillow itself writes EXIF data only to uncompressed TIFFs.
     """
     from PIL import Image
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -159,6 +159,6 @@ def with_tags(tiff: bytes, metadata: Metadata) -> bytes:
         tags.tagtype[ICC] = 7  # bytes
         tags[ICC] = metadata.icc
     new = io.BytesIO()
-    tags.save(new)  # moves the strips behind itself
+    tags.save(new)  # moves the strips behind the tags
     new.write(rest)
     return new.getvalue()

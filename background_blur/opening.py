@@ -1,4 +1,4 @@
-"""Opens sources and sinks as the command line asks, and fits them to each other."""
+"""Opens the sinks that the command line asks for, and fits source and sinks to each other."""
 
 import logging
 import os
@@ -80,7 +80,7 @@ def open_sinks(options: Options, source: Source, stack: ExitStack) -> Sinks:
 
 
 def open_file_output(path: str, options: Options, source: Source) -> Sink:
-    """The file or folder to write, and what to know of those that lie beside it."""
+    """Opens the file or folder to write; warns of unfinished files beside it."""
     if any(same_file(Path(path), Path(text)) for text in options.background):
         raise SinkError(f"{path}: is the background itself; give another --output")
     transparent = "transparent" in options.background
@@ -104,7 +104,7 @@ def end_without_display(stack: ExitStack, output: Sink | None) -> None:
 
 
 def adapt(source: Source, sinks: Sinks, reopen: Callable[[], Source], wait: float) -> Source:
-    """The source, paced as whoever watches needs it."""
+    """The source at the pace that its sinks need."""
     if not sinks.are_watched:
         source.unpace()
     elif sinks.output:

@@ -7,10 +7,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Options:
-    """The flags, by their names in README.md; None where nothing was asked for.
+    """The flags, by their names in README.md; None if not given.
 
     Attributes:
-        virtual_camera: "" for any that is free.
+        virtual_camera: "" for any free one.
         background: the names of all to choose from, at least one.
         without: files of the source's folder that are left out.
     """

@@ -5,8 +5,8 @@ from pathlib import Path
 
 
 def is_folder(output: str) -> bool:
-    """Whether an `--output` is a folder: one that exists, or a name with a separator at its end
-    or without a suffix."""
+    """Whether an `--output` is a folder: one that exists, or a name that ends in a separator or
+    has no suffix."""
     is_named_so = output.endswith(("/", os.sep)) or not Path(output).suffix
     return is_named_so or os.path.isdir(output)
 

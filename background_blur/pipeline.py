@@ -1,6 +1,6 @@
 """Frame in, finished frame out: find the mask, refine it to an alpha, render; and fail closed.
 
-This is the one place that decides what may leave: a frame without a mask to trust, whatever the
+This is the one place that decides what may leave: a frame without a trusted mask, whatever the
 reason, leaves fully blurred, or as the chosen background alone. What is trusted is decided by
 `background_blur.matting.validation`. Nothing carries over from one frame to the next across a cut,
 a change of size, a mirroring or a fault.
@@ -35,7 +35,7 @@ class BackgroundBlur:
     """Blurs the background of one source's frames, in order.
 
     Attributes:
-        settings: read anew for every frame, so that they may be changed in between.
+        settings: read for every frame, so that they may be changed in between.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class BackgroundBlur:
         """Loads the network, unless it is given one.
 
         Args:
-            segmenter: what finds people; None opens the weights that come along.
+            segmenter: what finds people; None opens the bundled weights.
             settings: what to do with the frames.
             is_sequence: False if the frames are unrelated pictures, such as a folder of photos.
             track: whether, in a sequence, the segmenter is shown the part of each frame where the
@@ -70,7 +70,7 @@ class BackgroundBlur:
         self.follower = Follower()
         self.renderer = Renderer(self.settings)
         self.timer = StageTimer()  # of this frame
-        self.scene: tuple | None = None  # of the last frame: its shape, and whether mirrored,
+        self.scene: tuple | None = None  # of the last frame: its shape, and whether mirrored;
         self.thumbnail = np.zeros(THUMBNAIL_SIZE[::-1], np.uint8)  # and its thumbnail
         self.errors_logged: set[type[Exception]] = set()
         self.last: tuple[Frame, Settings, Result] | None = None
@@ -149,20 +149,20 @@ class BackgroundBlur:
                 return self.refiner.refine(picture, mask, self.settings.people), mask_from, None
         except NoTrustedMask as why:
             reason = str(why)
-        except Exception as error:  # whatever goes wrong in there, nothing may get out
+        except Exception as error:  # whatever goes wrong in there, nothing sharp may get out
             reason = f"the network failed: {error}"
             self.log_once(error, reason)
         self.reset()
         return np.zeros(picture.image.shape[:2], np.uint8), None, reason
 
     def is_new_scene(self, picture: Picture) -> bool:
-        """Whether nothing seen so far says anything about this picture; remembers it."""
+        """Whether earlier frames say nothing about this one; remembers it."""
         last, self.thumbnail = self.thumbnail, picture.thumbnail
         scene, self.scene = self.scene, (picture.image.shape, self.settings.mirror)
         return not self.is_sequence or scene != self.scene or is_cut(self.thumbnail, last)
 
     def reset(self, is_cut: bool = False) -> None:
-        """Forgets the frames so far, after a fault or a cut."""
+        """Drops what is known of earlier frames, after an error or a cut."""
         self.refiner.reset()
         self.masks.reset(is_cut)
 
@@ -173,7 +173,7 @@ class BackgroundBlur:
         return self.follower.follow(alpha, time) if self.is_sequence else portrait_of(alpha)
 
     def log_once(self, error: Exception, reason: str) -> None:
-        """Logs the error being handled with its traceback, one of each kind."""
+        """Logs the error being handled with its traceback, once per kind."""
         if type(error) not in self.errors_logged:
             self.errors_logged.add(type(error))
             log.exception("%s; frames are fully blurred meanwhile", reason)
@@ -190,7 +190,7 @@ def make_settings(**choices: Any) -> Settings:
 
 
 def open_default(is_sequence: bool) -> Segmenter:
-    """The person network that comes along; photos get the more thorough predictions."""
+    """The bundled person network; photos get the more thorough predictions."""
     from background_blur.matting.engines import open_segmenter
 
     return open_segmenter(thorough=not is_sequence)

@@ -7,29 +7,29 @@ from pathlib import Path
 
 from background_blur.errors import UserError
 
-DEPTH = 8  # files that may name one another
+DEPTH = 8  # of files that name other files
 
 
 class PresetError(UserError):
-    """A file of options that is missing or wrong, with its name and the line."""
+    """A file of options that is missing or wrong; names it and the line."""
 
 
 def default_file() -> Path:
-    """Where the options stand that always hold."""
+    """The file of options that always apply."""
     folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return Path(folder, "background-blur", "default.txt")
 
 
 def expand(words: list[str], check: Callable[[list[str]], object], depth: int = 0) -> list[str]:
-    """Puts in place of each word `@FILE` what stands in that file.
+    """Replaces each word `@FILE` by the words in that file.
 
     Args:
         words: of a command line.
-        check: takes the options of one line, raises ValueError where they are wrong.
-        depth: how many files led here.
+        check: takes the options of one line; raises ValueError if they are wrong.
+        depth: how many files are being read already.
 
     Raises:
-        PresetError: a file is missing or no text, or `check` refuses a line.
+        PresetError: a file is missing or not text, or `check` refuses a line.
     """
     expanded = []
     for word in words:
@@ -41,7 +41,7 @@ def expand(words: list[str], check: Callable[[list[str]], object], depth: int = 
 def read(path: Path, check: Callable[[list[str]], object], depth: int = 0) -> list[str]:
     """The words of a file of options, as a shell would split them; arguments as of `expand`."""
     if depth >= DEPTH:
-        raise PresetError(f"{path}: files of options that name one another in a circle")
+        raise PresetError(f"{path}: files of options name one another in a circle")
     try:
         lines = Path(os.path.expanduser(path)).read_text("utf-8-sig").splitlines()
     except OSError as error:
@@ -62,8 +62,8 @@ def read(path: Path, check: Callable[[list[str]], object], depth: int = 0) -> li
 def split(line: str) -> list[str]:
     """The words of a line, without its comment; `~` at the start of one is the user's folder.
 
-    A `#` that stands alone begins a comment, one before a colour does not, but at the line's start.
-    Raises ValueError where a quotation is not closed.
+    A `#` begins a comment at the start of a line or as a word of its own, but not in a colour.
+    Raises ValueError if a quotation is not closed.
     """
     if line.lstrip().startswith("#"):
         return []

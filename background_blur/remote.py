@@ -1,4 +1,4 @@
-"""`--send`: tells the program that is already running what to do, through a local socket."""
+"""`--send`: controls the program that is already running, through a local socket."""
 
 import json
 import logging
@@ -22,13 +22,13 @@ if TYPE_CHECKING:  # else --send would load OpenCV
     from background_blur.statistics import RunStatistics
 
 COMMANDS = "hide", "show", "toggle", "next", "status"
-PATIENCE = 10.0  # seconds that an answer may take
+PATIENCE = 10.0  # seconds to wait for an answer
 
 log = logging.getLogger("background_blur")
 
 
 def address() -> Path | None:
-    """The socket of the running program; None on systems without a folder for it."""
+    """The socket of the running program; None if the system has no folder for it."""
     folder = os.environ.get("XDG_RUNTIME_DIR", "")
     if not (hasattr(socket, "AF_UNIX") and os.path.isdir(folder)):
         return None
@@ -36,10 +36,10 @@ def address() -> Path | None:
 
 
 def send(command: str) -> int:
-    """Prints what the running program answers; returns 0. Raises UserError if none does."""
+    """Sends a command and prints the answer; returns 0. Raises UserError if there is none."""
     path = address()
     if not path:
-        raise UserError("--send needs a folder for its socket, which XDG_RUNTIME_DIR names")
+        raise UserError("--send needs a folder for its socket; set XDG_RUNTIME_DIR")
     try:
         answer = ask(path, command)
     except (FileNotFoundError, ConnectionError):
@@ -65,7 +65,7 @@ def ask(path: Path, command: str) -> str:
 
 @dataclass
 class Running:
-    """What commands change and `status` tells of."""
+    """What commands change and `status` reports."""
 
     source: "Source"
     settings: "Settings"
@@ -74,7 +74,7 @@ class Running:
     virtual_camera: "VirtualCamera | None"
 
     def obey(self, command: str) -> dict[str, object]:
-        """Does what a command stands for, from the next frame on; returns the status."""
+        """Executes a command, which shows from the next frame on; returns the status."""
         match command:
             case "hide" | "show":
                 log.info(set_hidden(self.settings, command == "hide"))
@@ -115,10 +115,10 @@ class Running:
 
 
 class Listener:
-    """Has commands obeyed, in a thread of its own, until it is closed."""
+    """Receives commands in its own thread until it is closed."""
 
     def __init__(self, running: Running):
-        """Starts it, where this system has a place for the socket and no other copy listens."""
+        """Starts, if the system has a folder for the socket and no other copy listens."""
         self._running, self._socket = running, None
         self._path = address()
         if not self._path:
@@ -150,17 +150,17 @@ class Listener:
             return
         self._path.unlink(missing_ok=True)
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # ends the waiting for connections
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread up
         self._socket.close()
 
 
 def listen(path: Path) -> socket.socket:
-    """A socket at that path, for this user alone. Raises OSError, if another copy listens too."""
+    """A socket at that path, for this user only. Raises OSError, also if another copy listens."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as other:
         if other.connect_ex(str(path)) == 0:
-            raise OSError("another copy is running, and gets what is sent")
-    path.unlink(missing_ok=True)  # of one that was killed
+            raise OSError("another copy is already running, and receives it")
+    path.unlink(missing_ok=True)  # left by a copy that was killed
     listening = socket.socket(socket.AF_UNIX)
     try:
         listening.bind(str(path))

@@ -1,4 +1,4 @@
-"""What a run tells its user: a progress bar, what is wrong, and a summary at the end."""
+"""What a run tells the user: a progress bar, problems, and a summary at the end."""
 
 import logging
 import sys
@@ -13,7 +13,7 @@ log = logging.getLogger("background_blur")
 
 
 def progress(source: Source, output: Sink | None) -> Iterator[Frame]:
-    """The source's frames, with a bar at a terminal while a file is written."""
+    """The source's frames, with a progress bar on a terminal while a file is written."""
     frames = report_problems(source)
     if not output or source.live or not sys.stderr.isatty():
         return frames
@@ -24,7 +24,7 @@ def progress(source: Source, output: Sink | None) -> Iterator[Frame]:
 
 
 def report_problems(source: Source) -> Iterator[Frame]:
-    """The source's frames; says what is wrong with it, once each time."""
+    """The source's frames; reports each problem once."""
     reported = None
     for frame in source:
         if source.problem and source.problem != reported:

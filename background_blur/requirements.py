@@ -1,4 +1,4 @@
-"""Whether all is here that the program needs: packages, libraries, threads."""
+"""Checks that everything the program needs is there: packages, libraries, threads."""
 
 import os
 from importlib.util import find_spec
@@ -23,12 +23,12 @@ PACKAGES = {  # as pyproject.toml names them: as they are imported
     "tqdm": "tqdm",
 }
 OUT_OF_MEMORY = "too little memory; end other programs, or raise the limit (ulimit -v)"
-ADDRESS_SPACE = 2 * 2**30  # bytes, of all libraries
+ADDRESS_SPACE = 2 * 2**30  # bytes, for all libraries
 ROOT = Path(__file__).parents[1]
 
 
 def require_packages() -> None:
-    """Raises UserError, which says what to do, where a package is missing."""
+    """Raises UserError, with what to do, if a package is missing."""
     missing = ", ".join(name for name, module in PACKAGES.items() if find_spec(module) is None)
     if not missing:
         return
@@ -40,7 +40,7 @@ def require_packages() -> None:
 
 
 def missing_library(error: ImportError) -> str:
-    """What to say of a package that is here but cannot be loaded."""
+    """The message for a package that is installed but cannot be loaded."""
     library, _, reason = str(error).partition(": ")
     if "cannot open shared object file" in reason:
         fix = "sudo apt install libgl1 libglib2.0-0"
@@ -51,9 +51,9 @@ def missing_library(error: ImportError) -> str:
 
 
 def require_resources() -> None:
-    """Raises UserError where the system allows too little memory or too few threads.
+    """Raises UserError if the system allows too little memory or too few threads.
 
-    The libraries would not all say so: they crash, or call a file damaged.
+    Some libraries would crash instead, or call a file damaged.
     """
     if resource and 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < ADDRESS_SPACE:
         raise UserError(OUT_OF_MEMORY)

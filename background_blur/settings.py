@@ -10,15 +10,15 @@ from background_blur.frames import Size
 PEOPLE = ("front", "main", "all")  # who stays sharp
 VIEWS = ("result", "alpha", "split")
 TRANSPARENT = "transparent"
-HIDDEN = "hidden"  # why a frame is fully blurred that the user hid
+HIDDEN = "hidden"  # the reason why a frame is fully blurred, if the user hid it
 
-# A frame's (width, height) and its time in seconds -> what stands behind, uint8 [H,W,3] BGR.
+# A frame's (width, height) and its time in seconds -> the background, uint8 [H,W,3] BGR.
 Background = Callable[[Size, float], np.ndarray]
 
 
 @dataclass
 class Settings:
-    """What the user chose; read anew for every frame."""
+    """What the user chose; read for every frame."""
 
     view: str = "result"  # one of VIEWS
     strength: float = 0.5  # of the blur, 0..1

@@ -1,4 +1,4 @@
-"""Control without a window: the signal SIGUSR1 hides everything, SIGUSR2 changes the background."""
+"""Control without a window: SIGUSR1 hides everything, SIGUSR2 changes the background."""
 
 import signal
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ if TYPE_CHECKING:  # else --help would load NumPy
 
 
 class RemoteControl:
-    """Notes the signals that come; what they stand for is done between two frames."""
+    """Notes signals; they take effect between two frames."""
 
     def __init__(self):
         self._hide = self._next = 0
 
     def install(self) -> None:
-        """Takes the signals from now on, on systems that have them."""
+        """Receives the signals from now on, on systems that have them."""
         if hasattr(signal, "SIGUSR1"):
             signal.signal(signal.SIGUSR1, self._note)
             signal.signal(signal.SIGUSR2, self._note)
@@ -29,7 +29,7 @@ class RemoteControl:
             self._next += 1
 
     def apply(self, settings: "Settings", backgrounds: "Backgrounds") -> list[str]:
-        """Does what was asked for since the last time.
+        """Does what the signals since the last call asked for.
 
         Args:
             settings: to be changed.
@@ -54,7 +54,7 @@ def set_hidden(settings: "Settings", hide: bool) -> str:
 
 
 def next_background(settings: "Settings", backgrounds: "Backgrounds", steps: int = 1) -> str:
-    """Takes the background so many further on, and says which."""
+    """Moves on by that many backgrounds, and says which is shown."""
     if len(backgrounds) < 2:
         return "one background only; give --background several times"
     names, values = list(backgrounds), list(backgrounds.values())

@@ -1,4 +1,4 @@
-"""What a run has done, collected from its results: the summary at the end, and the overlay."""
+"""Statistics of a run, for the summary at the end and the overlay."""
 
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class RunStatistics:
     Attributes:
         frames: how many finished.
         seconds: spent per stage, in all.
-        hidden, failed: frames fully blurred because the user asked, because no mask was trusted.
+        hidden, failed: frames fully blurred because the user asked, or because no mask was trusted.
         reason: why no mask was trusted the last time, or None.
         masks: how many frames' masks came from where, by `Result.mask_from`.
         levels: how many frames were finished at each quality level, by its name.
@@ -48,11 +48,11 @@ class RunStatistics:
 
     @property
     def never_trusted(self) -> bool:
-        """Whether there were frames, and no mask could be trusted in any that was not hidden."""
+        """Whether there were frames not hidden, and no mask could be trusted in any of them."""
         return bool(self.failed) and self.failed + self.hidden == self.frames
 
     def record(self, result: Result, level: QualityLevel | None = None) -> None:
-        """Notes a result. One that comes again, as of a photo that is held, counts once."""
+        """Counts a result, once if it comes again, as of a photo that stays on screen."""
         self.ended, processor, self.level = monotonic(), process_time(), level
         self.recent.append((self.ended, processor, result.seconds))
         captured_at = result.captured_at
@@ -60,7 +60,7 @@ class RunStatistics:
         if result is self.last:
             return
         self.last = result
-        if not self.frames:  # what came before is the start, and costs no more later
+        if not self.frames:  # what came before is the cost of starting
             self._processor_began = processor
         self.processor = processor - self._processor_began
         self.frames += 1
@@ -81,7 +81,7 @@ class RunStatistics:
         return f"{plural(self.frames)}{rate}; ms per frame: {stages}"
 
     def format_quality(self) -> str:
-        """What a live run left out so as not to be late: "masks: network 60 %, ..."."""
+        """What a live run skipped in order to keep up: "masks: network 60 %, ..."."""
         return f"masks: {percentages(self.masks)}; quality: {percentages(self.levels)}"
 
     def format_network(self) -> str:
@@ -92,7 +92,7 @@ class RunStatistics:
         return f"the network ran {times:.2f} times per frame, on {share:.0f} % of the frame"
 
     def format_processor(self) -> str:
-        """Such as "a frame cost 11.2 ms of processor time", the first and the start left out."""
+        """Such as "a frame cost 11.2 ms of processor time", without starting and the first."""
         frames = max(1, self.frames - 1)
         return f"a frame cost {1000 * self.processor / frames:.1f} ms of processor time"
 
@@ -118,7 +118,7 @@ class RunStatistics:
 
 
 def percentages(counts: Counter[str]) -> str:
-    """ "network 60 %, propagated 40 %", the most frequent first; "none" of nothing."""
+    """ "network 60 %, propagated 40 %", the most frequent first; "none" if empty."""
     total = sum(counts.values())
     shares = (f"{name} {100 * count / total:.0f} %" for name, count in counts.most_common())
     return ", ".join(shares) or "none"

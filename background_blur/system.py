@@ -16,7 +16,7 @@ PROGRAM = "main.py" if os.path.basename(CALLED) == "main.py" else "background-bl
 COMMAND = "python main.py" if PROGRAM == "main.py" else PROGRAM
 
 PASSWORD = re.compile(r"(?<=\w\w)(:/+)[^\n]*@")  # of a URL, with the user's name before it
-# What is said when nothing else is waited for any more; bytes, for a signal handler.
+# The last words when the user does not want to wait; bytes, for a signal handler.
 STOPPED = f"{PROGRAM}: stopped; the next start names what is left of a recording\n".encode()
 
 
@@ -35,9 +35,9 @@ def suppress_stderr() -> Iterator[None]:
 
 
 class Unbreakable:
-    """A text stream that never raises: from its first failure on, what is printed is dropped.
+    """A text stream that never raises: after its first failure, what is printed is dropped.
 
-    The terminal may be closed, the pipe have no reader any more, the disk of the log be full.
+    The terminal may be closed, the pipe may have lost its reader, the disk may be full.
     Characters that its encoding lacks become question marks; user and password of a URL, dots.
 
     Attributes:
@@ -85,9 +85,9 @@ def unbreakable_printing() -> Iterator[Unbreakable]:
 
 
 def open_missing() -> None:
-    """Points closed standard streams, which some services start with, at /dev/null.
+    """Opens /dev/null for closed standard streams, which some services start with.
 
-    Otherwise libraries might print into the file that is opened next, such as the output.
+    Otherwise libraries might print into the next file opened, such as the output.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -108,7 +108,7 @@ class SignalGuard:
     is also remembered, for `check`.
     """
 
-    PATIENCE = 5.0  # seconds after the first signal from which on another one ends the process
+    PATIENCE = 5.0  # seconds after the first signal; a later one then ends the process
     NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
     def __init__(self):
@@ -120,7 +120,7 @@ class SignalGuard:
         for name in self.NAMES:
             number = getattr(signal, name, None)
             ignored = name == "SIGHUP" and number and signal.getsignal(number) == signal.SIG_IGN
-            if number and not ignored:  # as nohup has it
+            if number and not ignored:  # as nohup sets it
                 signal.signal(number, self.handle)
 
     def handle(self, number: int, _frame: object = None) -> None:
@@ -131,23 +131,23 @@ class SignalGuard:
             if not self.is_shielded:
                 raise KeyboardInterrupt(number)
         elif monotonic() - self.first[1] > self.PATIENCE:
-            with suppress(OSError):  # print() might be interrupted in here by itself
+            with suppress(OSError):  # this may have interrupted a print()
                 os.write(2, STOPPED)
             os._exit(128 + number)
 
     def begin(self) -> None:
-        """Lets signals stop what comes, after what was shielded; raises as `check` does."""
+        """Lets signals stop the run again, after a shielded part; raises as `check` does."""
         self.is_shielded = False
         self.check()
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt where a signal came that has not stopped the run yet."""
+        """Raises KeyboardInterrupt if a signal came that has not stopped the run yet."""
         if self.first:
             raise KeyboardInterrupt(self.first[0])
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Meanwhile a signal is only remembered."""
+        """Inside the block signals are only remembered."""
         self.is_shielded = True
         yield
         self.is_shielded = False
@@ -156,5 +156,5 @@ class SignalGuard:
         self.is_shielded = True
 
     def ignore_from_now_on(self) -> None:
-        """All is done; nothing is left to be stopped."""
+        """Ignores signals: there is nothing left to stop."""
         self.is_over = True

@@ -1,4 +1,4 @@
-"""How long the stages of one frame take."""
+"""Times the stages of one frame."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ class StageTimer:
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
-        """Counts what is done inside, whether it succeeds or not."""
+        """Times the block, whether it succeeds or not."""
         began = perf_counter()
         try:
             yield

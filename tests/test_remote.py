@@ -56,7 +56,7 @@ def test_only_its_user_may_send_and_only_the_first_copy_listens(program, pipewir
     second = program(pipewire, camera="pipewire:Another")
     wait_until(second.errors, "a word about the first")
     assert second.errors() == [
-        "main.py: --send will not reach this copy: another copy is running, and gets what is sent"
+        "main.py: --send will not reach this copy: another copy is already running, and receives it"
     ]
     second.send_signal(signal.SIGINT)
     second.communicate(timeout=30)
@@ -71,7 +71,7 @@ def test_only_its_user_may_send_and_only_the_first_copy_listens(program, pipewir
 
 
 def test_without_a_running_copy_it_is_one_line(tmp_path):
-    for folder, line in ((tmp_path, NOBODY), (tmp_path / "none", "XDG_RUNTIME_DIR names\n")):
+    for folder, line in ((tmp_path, NOBODY), (tmp_path / "none", "set XDG_RUNTIME_DIR\n")):
         result = send("hide", {**os.environ, "XDG_RUNTIME_DIR": str(folder)})
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr.endswith(line) and result.stderr.count("\n") == 1

@@ -70,7 +70,7 @@ class Contender:
 
     run: Callable  # uint8 [H,W,3] BGR -> a finished frame
     prepare: Callable = lambda image: image  # makes what `run` takes, not measured
-    every: int = 1  # runs on each so-many-th frame
+    every: int = 1  # runs on every N-th frame
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     stages: list[dict[str, float]] = field(default_factory=list)  # of ours

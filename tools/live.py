@@ -31,7 +31,7 @@ from tools import recipes
 from tools.command import ToolError
 
 FPS = 30
-PICTURES = 64  # that the camera plays forth and back
+PICTURES = 64  # that the camera plays back and forth
 NOISE = 3.0  # grey levels (standard deviation) of the camera
 WARM_UP = 2.0  # seconds
 

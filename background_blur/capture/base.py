@@ -1,4 +1,4 @@
-"""What a source is."""
+"""The interface of sources."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -61,7 +61,7 @@ class Source:
         """Nobody is watching: yields frames as fast as they are consumed, if the source can."""
 
     def move(self, steps: int) -> None:
-        """Moves so many photos on, or back, if photos are held on screen; else does nothing."""
+        """Moves on by that many photos, or back if negative, where photos are held on screen."""
 
     def close(self) -> None:
         """Ends the iteration and frees devices, files and threads; may be called again."""

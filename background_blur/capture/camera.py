@@ -121,7 +121,7 @@ class Camera(Live):
     def _images(
         self, open: Callable[[int], cv2.VideoCapture], size: Size
     ) -> Generator[np.ndarray | None]:
-        """The camera's images, None while it gives none; opens it again when it is gone."""
+        """The camera's images, None while it sends nothing; reopens it when it was gone."""
         pause, timeout = 0.0, REOPEN_TIMEOUT[0]
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Turns the interlaced frames of television, DVDs and camcorders into whole ones."""
+"""Turns the interlaced frames of television, DVDs and camcorders into progressive ones."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

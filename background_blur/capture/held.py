@@ -34,7 +34,7 @@ class HeldPictures(Source):
             at = max(0, at + self._steps)
 
     def _frame(self, coming: Iterator[Frame], seen: list[Path], at: int) -> Frame | None:
-        """The photo of that number, read anew where it was seen before; None after the last."""
+        """The photo of that number, read again if it was seen before; None after the last."""
         if at < len(seen):
             return self.pictures.reread(seen[at])
         frame = next(coming, None)

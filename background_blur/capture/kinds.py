@@ -1,4 +1,4 @@
-"""What files hold, told by their content, whatever their names end in."""
+"""What files hold, by their content, whatever their suffix."""
 
 import mimetypes
 import os

@@ -111,7 +111,7 @@ class Pictures(Source):
                 self.miss(file, error)
 
     def reread(self, name: Path) -> Frame:
-        """Reads a photo anew, by its `Frame.path`. Raises SourceError."""
+        """Reads a photo again, by its `Frame.path`. Raises SourceError."""
         return self._frame(self._root / name if self._root.is_dir() else self._root)
 
     def _frame(self, file: Path) -> Frame:
@@ -171,7 +171,7 @@ class Photo:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """uint8 [H,W,3] BGR of a picture file, as `read_photo` gives it, which see for errors."""
+    """uint8 [H,W,3] BGR of a picture file; the errors are those of `read_photo`."""
     return read_photo(path).image
 
 

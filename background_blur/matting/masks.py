@@ -30,7 +30,7 @@ class MaskFinder:
         self.seen: list[float] = []
 
     def reset(self, is_cut: bool = False) -> None:
-        """Forgets the pictures so far, after a fault or a cut."""
+        """Drops what is known of earlier pictures, after an error or a cut."""
         self.propagator.reset()
         self.history.reset(is_cut)
         if self.tracker:
@@ -50,7 +50,7 @@ class MaskFinder:
             float32 [h,w] of any size, 0..1; NETWORK, or what `propagation` names.
 
         Raises:
-            NoTrustedMask: there is none to trust.
+            NoTrustedMask: it cannot be trusted.
         """
         self.seen = []
         scale = level.scale if level else FINE

@@ -23,7 +23,7 @@ class PeopleSelector:
         self.reset()
 
     def reset(self) -> None:
-        self.position_heatmap = None  # float [h,w], where the main person was of late
+        self.position_heatmap = None  # float [h,w], where the main person was lately
         self.missed_frames = 0  # frames in a row that spoke for another
 
     def select(self, who: str, labels: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -87,7 +87,8 @@ class MaskHistory:
         self.thumbnail = np.zeros((0, 0), np.uint8)  # of the picture that it first came with
 
     def reset(self, is_cut: bool = False) -> None:
-        """Forgets what led up to now, after a fault or a cut. A frozen network is still found."""
+        """Drops what is known of earlier masks, after an error or a cut, except for finding a
+        frozen network."""
         self.mean_coverage = 0.0
         if is_cut:
             self.close_ups = 0

@@ -1,4 +1,4 @@
-"""What stands behind the person instead of the blur: a colour, a picture or a looped video."""
+"""Backgrounds other than the blur: a colour, a picture or a looped video."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -13,11 +13,11 @@ from background_blur.imaging import crop_to_fill
 from background_blur.settings import TRANSPARENT, Background
 
 BACKGROUNDS = "give blur, a picture, a video, a colour such as #00b140, or transparent"
-MAX_FPS = 30.0  # of a video's frames, all that are decoded where it has more
+MAX_FPS = 30.0  # of a video; more are not decoded
 
 
 class Media(Protocol):
-    """A picture or a video, open: what `capture.open_file` returns."""
+    """An open picture or video, as `capture.open_file` returns it."""
 
     fps: float
     is_sequence: bool
@@ -31,7 +31,7 @@ OpenFile = Callable[..., Media]  # (path, fps=...), raises SourceError; `capture
 
 
 class StillBackground:
-    """One picture; of a single pixel, a colour."""
+    """One picture, or a colour, as a picture of a single pixel."""
 
     def __init__(self, image: np.ndarray):
         """Takes a uint8 [h,w,3] BGR of any size."""
@@ -54,12 +54,12 @@ class StillBackground:
 
 
 class VideoBackground(StillBackground):
-    """A video, looped at its own pace. Where it cannot be read again its last picture stays."""
+    """A video, looped at its own pace. If it cannot be read again, its last picture stays."""
 
     def __init__(self, video: Media, reopen: Callable[[], Media]):
-        """Takes an open video, and what opens it from its start again, or raises SourceError."""
+        """Takes an open video, and a function that reopens it or raises SourceError."""
         self.reopen = reopen
-        self.began = 0.0  # when this round began, in seconds of the frames'
+        self.began = 0.0  # when this round began, in the time of the frames
         self.coming = self.start(video)
         super().__init__(self.coming.image)
 
@@ -74,7 +74,7 @@ class VideoBackground(StillBackground):
         return next(self.frames)
 
     def again(self, last: Frame, time: float) -> Frame:
-        """Begins the next round after its last frame, or now where that is long past."""
+        """Begins the next round after the last frame, or now if that is long past."""
         length = last.time + self.step
         end = self.began + length
         self.began = end if time - end < length else time
@@ -89,7 +89,7 @@ def open_background(text: str, open_file: OpenFile) -> Background | str | None:
     """Opens the background that the user named: None for the blur, TRANSPARENT for nothing.
 
     Raises:
-        BackgroundError: no such file, or none that can be read.
+        BackgroundError: no such file, or it cannot be read.
     """
     if text in ("blur", TRANSPARENT):
         return None if text == "blur" else TRANSPARENT

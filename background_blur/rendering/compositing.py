@@ -9,7 +9,7 @@ from background_blur.rendering.foreground import apply_correction
 
 
 def to_bgra(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The person on nothing, black where nothing of them is.
+    """The person on a transparent ground, black where there is nothing of them.
 
     Args:
         frame: uint8 or uint16 [H,W,3] BGR, or [H,W,4] BGRA of what is transparent itself.
@@ -30,13 +30,13 @@ def to_bgra(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 SIGMA_OF_STRENGTH = 0.08  # of the frame's height, at strength 1
-ROWS = 64  # of the strips the composite is made in: they stay in the processor's cache
+ROWS = 64  # of the strips that are composed one by one, to stay in the processor's cache
 
 
 def blur_background(
     small: np.ndarray, alpha: np.ndarray, strength: float, depth: DTypeLike = np.uint8
 ) -> np.ndarray:
-    """The background alone, Gaussian-blurred, with nothing of the person in it.
+    """The background, Gaussian-blurred, with nothing of the person in it.
 
     A plain blur would smear the person into a halo around them. This one weighs each pixel with
     how much background it is: G(frame·(1-α)) / G(1-α). Where the person hides all the background
@@ -55,7 +55,7 @@ def blur_background(
     if sigma < 0.3:
         return to_depth(small, depth)
     picture, person = small, alpha
-    while sigma >= 6:  # below 3 the enlarging would show
+    while sigma >= 6:  # below 3 the enlargement would show
         picture, person, sigma = halve(picture), halve(person), sigma / 2
     picture = cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA).astype(np.float32)  # [h',w',4], A = 255
     weight = cv2.LUT(cv2.dilate(person, np.ones((3, 3))), BACKGROUND)  # float32 [h',w']
@@ -71,7 +71,7 @@ def blur_background(
     return cv2.convertScaleAbs(near) if depth == np.uint8 else np.rint(near).astype(depth)
 
 
-# How much background a pixel is, by its alpha: none from one half on.
+# How much a pixel counts as background, by its alpha: nothing from one half on.
 BACKGROUND = np.clip(1 - np.arange(256) / 127, 0, 1).astype(np.float32)
 
 
@@ -87,7 +87,7 @@ def compose(
     out: np.ndarray | None = None,
     correction: np.ndarray | None = None,
 ) -> np.ndarray:
-    """alpha·(frame + correction) + (1-alpha)·backdrop, in whole numbers throughout.
+    """alpha·(frame + correction) + (1-alpha)·backdrop, in integers throughout.
 
     Pixels with alpha 255 keep the frame's exact values, pixels with 0 the backdrop's; between them
     the rounding is off by one at most.
@@ -136,7 +136,7 @@ def enlarged(small: np.ndarray, frame: np.ndarray, rows: slice, columns: slice) 
 
 
 def whole_factor(large: np.ndarray, small: np.ndarray) -> int:
-    """How many times one picture is larger than the other on both sides; 0 for no whole number."""
+    """How many times larger one picture is than the other, both ways; 0 if not an integer."""
     height, width = small.shape[:2]
     factor = large.shape[1] // width
     return factor if large.shape[:2] == (factor * height, factor * width) else 0

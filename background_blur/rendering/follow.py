@@ -1,4 +1,4 @@
-"""Keeps the person framed, with smooth movements.
+"""Keeps the person in the frame, with smooth movements.
 
 All places are shares of the frame, 0..1 from its left and top; a view has the frame's own shape.
 """
@@ -10,16 +10,16 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-CLOSEST = 0.5  # share of the frame's sides that is shown at least: a zoom of 2
+CLOSEST = 0.5  # the least share of the frame's sides to show: a zoom of 2
 MARGIN, BELOW = 0.10, 0.15  # of the frame, beside and below the person
 HEADROOM = 0.16  # of the view, above the person
-PORTRAIT = 1.0  # heights of a person that are shown, in widths of that person; a portrait's
-DEAD_ZONE = 0.05  # of the frame: how far each side of the person may move without the view
-MEMORY = 2.0  # seconds; the view has room for where the person was in them
-SETTLED = 0.01, 1.0  # of the frame, in seconds: less movement is none
-LEAD = 0.6  # seconds that the goal is ahead of a person who walks: as long as the view is behind
-WALK = 0.1, 0.2  # of the frame a second, slower is no walk; seconds that it is measured over
-ABSENCE = 1.0  # seconds without anybody until the whole frame is shown
+PORTRAIT = 1.0  # how much of a person's height to show, in widths of that person
+DEAD_ZONE = 0.05  # of the frame: how far the person's edges may move before the view does
+MEMORY = 2.0  # seconds; the view has room for everywhere the person was in that time
+SETTLED = 0.01, 1.0  # of the frame, in seconds: less movement is ignored
+LEAD = 0.6  # seconds that the goal is ahead of somebody who walks: as much as the view lags
+WALK = 0.1, 0.2  # of the frame per second, slower is not walking; seconds it is measured over
+ABSENCE = 1.0  # seconds with nobody there before the whole frame is shown
 ROUNDING = 1e-6  # of the frame
 PACE = 6.0  # 1/s; see `Smoother`
 
@@ -32,7 +32,7 @@ class Box(NamedTuple):
 
 
 class View(NamedTuple):
-    """A part of the frame: its middle, and its share of the frame's width and of its height."""
+    """A part of the frame: its centre, and its share of the frame's width and height."""
 
     x: float
     y: float
@@ -48,23 +48,23 @@ WHOLE = View(0.5, 0.5, 1.0)
 
 
 class Follower:
-    """Decides, frame by frame, which part of a film's frames is shown."""
+    """Decides, frame by frame, which part of a sequence's frames to show."""
 
     def __init__(self):
         self.reset()
 
     def reset(self) -> None:
-        """Begins with the whole frame."""
+        """Starts over, with the whole frame."""
         self.smoother = Smoother(WHOLE)
         self.goal = WHOLE
         self.framed, self.moving = None, False  # the Box that the goal is made for
-        self.boxes = deque()  # (time, Box) of the person in the last instants
-        self.needed = deque()  # (time, Box) of what there was to show in the last seconds
-        self.latest = deque()  # the same of the last second
+        self.boxes = deque()  # (time, Box) of the person, just now
+        self.needed = deque()  # (time, Box) of what had to be shown in the last seconds
+        self.latest = deque()  # the same, of the last second
         self.seen = self.time = -math.inf
 
     def follow(self, alpha: np.ndarray, time: float) -> View:
-        """What to show of a frame.
+        """The part of a frame to show.
 
         The view always lies within the frame and changes with bounded jerk. It stands still while
         the person moves by less than 5 % of the frame, and while they gesture inside it.
@@ -92,7 +92,7 @@ class Follower:
         return view if box is None else widened(view, portrait(box, aspect(alpha)))
 
     def aim(self, needed: Box, aspect: float, time: float) -> None:
-        """Frames what is needed anew once it leaves the dead zone, until it settles."""
+        """Reframes once what is needed leaves the dead zone, until it settles."""
         self.latest.append((time, needed))
         drop_before(self.latest, time - SETTLED[1])
         if self.moving:
@@ -103,14 +103,14 @@ class Follower:
         self.goal = portrait_view(self.framed, aspect)
 
     def ahead(self) -> Box:
-        """Where a person who walks or stands up will be by the time the view is here."""
+        """Where somebody who walks or stands up will be when the view gets there."""
         (then, last), (time, box) = self.boxes[0], self.boxes[-1]
         if then == time:
             return box
         speeds = np.subtract(box, last) / (time - then)
         speeds = np.sign(speeds) * np.maximum(np.abs(speeds) - WALK[0], 0)
         left, top, right, _ = LEAD * speeds
-        across = min(left, right, key=abs) if left * right > 0 else 0.0  # not of one arm alone
+        across = min(left, right, key=abs) if left * right > 0 else 0.0  # not just an arm
         moved = np.add(box, [across, min(top, 0.0), across, 0.0])
         return Box(*np.clip(moved, 0, 1).tolist())
 
@@ -127,7 +127,7 @@ class Smoother:
         self.stages = np.tile(np.array(start, np.float64), (3, 1))
 
     def move(self, goal: View, seconds: float) -> View:
-        """Moves on by so many seconds."""
+        """Advances by that many seconds."""
         share = 1 - math.exp(-PACE * max(seconds, 0.0))
         previous = np.array(goal, np.float64)
         for stage in self.stages:
@@ -156,7 +156,7 @@ def around(boxes: list[Box]) -> Box:
 
 
 def widened(view: View, box: Box) -> View:
-    """The view, mixed with as little of the whole frame as is needed to have the box in it."""
+    """The view, widened towards the whole frame just enough to contain the box."""
     outwards = np.array([-1, -1, 1, 1])
     beyond = outwards * np.subtract(box, view.box)
     room = outwards * np.subtract(WHOLE.box, view.box)
@@ -166,19 +166,19 @@ def widened(view: View, box: Box) -> View:
 
 
 def portrait_of(alpha: np.ndarray) -> View:
-    """The view of a single picture, of its uint8 [h,w] alpha."""
+    """The view of a single photo, from its alpha, uint8 [h,w]."""
     box = person_box(alpha)
     return WHOLE if box is None else portrait_view(box, aspect(alpha))
 
 
 def portrait(person: Box, aspect: float) -> Box:
-    """What of a person a portrait shows: no more downwards than they are wide."""
+    """The part of a person in a portrait: no taller than they are wide."""
     height = min(person.bottom - person.top, PORTRAIT * (person.right - person.left) * aspect)
     return person._replace(bottom=person.top + height)
 
 
 def portrait_view(person: Box, aspect: float) -> View:
-    """The view that shows a person as a portrait does: in the middle, some room above the head.
+    """The view of a person as in a portrait: in the middle, with some room above the head.
 
     Both sides and the head are in it, and the body below as far as it is no taller than wide.
 
@@ -196,12 +196,12 @@ def portrait_view(person: Box, aspect: float) -> View:
 
 
 def within(middle: float, size: float) -> float:
-    """The middle moved as little as puts a stretch of that size into 0..1."""
+    """Moves the centre just enough to keep a span of that size within 0..1."""
     return min(max(middle, size / 2), 1 - size / 2)
 
 
 def off(one: Box, other: Box) -> float:
-    """How far the edges of two boxes are apart at most."""
+    """The largest distance between the same edges of two boxes."""
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
@@ -211,7 +211,7 @@ def drop_before(times: deque, time: float) -> None:
 
 
 def crop(image: np.ndarray, view: View) -> np.ndarray:
-    """What is in the view, enlarged to the size of the image; the image itself if that is all.
+    """Crops the image to the view, at the image's size; the image itself if it shows everything.
 
     Args:
         image: uint8 [H,W] or [H,W,c].
@@ -221,7 +221,7 @@ def crop(image: np.ndarray, view: View) -> np.ndarray:
         return image
     height, width = image.shape[:2]
     left, top = view.box.left * width, view.box.top * height
-    # A pixel's middle is at 0.5, to OpenCV at 0.
+    # The centre of a pixel is at 0.5 here, at 0 in OpenCV.
     shift = 0.5 * (view.size - 1)
     inverse = np.array([[view.size, 0, left + shift], [0, view.size, top + shift]], np.float64)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

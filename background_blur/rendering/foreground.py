@@ -17,7 +17,7 @@ import numpy as np
 from background_blur.imaging import halve
 
 STEPS = (4, 5), (4, 3), (4, 2), (3, 2), (3, 1), (2, 1)  # (times halved, radius of the box there)
-LEAST = 1e-6  # weight; less in a whole box is none
+LEAST = 1e-6  # weight; less in a box counts as nothing
 
 # By α in 1/255: the shares of F, I and B in the outline's colour.
 ALPHA = np.arange(256, dtype=np.float32) / 255
@@ -27,7 +27,7 @@ OF_ROOM = OF_PICTURE * (1 - ALPHA)
 
 
 def foreground_correction(small: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """What to add to a picture to have the person's own colours along the outline.
+    """The correction that gives a picture the person's own colours along the outline.
 
     Args:
         small: uint8 [h,w,3] BGR.
@@ -56,7 +56,7 @@ def foreground_correction(small: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def apply_correction(image: np.ndarray, correction: np.ndarray) -> np.ndarray:
-    """Adds a correction to the picture that it was made of, in any size and depth.
+    """Adds a correction to the picture it was made from, at any size and depth.
 
     Args:
         image: uint8 or uint16 [H,W,3], or [H,W,4] with an alpha that stays.
@@ -75,7 +75,7 @@ def apply_correction(image: np.ndarray, correction: np.ndarray) -> np.ndarray:
 
 
 def separate(small: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The colours of the person and of the room, each spread over the places of the other.
+    """The colours of the person and of the room, each extended over the other.
 
     Args:
         small: uint8 [h,w,3] BGR.
@@ -122,7 +122,7 @@ def explain(
 def weighted_means(
     person: np.ndarray, room: np.ndarray, share: np.ndarray, radius: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The means of both colours in a box around each pixel, weighted by how much of each is there.
+    """The means of both colours in a box around each pixel, weighted by how much of each there is.
 
     Args:
         person, room: float32 [h,w,3].

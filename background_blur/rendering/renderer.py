@@ -1,4 +1,4 @@
-"""Alpha and image to the finished image, in the view and over the background that are chosen."""
+"""Alpha and image to the finished image, in the chosen view, over the chosen background."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from background_blur.rendering.foreground import apply_correction, foreground_co
 from background_blur.settings import TRANSPARENT, Settings
 from background_blur.timing import StageTimer
 
-MIN_HIDING_STRENGTH = 0.5  # the least blur of a frame that is fully blurred
+MIN_HIDING_STRENGTH = 0.5  # of the blur of a fully blurred frame, at least
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What an image is rendered by.
+    """What an image is rendered with.
 
     Attributes:
         small: uint8 [h,w,3] BGR, the image at the size its alpha was found at.
@@ -35,7 +35,7 @@ class Scene:
 
 
 class Renderer:
-    """Renders images as the settings ask, which are read anew for each."""
+    """Renders images by the settings, which are read for each."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -82,7 +82,7 @@ class Renderer:
             else:
                 behind = self.blur(image, scene)
         with timer.measure("compose"):
-            # Over the blur the room's colours in the outline do not show.
+            # Over the blur, the room's colours in the outline do not show.
             correction = foreground_correction(scene.small, alpha) if callable(background) else None
             return crop(compose(image, behind, alpha, correction=correction), shown)
 

@@ -52,7 +52,7 @@ def open_output(
     to_folder, path = is_folder(str(path)), Path(path)
     suffix = path.suffix.lower()
     if same_file(path, source.path):
-        raise SinkError(f"{path}: is the source itself; give another --output")
+        raise SinkError(f"{path}: this is the source itself; give another --output")
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise SinkError(f"{path}: neither a file nor a folder; give one, such as out.mp4")
     if to_folder:
@@ -62,7 +62,7 @@ def open_output(
         raise SinkError(f"{path}: cannot write {suffix} files; give a folder or one of {known}")
     if suffix in IMAGE_SUFFIXES and source.count != 1:
         hint = "give a folder or a video, such as out.mp4"
-        raise SinkError(f"{path}: one picture holds no more than one frame; {hint}")
+        raise SinkError(f"{path}: a picture holds only one frame; {hint}")
     if os.path.exists(path) and not force:
         raise SinkError(f"{path}: {EXISTS}")
     if suffix in IMAGE_SUFFIXES:

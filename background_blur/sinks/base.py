@@ -1,4 +1,4 @@
-"""What a sink is."""
+"""The interface of sinks."""
 
 from pathlib import Path
 from time import monotonic
@@ -16,7 +16,7 @@ class Sink:
     """
 
     warning: str | None = None  # one line about what was left out
-    saved: str | None = None  # what is complete now, such as "out.mp4: 300 frames, 10.0 s"
+    saved: str | None = None  # what is complete, such as "out.mp4: 300 frames, 10.0 s"
 
     def write(self, frame: Frame) -> None:
         """Takes a finished frame, whose image, uint8 [H,W,3] BGR, it neither keeps nor changes.
@@ -30,7 +30,7 @@ class Sink:
         return False
 
     def close(self) -> None:
-        """Completes what was written; may be called again. Without a frame no file is left behind.
+        """Completes what was written; may be called twice. Without a frame, no file is left behind.
 
         Raises:
             SinkError: it could not be completed; says what is kept, and where.

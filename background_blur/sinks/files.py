@@ -184,7 +184,7 @@ class ImageFolder(Sink):
         if path.exists() and not self.force:
             raise SinkError(f"{path}: {EXISTS}")
         if path.exists() and self.source and is_within(path, self.source):
-            raise SinkError(f"{path}: is of the source itself; give another --output")
+            raise SinkError(f"{path}: this is one of the source files; give another --output")
         with sink_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with ImageFile(path, self.force) as file:

@@ -1,4 +1,4 @@
-"""Incomplete files: `NAME.xxxxxx.part.EXT`, beside where the complete file will be.
+"""Incomplete files: `NAME.xxxxxx.part.EXT`, in the folder of the complete file.
 
 FFmpeg writes videos in fragments of half a second, each playable with those before it. So a part
 plays however the run ended, and only its last moments are missing.
@@ -17,16 +17,16 @@ from time import monotonic, time
 
 try:
     import fcntl
-except ImportError:  # on Windows, which lets no open file be renamed
+except ImportError:  # on Windows, where open files cannot be renamed
     fcntl = None
 
 from background_blur.media import open_media
 
 FRAGMENTED = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "500000"}  # microseconds
 CLUSTERED = {"cluster_time_limit": "500"}  # milliseconds
-SYNC = 1.0  # seconds after which what was written must be safe from a loss of power
-STARTING = 60.0  # seconds for which an empty part may be one of a run that is starting
-LOST = errno.ENOSPC, errno.EDQUOT, errno.EIO  # errors that mean that data did not get to the disk
+SYNC = 1.0  # seconds after which what was written must survive a power cut
+STARTING = 60.0  # seconds for which an empty part may belong to a run that is starting
+LOST = errno.ENOSPC, errno.EDQUOT, errno.EIO  # errors that mean that data did not reach the disk
 PART = re.compile(r".+\.[0-9a-f]{6}\.part(\.\w+)", re.DOTALL)
 
 
@@ -79,7 +79,7 @@ class GrowingFile:
         self._synced = monotonic()
 
     def write(self, data: bytes) -> int:
-        """Writes all of it. Raises OSError, if the disk is full, say."""
+        """Writes all of it. Raises OSError, for instance if the disk is full."""
         if self._cut:
             return len(data)
         rest = memoryview(data)
@@ -121,13 +121,13 @@ class GrowingFile:
             raise error
 
     def sync(self) -> None:
-        """Gets all of it to the disk. Raises OSError."""
+        """Flushes everything to the disk. Raises OSError."""
         self._disk.shutdown()
         self._raise_sync_error()
         self._sync_now()
 
     def cut(self) -> None:
-        """Keeps only what is complete, and drops what is written from now on. Raises OSError."""
+        """Keeps only what is complete, and drops later writes. Raises OSError."""
         self._cut = True
         self._file.truncate(self._whole)
 
@@ -167,7 +167,7 @@ def leftovers(folder: Path, suffixes: Collection[str]) -> list[str]:
 
 
 def is_new(path: Path) -> bool:
-    """Whether a part may belong to a copy that is starting, and has not locked it yet."""
+    """Whether a part may belong to a run that is starting and has not locked it yet."""
     try:
         return time() - path.stat().st_mtime < STARTING
     except OSError:  # complete by now
@@ -184,7 +184,7 @@ def parts_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
 
 
 def plays(path: Path) -> bool:
-    """Whether a video can be opened and decoded, the beginnings of its picture and sound."""
+    """Whether a video opens, and the beginnings of its picture and sound decode."""
     from av.error import FFmpegError
 
     waited_for: dict[str, bool] = {}  # whether a track with packets gave nothing yet, by its name

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 START = "systemctl --user start pipewire wireplumber"
-RESPONSE_TIMEOUT = 5.0  # seconds it may take to answer
+RESPONSE_TIMEOUT = 5.0  # seconds to wait for an answer
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class PipeWireCamera:
 
     Attributes:
         name, description: the node's own name, and what is shown to people.
-        device: the kernel's device behind it, as /dev/video0; None where there is none.
+        device: the kernel's device behind it, such as /dev/video0, or None.
         program: the name of the program whose output it is; None for a real camera.
         state: "running" while a program reads it, else "idle" or "suspended".
     """
@@ -33,7 +33,7 @@ class PipeWireCamera:
 
 
 def is_running() -> bool:
-    """Whether the user's PipeWire takes connections."""
+    """Whether the user's PipeWire accepts connections."""
     folder = os.environ.get("PIPEWIRE_RUNTIME_DIR") or os.environ.get("XDG_RUNTIME_DIR")
     address = os.environ.get("PIPEWIRE_REMOTE") or "pipewire-0"
     if not folder or not hasattr(socket, "AF_UNIX"):
@@ -74,7 +74,7 @@ def has_portal() -> bool | None:
 
 
 def version(known: list[dict]) -> tuple[int, ...] | None:
-    """Of PipeWire among `objects`, as (0, 3, 65)."""
+    """PipeWire's version, from `objects`, such as (0, 3, 65)."""
     for thing in known:
         if thing.get("type") == "PipeWire:Interface:Core":
             try:
@@ -116,7 +116,7 @@ def camera(thing: dict, programs: dict[int, dict]) -> PipeWireCamera:
     name = str(node.get("node.name", f"camera {thing['id']}"))
     device = node.get("api.v4l2.path")
     program = None
-    if not node.get("device.api"):  # no driver's, so some program's
+    if not node.get("device.api"):  # not a driver's, so a program's
         client = programs.get(node.get("client.id", -1), {})
         program = str(client.get("application.name") or node.get("media.name") or "another program")
     description = str(node.get("node.description") or name)
@@ -124,7 +124,7 @@ def camera(thing: dict, programs: dict[int, dict]) -> PipeWireCamera:
 
 
 class Monitor:
-    """Follows the state of one camera, by its name, in a thread of its own.
+    """Follows the state of one camera, by its name, in its own thread.
 
     Attributes:
         state: "running" while a program reads it, else "idle" or "suspended"; None if unknown.
@@ -133,7 +133,7 @@ class Monitor:
     """
 
     def __init__(self, name: str):
-        """Starts `pw-dump`; where that is missing, the camera is assumed to be listed."""
+        """Starts `pw-dump`; without it, the camera is assumed to be listed."""
         self._name, self._id = name, None
         self.state: str | None = None
         self.appeared = threading.Event()

@@ -23,12 +23,12 @@ import numpy as np
 from background_blur.errors import SinkError
 from background_blur.sinks import pipewire
 
-NAME = "Background blur"  # in the lists of video call programs
+NAME = "Background blur"  # as video call programs list it
 STARTUP = 10.0  # seconds that the camera may take to appear
 WRITE_TIMEOUT = 3.0  # seconds that GStreamer may take to read a frame
-RESTART_INTERVAL = 60.0  # seconds; a process that ends twice within them is given up
+RESTART_INTERVAL = 60.0  # seconds; a process that ends twice within them is not restarted
 MIN_VERSION = (0, 3, 65)  # of PipeWire, that this was tested with
-PIPE = 2**20  # bytes, the most that Linux allows; with 64 KiB a frame takes many more writes
+PIPE = 2**20  # bytes, the most that Linux allows, to send a frame in few writes
 RELEASE = Path("/etc/os-release")
 
 # What to install, by the names in /etc/os-release.
@@ -106,7 +106,7 @@ class PipeWireSink:
         return "PipeWire has ended" if self._monitor.lost else self._gstreamer.reason()
 
     def _diagnosis(self) -> str:
-        """Why there is no camera, and what to do."""
+        """The reason why there is no camera, and what to do."""
         reason = self._reason()
         if "no element" in reason:
             return f"GStreamer lacks a part that this camera needs; run: {install_command()}"
@@ -164,7 +164,7 @@ class PipeWireSink:
         log.warning("%s is restarted: %s; in calls %s again", self.device, reason, remedy)
         self._restarted = monotonic()
         until = monotonic() + pipewire.RESPONSE_TIMEOUT
-        while not pipewire.is_running() and not self._stop:  # it may be restarting itself
+        while not pipewire.is_running() and not self._stop:  # it may be restarting
             if monotonic() > until:
                 raise SinkError(why)
             sleep(0.1)
@@ -189,7 +189,7 @@ class GStreamer:
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             bufsize=0,
-            start_new_session=True,  # the terminal's Ctrl-C is for us, who end it in time
+            start_new_session=True,  # Ctrl-C in the terminal must not end it before us
         )
         assert self._process.stdin
         self._stdin = self._process.stdin

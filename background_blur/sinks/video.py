@@ -1,4 +1,4 @@
-"""Video files, with what lies beside the pictures of another one: sound, subtitles, chapters."""
+"""Video files, with the sound, subtitles and chapters of their source."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -28,7 +28,7 @@ ALPHA_PIXELS = {"prores_ks": "yuva444p10le", "libvpx-vp9": "yuva420p"}
 
 
 class VideoFile(AtomicFile):
-    """A video, each frame at its own time, with what lies beside the pictures of its source.
+    """A video, each frame at its own time, with the sound, subtitles and chapters of its source.
 
     H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm. No B-frames: with them, files of variable
     frame rate would report too short a duration. With alpha: ProRes 4444 in .mov, VP9 in .webm.
@@ -75,7 +75,7 @@ class VideoFile(AtomicFile):
         self.encoder: VideoEncoder | None = None  # from the first frame on
         self.first_time = 0.0  # of the first frame
         self.newest: Packet | None = None  # encoded, not yet muxed
-        self.lasting: float | None = None  # seconds that the last frame is to be shown
+        self.lasting: float | None = None  # seconds for which the last frame is shown
 
     def write(self, frame: Frame) -> None:
         with self.salvaged():
@@ -89,7 +89,7 @@ class VideoFile(AtomicFile):
         self.written += 1
 
     def mux(self, encoder: "VideoEncoder", packets: "Iterable[Packet]") -> None:
-        """Muxes all packets but the newest, which may be the last one and stay for long."""
+        """Muxes all packets but the newest, which may be the last one and last long."""
         for packet in packets:
             if self.newest:
                 # Before muxing, which changes the packet's time base.
@@ -134,7 +134,7 @@ class VideoFile(AtomicFile):
 
 
 class Muxer:
-    """FFmpeg writing a part: one stream of video, and what lies beside it.
+    """FFmpeg writing a part: one video stream, and the tracks beside it.
 
     Attributes:
         stream: to be set up before the first packet.
@@ -148,7 +148,7 @@ class Muxer:
 
         suffix, (codec, options) = part.suffix, encoder
         self.encoded_until = self.safe_until = Fraction(0)  # seconds: muxed; safe on the disk
-        # A file of Python's: errors in FFmpeg's own are only reported when it is closed.
+        # A Python file: FFmpeg would only report write errors when it is closed.
         self.file = GrowingFile(part)
         try:
             self.container = av.open(self.file, "w", options=fragments(suffix.lower()))
@@ -161,7 +161,7 @@ class Muxer:
             raise
 
     def mux(self, packet: "Packet", end: Fraction) -> None:
-        """Takes a packet of the video, which ends at that time in seconds."""
+        """Muxes a packet of the video, which ends at that time in seconds."""
         self.container.mux(packet)
         self.settle()
         self.encoded_until = end
@@ -172,13 +172,13 @@ class Muxer:
             self.safe_until = self.encoded_until
 
     def close(self) -> None:
-        """Completes the file, and brings it to the disk."""
+        """Completes the file, and flushes it to the disk."""
         self.container.close()
         self.file.sync()
         self.file.close()
 
     def break_off(self) -> Fraction | None:
-        """Ends a file that cannot be completed; returns the seconds it holds, None without any."""
+        """Ends a file that cannot be completed; returns the seconds it holds, or None."""
         try:
             self.file.cut()
             self.file.sync()
@@ -243,7 +243,7 @@ class VideoEncoder:
         from av import VideoFrame
 
         channels = "bgra" if image.shape[2] == 4 else "bgr24"
-        # FFmpeg's scaler reads past the end of a row of an odd number of pixels; a copy has room.
+        # FFmpeg's scaler reads past the end of rows of odd length; a copy has room for that.
         make = VideoFrame.from_ndarray if image.shape[1] % 2 else VideoFrame.from_numpy_buffer
         frame = make(np.ascontiguousarray(image), format=channels)
         frame = self.reformatter.reformat(
@@ -264,7 +264,7 @@ class VideoEncoder:
         return (self.last_pts + self.frame_ticks) * self.tick
 
     def last_until(self, packet: "Packet", lasting: float | None) -> Fraction:
-        """Makes the last packet last so many seconds; returns where it ends, in seconds."""
+        """Sets how long the last packet lasts, in seconds; returns where it ends, in seconds."""
         packet.duration = max(round((lasting or 0) / self.tick), self.frame_ticks)
         return self.end_of(packet)
 

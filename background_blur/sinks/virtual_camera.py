@@ -17,7 +17,7 @@ from background_blur.imaging import letterbox
 from background_blur.sinks.base import PacedSink
 from background_blur.sinks.pipewire_camera import PipeWireSink
 
-NAME = "Background blur"  # under which calls list it, on Linux
+NAME = "Background blur"  # as calls list it, on Linux
 LOAD = f'sudo modprobe v4l2loopback exclusive_caps=1 card_label="{NAME}"'
 OBS = {"darwin": "brew install --cask obs", "win32": "winget install OBSProject.OBSStudio"}
 LOADED = Path("/sys/module/v4l2loopback")
@@ -60,7 +60,7 @@ class VirtualCamera(PacedSink):
         self.send()
 
     def repeat(self) -> None:
-        """Sends the last frame again once the next is due: readers of a camera expect frames."""
+        """Repeats the last frame when the next is due: readers of a camera expect frames."""
         if monotonic() - self.sent >= 1 / self.fps:
             self.send()
 
@@ -83,7 +83,7 @@ class VirtualCamera(PacedSink):
 
 
 def open_camera(device: str, size: tuple[int, int], fps: float) -> "PipeWireSink | DriverSink":
-    """A `PipeWireSink` or a `DriverSink`, whichever is asked for, or there; raises SinkError."""
+    """A `PipeWireSink` or a `DriverSink`, as asked for or available; raises SinkError."""
     if not sys.platform.startswith("linux"):
         return DriverSink(device, size, fps)
     kind, _, name = device.partition(":")
@@ -102,16 +102,16 @@ def open_camera(device: str, size: tuple[int, int], fps: float) -> "PipeWireSink
 
 
 class DriverSink:
-    """A virtual camera that a driver makes: v4l2loopback, OBS's, UnityCapture."""
+    """A virtual camera of a driver: v4l2loopback, OBS, UnityCapture."""
 
     def __init__(self, device: str, size: tuple[int, int], fps: float):
-        """Opens it; "" for the first that is free. Raises SinkError."""
+        """Opens it; "" for the first free one. Raises SinkError."""
         pyvirtualcam = load()
         try:
             self.camera = pyvirtualcam.Camera(
                 *size, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=device or None
             )
-        except Exception as error:  # each backend raises what it likes
+        except Exception as error:  # each backend raises other kinds
             raise SinkError(camera_problem(device, size, str(error))) from error
         self.device = self.camera.device
         kept = kept_size(self.device)
@@ -153,7 +153,7 @@ def has_consumers(device: str) -> bool | None:
     try:
         fcntl.ioctl(handle, SUBSCRIBE, struct.pack("=8I", READ_EVENT, 0, AT_ONCE, *[0] * 5))
         event = fcntl.ioctl(handle, TAKE, bytes(EVENT_BYTES))
-    except OSError:  # an older driver, or none of this kind
+    except OSError:  # an older driver, or another one
         return None
     finally:
         os.close(handle)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from av.filter import Graph
     from av.subtitles.stream import SubtitleStream
 
-SOUND = {"webm": "libopus"}  # what FFmpeg's formats get where they do not take it; AAC elsewhere
+SOUND = {"webm": "libopus"}  # codecs by FFmpeg format, for what it cannot hold; AAC elsewhere
 SUBTITLES = {"webm": "webvtt", "matroska": "subrip"}  # mov_text elsewhere
 LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # that encoders take, by number of channels
 RATE = 48000  # Hz, which all encoders take
@@ -38,11 +38,11 @@ class Way:
     stream: AnyTrack
 
     def __init__(self, track: AnyTrack, output: "OutputContainer"):
-        """Adds a stream to the output. Raises ValueError or FFmpegError if it takes none such."""
+        """Adds a stream to the output. Raises ValueError or FFmpegError if it cannot hold it."""
         raise NotImplementedError
 
     def begin(self, first: "Packet") -> None:
-        """Learns from a copy of the first packet what belongs into the file's header."""
+        """Learns from a copy of the first packet what belongs in the file's header."""
 
     def __call__(self, packet: "Packet") -> "list[Packet]":
         raise NotImplementedError
@@ -52,13 +52,13 @@ class Way:
 
 
 class Copy(Way):
-    """Packet by packet, as they are."""
+    """Copied packet by packet."""
 
     def __init__(self, track: AnyTrack, output: "OutputContainer"):
         from av.bitstream import BitStreamFilterContext
 
         self.stream = output.add_stream_from_template(track)
-        # MPEG-TS has a header in each packet of AAC, other containers one for all of them.
+        # MPEG-TS repeats the AAC header in each packet; other containers hold it once.
         headers = "aac_adtstoasc" if track.codec_context.name == "aac" else "null"
         self.filter = BitStreamFilterContext(headers, track)
 
@@ -115,7 +115,7 @@ class Sound(Way):
         return found + self.drain(frame)
 
     def drain(self, frame: "AudioFrame | None" = None) -> "list[Packet]":
-        """What comes of a frame, or, without one, of those before it."""
+        """The packets of a frame or, without one, those still in the encoder."""
         if self.graph is None:
             return []
         self.graph.push(frame)
@@ -170,12 +170,12 @@ class Subtitles(Way):
 def works(
     kind: type[Way], track: AnyTrack, first: "Sequence[Packet]", suffix: str, late: bool
 ) -> bool:
-    """Whether a track gets into files of that suffix: writes some for trial, and reads them again.
+    """Whether a track gets into files of that suffix: writes a few packets, and reads them again.
 
     Args:
         kind: the way.
         track: where it is from.
-        first: its first packets; none for subtitles, or if they come late.
+        first: its first packets; empty for subtitles, or if they come late.
         suffix: of the file's name.
         late: the file has to be begun before there is a packet of the track.
     """
@@ -197,7 +197,7 @@ def works(
             trial.mux(way.flush())
         track.codec_context.flush_buffers()
         return not first and kind is not Copy or track.type == "subtitle" or plays(file, way)
-    except Exception:  # PyAV raises many kinds; no sound is worth the picture
+    except Exception:  # PyAV raises many kinds; the video matters more than its sound
         return False
 
 
@@ -206,7 +206,7 @@ class Trial(io.BytesIO):
 
 
 def plays(file: io.BytesIO, way: Way) -> bool:
-    """Whether FFmpeg takes what was written for what it is."""
+    """Whether FFmpeg recognises what was written."""
     import av
 
     file.seek(0)

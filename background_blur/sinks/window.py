@@ -1,4 +1,4 @@
-"""OpenCV's window, with what it lacks added."""
+"""OpenCV's window, with what it lacks."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from background_blur.frames import Frame
 from background_blur.sinks import xcb
 from background_blur.sinks.base import PacedSink
 
-REDRAWS = 0.2, 0.6, 1.5, 4.0  # seconds after it opened at which a redraw is forced
+REDRAWS = 0.2, 0.6, 1.5, 4.0  # seconds after opening at which a redraw is forced
 MAX_SIZE = 1280, 720  # pixels, (width, height), at which it opens; the user may enlarge it
 KEYS = {27: "esc", 32: "space"} | {code: chr(code).lower() for code in range(33, 127)}
 KEYS |= {8: "backspace", 127: "backspace"}  # the latter on macOS
@@ -98,7 +98,7 @@ class Window(PacedSink):
     def close(self) -> None:
         if self.open and not self.closed:
             cv2.destroyWindow(self.title)
-            cv2.pollKey()  # it disappears when events are processed next
+            cv2.pollKey()  # processes the events that make it disappear
         self.open = False
         self.guard.close()
 

@@ -1,4 +1,4 @@
-"""What OpenCV's Qt fails to do on X11, done through libxcb."""
+"""Does through libxcb what OpenCV's Qt fails to do on X11."""
 
 import ctypes
 import struct
@@ -25,12 +25,12 @@ class Screens(ctypes.Structure):
 
 @contextmanager
 def on_native_exit(callback: Callable[[], None]) -> Iterator[None]:
-    """Calls back if C code ends the process meanwhile, as Qt does when the display goes away."""
+    """Calls back if C code ends the process inside, as Qt does when the display goes away."""
     libc, handle = ctypes.CDLL(None), ctypes.c_int()  # its address identifies the handler
     inside = True
 
     def call(_) -> None:
-        with suppress(KeyboardInterrupt):  # of a signal that comes with the end, as at a logout
+        with suppress(KeyboardInterrupt):  # of a signal at the same time, as at log-out
             if inside:
                 callback()
 

@@ -170,7 +170,7 @@ def test_the_path_and_the_source_choose(tmp_path, name, of, sort):
     [
         ("out.avi", source(), "cannot write .avi files"),
         ("out.xyz", source(), ".mp4"),
-        ("out.png", source(), "no more than one frame"),
+        ("out.png", source(), "holds only one frame"),
         ("out.png", source(count=None), "give a folder or a video"),
         ("missing/out.mp4", source(), "create it first"),
         ("missing/out.png", source(count=1), "create it first"),
