@@ -49,7 +49,7 @@ keys in the window:
 {table(KEYS)}
 
 signals: SIGUSR1 hides everything or shows you again, SIGUSR2 takes the next background;
---send does the same from a script or a desktop's key.
+--send does the same from a script or a desktop shortcut.
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
 
@@ -104,7 +104,7 @@ def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
         nargs="?",
         const="",
         metavar="DEVICE",
-        help="also send to a virtual camera, for calls: the first free one, or this one; "
+        help="also send to a virtual camera, for calls: DEVICE, or the first free one; "
         "'pipewire' (or 'pipewire:NAME') creates one that needs no driver",
     )
     add(
@@ -143,8 +143,8 @@ def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
         "--quality",
         choices=("normal", "best"),
         default="normal",
-        help="on live video the network runs at every second frame, and masks follow the motion in "
-        "between (default), or at every frame, which costs more; files always get the best",
+        help="of live video: normal, the network runs at every second frame, and masks follow the "
+        "motion in between (default); best, at every frame, which costs more; files always get best",
     )
     switch("--mirror", help="flip left and right")
     add(
