@@ -143,8 +143,8 @@ def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
         "--quality",
         choices=("normal", "best"),
         default="normal",
-        help="of live video: normal, the network runs at every second frame, and masks follow the "
-        "motion in between (default); best, at every frame, which costs more; files always get best",
+        help="how often the network runs on live video: normal, at every second frame, while masks "
+        "follow the motion in between (default); best, at every frame, as it does on files",
     )
     switch("--mirror", help="flip left and right")
     add(
