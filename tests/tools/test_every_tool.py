@@ -4,9 +4,9 @@ import importlib
 import re
 
 import pytest
+from tools.dataset import read_image, read_photo
 
 from support import ROOT
-from tools.dataset import read_image, read_photo
 
 TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py") if path.stem != "__init__")
 

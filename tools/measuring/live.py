@@ -1,12 +1,13 @@
 """How fresh a live picture is: the pipeline behind a camera of 30 frames/s, the machine kept busy.
 
-A part of `python -m tools.bench`. The camera is a real one, or our own, which hands out JPEGs
+A part of `tools.measuring.bench`. The camera is a real one, or our own, which hands out JPEGs
 decoded at their time, as webcams do. The frames go through all of `main.py`'s loop and are finished
 where they would be shown; their age there is the time since they were handed out.
 """
 
 import io
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -20,6 +21,7 @@ import main as program
 from background_blur.capture.camera import Camera
 from background_blur.capture.demo import Demo
 from background_blur.controls import Viewer
+from background_blur.frames import Result
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import QualityController
 from background_blur.opening import Sinks
@@ -27,8 +29,9 @@ from background_blur.settings import Settings
 from background_blur.statistics import RunStatistics
 from background_blur.system import SignalGuard
 from blur import BackgroundBlur
-from tools import recipes
 from tools.command import ToolError
+from tools.measuring import recipes
+from tools.measuring.figures import spread
 
 FPS = 30
 PICTURES = 64  # that the camera plays forth and back
@@ -49,39 +52,50 @@ class FakeCamera:
             jpeg = cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8))[1]
             self.pictures.append(jpeg)
         self.pictures += self.pictures[-2:0:-1]
-        self.began, self.index = None, 0
+        self.began, self.index = 0.0, 0
 
-    def isOpened(self):
+    def isOpened(self) -> bool:
         return True
 
-    def set(self, name, value):
+    def set(self, name: int, value: float) -> bool:
         return True
 
-    def get(self, name):
+    def get(self, name: int) -> float:
         return 0
 
-    def read(self):
+    def read(self) -> tuple[bool, np.ndarray | None]:
         now = time.monotonic()
-        self.began = now if self.began is None else self.began
+        self.began = self.began or now
         self.index = max(self.index + 1, int((now - self.began) * FPS))
         time.sleep(max(0.0, self.began + self.index / FPS - now))
         return True, cv2.imdecode(self.pictures[self.index % len(self.pictures)], cv2.IMREAD_COLOR)
 
-    def release(self):
+    def release(self) -> None:
         pass
 
 
-class Watcher:
-    """Stands where the window is, and notes how old frames are there, for so many seconds."""
+class Watcher(Viewer):
+    """Stands where the window is; frames come as long as `note` of them is true."""
+
+    def __init__(self, note: Callable[[Result], bool]):
+        self.note = note
+
+    def show(self, result: Result) -> bool:
+        return self.note(result)
+
+
+class Ages:
+    """Notes how old frames are when they are shown, in ms, for so many seconds."""
 
     def __init__(self, seconds: float):
-        self.ages, self.seconds, self.until = [], seconds, None
+        self.noted: list[float] = []
+        self.seconds, self.until = seconds, 0.0
 
-    def show(self, result) -> bool:
+    def __call__(self, result: Result) -> bool:
         now = time.monotonic()
         self.until = self.until or now + WARM_UP + self.seconds
-        if now > self.until - self.seconds:
-            self.ages.append(1000 * (now - result.captured_at))
+        if now > self.until - self.seconds and result.captured_at is not None:
+            self.noted.append(1000 * (now - result.captured_at))
         return now < self.until
 
 
@@ -91,7 +105,7 @@ def spin() -> None:
 
 
 @contextmanager
-def load(count: int):
+def load(count: int) -> Iterator[None]:
     """Keeps so many processes busy."""
     processes = [get_context("spawn").Process(target=spin, daemon=True) for _ in range(count)]
     for process in processes:
@@ -134,19 +148,19 @@ def measure(scene: Scene, threads: int) -> dict:
     cv2.setNumThreads(threads)
     blur = BackgroundBlur(open_segmenter(threads=threads), Settings())
     statistics = RunStatistics()
-    watcher = Watcher(scene.seconds)
+    ages = Ages(scene.seconds)
     with ExitStack() as stack:
         stack.enter_context(load(scene.busy))
         source = stack.enter_context(scene.source())
         stack.enter_context(redirect_stdout(io.StringIO()))
         cpu = time.process_time()
-        run = program.Run(source, blur, Sinks(), statistics, SignalGuard(), cast(Viewer, watcher))
+        run = program.Run(source, blur, Sinks(), statistics, SignalGuard(), Watcher(ages))
         run.quality = QualityController(FPS)
         program.stream(run)
         cpu = time.process_time() - cpu
-    if not watcher.ages:
+    if not ages.noted:
         raise ToolError("the camera gave no frame after the warm-up", "give a longer --live")
-    got = figures(watcher.ages, statistics, source.dropped)
+    got = figures(ages.noted, statistics, source.dropped)
     return got | {"cpu_ms": round(1000 * cpu / statistics.frames, 2)}
 
 
@@ -173,17 +187,12 @@ def figures(ages: list[float], statistics: RunStatistics, dropped: int) -> dict:
     """Sums up the ages, in ms, of all frames in their order."""
     third = max(1, len(ages) // 3)
     return {
-        "age_ms": percentiles(ages),
-        "first_third_ms": percentiles(ages[:third]),
-        "last_third_ms": percentiles(ages[-third:]),
+        "age": spread(ages),
+        "age, first third": spread(ages[:third]),
+        "age, last third": spread(ages[-third:]),
         "shown": statistics.frames,
         "dropped": dropped,
         "masks": dict(statistics.masks),
         "fully_blurred": statistics.failed,
         "quality": dict(statistics.levels),
     }
-
-
-def percentiles(ages) -> dict:
-    middle, slow = np.percentile(ages, (50, 95))
-    return {"median": round(float(middle), 1), "p95": round(float(slow), 1)}

@@ -1,6 +1,6 @@
 """Renews the alphas that `tests/test_golden.py` compares with, after looking at them.
 
-    python -m tools.golden
+    python -m tools.assets.golden
 
 Run it when a change of network or refinement is meant to change them, and look at the pictures
 before committing them.
@@ -18,7 +18,7 @@ from background_blur.matting.engines import open_segmenter
 from background_blur.settings import Settings
 from blur import BackgroundBlur
 
-GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
+GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 FRAMES = 20  # of the demo; the alpha of the last is kept
 
 

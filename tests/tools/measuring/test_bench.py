@@ -13,7 +13,7 @@ from background_blur.capture.camera import Camera
 from background_blur.matting.engines import DEFAULT_WEIGHTS
 from background_blur.settings import Settings
 from blur import BackgroundBlur
-from tools import bench, live, recipes
+from tools.measuring import bench, figures, live, recipes
 
 FIGURES = {"median_ms", "p95_ms", "fps", "cpu_ms", "frames"}
 
@@ -51,7 +51,7 @@ def test_it_measures_how_fresh_a_live_picture_is(capsys, monkeypatch):
     finally:
         cv2.setNumThreads(before)
     got = json.loads(capsys.readouterr().out)["live"]["128x72"]
-    assert 0 < got["age_ms"]["median"] <= got["age_ms"]["p95"]
+    assert 0 < got["age"]["median_ms"] <= got["age"]["p95_ms"]
     assert got["shown"] > 0 and got["fully_blurred"] == 0 and got["cpu_ms"] > 0
     assert sum(got["quality"].values()) == got["shown"]
     assert got["mediapipe"]["shown"] > 0
@@ -126,7 +126,7 @@ def test_a_real_camera_is_read_as_the_program_reads_it(monkeypatch):
 def test_a_peer_that_is_none_is_refused_in_one_line(option, capsys):
     assert bench.main([option, __file__, "--sizes", "64x36", "--frames", "1"]) == 1
     message = capsys.readouterr().err
-    assert message.startswith("tools.bench: ") and message.count("\n") == 1
+    assert message.startswith("tools.measuring.bench: ") and message.count("\n") == 1
 
 
 def got(milliseconds: float, cpu: float = 1, **stages: float) -> dict:
@@ -143,7 +143,7 @@ def test_ratios_compare_within_a_size_and_growth_between_sizes():
         "original": got(400, 500),
         "mediapipe": got(32, 20),
     }
-    result = bench.ratios({"640x360": small, "1280x720": large})
+    result = figures.ratios({"640x360": small, "1280x720": large})
     assert result["640x360"] == {"line_over_network": 1.1, "line_and_decode_over_network": 1.2}
     assert result["1280x720"] == {
         "fps_over_original": 25,
@@ -156,31 +156,27 @@ def test_ratios_compare_within_a_size_and_growth_between_sizes():
     }
 
 
-def test_spread_is_median_and_95th_percentile():
-    assert bench.spread(range(101)) == {"median_ms": 50, "p95_ms": 95}
-
-
 def test_each_frame_pays_for_its_own_decoding():
-    decode = bench.Contender(None, wall=[1, 2, 3, 4], cpu=[1, 1, 1, 1])
-    rare = bench.Contender(None, every=2, wall=[10, 20], cpu=[5, 5])
-    result = bench.figures(rare, decode)
+    decode = figures.Times(wall=[1, 2, 3, 4], cpu=[1, 1, 1, 1])
+    rare = figures.Times(every=2, wall=[10, 20], cpu=[5, 5])
+    result = figures.figures(rare, decode)
     assert result["median_ms"] == (11 + 23) / 2
     assert result["cpu_ms"] == 6 and result["frames"] == 2
-
-
-def test_times_are_those_of_wall_clock_and_processor():
-    result, wall, cpu = bench.timed(sum, [1, 2])
-    assert result == 3 and wall > 0 and cpu >= 0
 
 
 def test_a_line_whose_network_fails_is_not_passed_off_as_a_fast_one():
     def broken(frame):
         raise RuntimeError("no network")
 
-    blur = BackgroundBlur(broken, Settings())
-    contender = bench.Contender(blur)
+    contender = bench.Contender(BackgroundBlur(broken, Settings()))
     contender.measure(np.zeros((36, 64, 3), np.uint8), True)
-    assert bench.figures(contender)["fully_blurred"] == 1
+    assert figures.figures(contender.times)["fully_blurred"] == 1
+
+
+def test_a_frame_that_failed_lacks_stages():
+    stages = [{"blur": 1.0}, {"segment": 3.0, "blur": 1.0}]
+    result = figures.figures(figures.Times(wall=[2, 4], cpu=[2, 4], stages=stages, failed=1))
+    assert result["stages"]["segment"]["median_ms"] == 3
 
 
 @pytest.mark.parametrize(
