@@ -17,6 +17,7 @@ from background_blur.capture.pictures import read_picture
 from background_blur.matting.engines import open_segmenter
 from background_blur.settings import Settings
 from blur import BackgroundBlur
+from tools.command import command_line
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 FRAMES = 20  # of the demo; the alpha of the last is kept
@@ -36,6 +37,7 @@ def alphas() -> dict[str, np.ndarray]:
 
 
 def main() -> None:
+    command_line("assets.golden", __doc__).parse_args()
     GOLDEN.mkdir(exist_ok=True)
     for name, alpha in alphas().items():
         cv2.imwrite(str(GOLDEN / f"{name}.png"), alpha)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.photos import PREFIXES, draw_all, draw_photo, write_photo
 from tools.command import ToolError
 from tools.cutouts import key, keyed, lay, paste, standing, warped
-from tools.photos import UNKNOWN, Photo, front_of, own_colours, read_photos
+from tools.photos import UNKNOWN, Photo, front_of, own_colours, read_photo, read_photos
 from tools.training import dataset
 from tools.training.camera_effects import clothe
 from tools.training.dataset import MIX, Batches, soften
@@ -42,6 +42,15 @@ def test_other_formats_are_read_and_a_true_alpha_has_nothing_unknown(tmp_path):
     assert matte.soft and not pexels.soft
     np.testing.assert_array_equal(matte.mask, np.where(ramp == UNKNOWN, 129, ramp))
     np.testing.assert_array_equal(pexels.mask, ramp)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no picture"])
+def test_a_damaged_photograph_is_named(tmp_path, content):
+    path = tmp_path / "selfie_0.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(OSError, match="selfie_0.jpg: missing, damaged"):
+        read_photo(path)
 
 
 def lend_edges(tmp_path, alpha) -> Photo:

@@ -1,26 +1,12 @@
 """The network in training and export."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from support import ROOT
 from support.photos import draw_all, write_photo
-
-
-@pytest.mark.parametrize("name", ["train", "export", "convert_weights"])
-def test_without_keras_a_tool_says_in_one_line_what_is_missing(name):
-    run = "import runpy, sys; sys.modules['keras'] = None; runpy.run_module(sys.argv[1])"
-    command = [sys.executable, "-c", run, f"tools.training.{name}"]
-    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert child.returncode == 1
-    assert (
-        child.stderr == "tools.training: Keras is missing; run: pip install -r requirements.txt\n"
-    )
 
 
 @pytest.fixture(scope="module")
