@@ -55,7 +55,7 @@ from background_blur.system import SignalGuard
 from blur import BackgroundBlur
 from tools.command import command_line, existing_file, reports_errors
 from tools.measuring import live, recipes
-from tools.measuring.figures import Times, figures, live_table, machine, ratios, table
+from tools.measuring.figures import Times, compare, figures, machine, table
 
 SIZES = "640x360,1280x720,1920x1080,3840x2160"
 WARM_UP = 5  # frames
@@ -85,9 +85,6 @@ class Contender:
         return result
 
 
-# --- The contenders
-
-
 def chosen(size: tuple[int, int], args: argparse.Namespace) -> list[str]:
     wanted = {"original": args.original, "mediapipe": args.peer, "ours_keras": args.keras}
     wanted["rvm"] = args.rvm_size == size
@@ -112,9 +109,6 @@ def open_contender(name: str, args: argparse.Namespace) -> Contender:
 
 def network_input(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, nearest_input_size(image.shape[1::-1])).astype(np.float32)
-
-
-# --- Measuring, each function in a process of its own
 
 
 def in_child(function: Callable, *args: Any) -> Any:
@@ -204,9 +198,6 @@ def run_program(name: str, clip: Path, threads: int, note: Callable[[Result], bo
         program.stream(run)
 
 
-# --- The command
-
-
 def measure_all(args: argparse.Namespace) -> dict:
     """Runs everything; returns what `--json` writes."""
     sizes = {}
@@ -219,15 +210,15 @@ def measure_all(args: argparse.Namespace) -> dict:
             sizes[name] = in_child(take_turns, clip, shape, args)
             for contender in chosen(shape, args)[:-1]:  # the network alone has no process
                 sizes[name][contender] |= in_child(run_alone, contender, short, args, time.time())
-    settings = {"frames": args.frames, "warm_up": WARM_UP, "threads": args.threads}
-    return {"machine": machine(), "settings": settings, "sizes": sizes, "ratios": ratios(sizes)}
+            compare(sizes[name])
+    settings = {"frames": args.frames, "warm up": WARM_UP, "threads": args.threads}
+    return {"machine": machine(), "settings": settings, "sizes": sizes}
 
 
 def measure_live(args: argparse.Namespace) -> dict:
     """Runs each size for `--live` seconds; returns what `--json` writes."""
-    settings = {"seconds": args.live, "load": args.load, "still": args.still}
-    settings |= {"camera": args.camera, "threads": args.threads}
-    sizes = {}
+    names = ("live", "load", "still", "camera", "threads")
+    settings, sizes = {name: getattr(args, name) for name in names}, {}
     for size in args.sizes:
         scene = live.Scene(size, args.live, args.load, args.still, args.camera)
         name = "{}x{}".format(*size)
@@ -246,29 +237,18 @@ def even_sizes(text: str) -> list[tuple[int, int]]:
     return sizes
 
 
-def parser() -> argparse.ArgumentParser:
+def parse(argv: list[str] | None) -> argparse.Namespace:
     p = command_line("measuring.bench", __doc__)
     add = p.add_argument
     add("--sizes", type=even_sizes, default=SIZES, metavar="WxH,...", help=f"default {SIZES}")
     count, seconds = cli.number(int, 1, 10000), cli.number(float, 0, 86400)
     add("--frames", type=count, default=60, metavar="N", help="to measure (default 60)")
-    add(
-        "--peer",
-        type=existing_file,
-        metavar="FILE.tflite",
-        help="MediaPipe's network, for its recipe",
-    )
-    add(
-        "--rvm",
-        type=existing_file,
-        metavar="FILE.tflite",
-        help="Robust Video Matting, compiled for one of the sizes",
-    )
+    network = {"type": existing_file, "metavar": "FILE.tflite"}
+    add("--peer", **network, help="MediaPipe's network, for its recipe")
+    add("--rvm", **network, help="Robust Video Matting, compiled for one of the sizes")
     add("--original", action="store_true", help="the original recipe too; needs TensorFlow")
     add("--keras", action="store_true", help="ours with --engine keras too; needs TensorFlow")
-    add(
-        "--coral", type=existing_file, metavar="FILE.tflite", help="weights for the original recipe"
-    )
+    add("--coral", **network, help="weights for the original recipe")
     add("--live", type=seconds, metavar="SECONDS", help="how fresh a live picture is")
     add("--load", type=int, default=0, metavar="N", help="processes to keep busy beside --live")
     add("--still", action="store_true", help="nothing but noise moves in the --live picture")
@@ -276,36 +256,28 @@ def parser() -> argparse.ArgumentParser:
     add("--json", metavar="FILE", help="write the figures there; - prints them, not the table")
     threads = cli.number(int, 1, 64)
     add("--threads", type=threads, metavar="N", help="per network (default 2; of --live 1)")
-    return p
-
-
-def check(args: argparse.Namespace, p: argparse.ArgumentParser) -> None:
-    """Refuses options that say nothing together; sets `args.rvm_size`.
-
-    That is found out in a child, as the memory of this process counts into that of its children.
-    """
+    args = p.parse_args(argv)
     if args.live and (args.rvm or args.original or args.keras):
         p.error("--live takes no contender but --peer")
     if not args.live and (args.load or args.still or args.camera is not None):
         p.error("--load, --still and --camera are for --live")
     if args.camera is not None and args.still:
         p.error("--still is for the stand-in, not for a --camera")
+    # In a child, as the memory of this process counts into that of its children.
     args.rvm_size = in_child(recipes.rvm_size, args.rvm) if args.rvm else None
     if args.rvm_size and args.rvm_size not in args.sizes:
         p.error("argument --rvm: a network for frames of {}x{}".format(*args.rvm_size))
+    args.threads = args.threads or (program.LIVE_THREADS if args.live else program.THREADS)
+    return args
 
 
 @reports_errors("measuring.bench")
 def main(argv: list[str] | None = None) -> int:
-    p = parser()
-    args = p.parse_args(argv)
-    args.threads = args.threads or (program.LIVE_THREADS if args.live else program.THREADS)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    check(args, p)
-    measure, as_table = (measure_live, live_table) if args.live else (measure_all, table)
-    report = measure(args)
+    args = parse(argv)
+    report = measure_live(args) if args.live else measure_all(args)
     text = json.dumps(report, indent=1)
-    print(text if args.json == "-" else as_table(report))
+    print(text if args.json == "-" else table(report))
     if args.json not in (None, "-"):
         Path(args.json).write_text(text + "\n")
     return 0

@@ -3,16 +3,24 @@
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from background_blur import cli
-
 LIBRARIES = ("numpy", "opencv-python", "av", "ai-edge-litert", "keras", "tensorflow")
+COLUMNS = {  # name in the JSON: head of the column
+    "median_ms": "median",
+    "p95_ms": "95 %",
+    "fps": "frames/s",
+    "cpu_ms": "CPU ms",
+    "peak_mb": "peak MB",
+    "first_frame_s": "first s",
+    "ours_fps": "ours: fps",  # over the contender's
+    "ours_cpu": "ours: CPU",
+}
 
 
 @dataclass
@@ -36,9 +44,7 @@ def figures(times: Times, decode: Times | None = None) -> dict:
     names = dict.fromkeys(name for took in times.stages for name in took)
     stages = {n: spread([took[n] for took in times.stages if n in took]) for n in names}
     result = spread(wall) | {"frames": len(wall), "fps": round(fps, 1), "cpu_ms": round(cpu_ms, 2)}
-    if times.stages:
-        result |= {"stages": stages, "fully_blurred": times.failed}
-    return result
+    return result | ({"stages": stages, "fully_blurred": times.failed} if stages else {})
 
 
 def spread(milliseconds: Sequence[float] | np.ndarray) -> dict[str, float]:
@@ -46,86 +52,48 @@ def spread(milliseconds: Sequence[float] | np.ndarray) -> dict[str, float]:
     return {"median_ms": round(float(middle), 2), "p95_ms": round(float(slow), 2)}
 
 
-def ratios(sizes: dict) -> dict:
-    """Compares the contenders at each size, {"WxH": {contender: figures}}.
-
-    `line_over_network` is without decoding. `growth_per_doubling` says how our stages outside the
-    network grow from the size before, when the pixels double.
-    """
-    result, last = {}, None
-    for name, at in sizes.items():
-        row, ours, network = {}, at["ours"], at["network"]["median_ms"]
-        for other in ("original", "mediapipe", "rvm", "ours_keras"):
-            if other in at:
-                row[f"fps_over_{other}"] = ours["fps"] / at[other]["fps"]
-                row[f"cpu_over_{other}"] = ours["cpu_ms"] / at[other]["cpu_ms"]
-        row["line_over_network"] = (ours["median_ms"] - at["decode"]["median_ms"]) / network
-        row["line_and_decode_over_network"] = ours["median_ms"] / network
-        outside = sum(v["median_ms"] for k, v in ours["stages"].items() if k != "segment")
-        pixels = np.prod(cli.size(name))
-        if last and pixels != last[0]:
-            doublings = np.log2(pixels / last[0])
-            row["growth_per_doubling"] = (outside / last[1]) ** (1 / doublings)
-        last = pixels, outside
-        result[name] = {k: round(float(v), 2) for k, v in row.items()}
-    return result
+def compare(contenders: dict[str, dict]) -> None:
+    """Adds to the figures of each other line how ours compares with it."""
+    ours = contenders["ours"]
+    for name in contenders.keys() - {"decode", "ours", "network"}:
+        other = contenders[name]
+        other["ours_fps"] = round(ours["fps"] / other["fps"], 2)
+        other["ours_cpu"] = round(ours["cpu_ms"] / other["cpu_ms"], 2)
 
 
 def machine() -> dict:
-    versions = {d.name: d.version for d in metadata.distributions() if d.name in LIBRARIES}
-    return {
-        "cpu": cpu_model(),
-        "cores": os.cpu_count(),
-        "os": platform.platform(terse=True),
-        "python": platform.python_version(),
-        "versions": {name: versions[name] for name in LIBRARIES if name in versions},
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
-def cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
+    info, cpu = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
     for text in info.read_text().splitlines() if info.exists() else ():
         if text.startswith("model name"):
-            return text.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+            cpu = text.partition(":")[2].strip()
+    installed = {it.name: it.version for it in metadata.distributions()}
+    versions = {name: installed[name] for name in LIBRARIES if name in installed}
+    return {
+        "cpu": f"{cpu}, {os.cpu_count()} cores",
+        "os": platform.platform(terse=True),
+        "versions": {"Python": platform.python_version()} | versions,
+        "date": time.strftime("%Y-%m-%d"),
+    }
 
 
 def table(report: dict) -> str:
     """The report as aligned text."""
     here = report["machine"]
-    versions = ", ".join(f"{k} {v}" for k, v in here["versions"].items() if v)
-    lines = [
-        f"{here['cpu']}, {here['cores']} cores, {here['os']}, {here['date']}",
-        f"Python {here['python']}, {versions}",
-        "{frames} frames after {warm_up} to warm up, {threads} threads".format(
-            **report["settings"]
-        ),
-    ]
-    heads = ("median", "95 %", "frames/s", "CPU ms", "peak MB", "first s")
-    keys = ("median_ms", "p95_ms", "fps", "cpu_ms", "peak_mb", "first_frame_s")
-    for name, at in report["sizes"].items():
-        lines += ["", f"{name + ', ms per frame':<22}" + "".join(f"{head:>10}" for head in heads)]
-        for contender, got in at.items():
-            lines.append(f"{contender:<22}" + "".join(f"{got.get(k, '-'):>10}" for k in keys))
+    lines = ["{cpu}, {os}, {date}".format(**here)]
+    lines += [", ".join(f"{name} {it}" for name, it in here["versions"].items())]
+    lines += [", ".join(f"{name} {it}" for name, it in report["settings"].items())]
+    for size, at in report.get("sizes", {}).items():
+        lines += ["", f"{size + ', ms per frame':<22}" + row(COLUMNS.values())]
+        for name, got in at.items():
+            lines.append(f"{name:<22}" + row(got.get(key, "-") for key in COLUMNS))
             for stage, took in got.get("stages", {}).items():
-                lines.append(f"  {stage:<20}{took['median_ms']:>10}{took['p95_ms']:>10}")
+                lines.append(f"  {stage:<20}" + row(took.values()))
             if got.get("fully_blurred"):
                 lines.append(f"  beware: {got['fully_blurred']} frames had no mask to trust")
-    names = list(dict.fromkeys(k for row in report["ratios"].values() for k in row))
-    lines += ["", f"{'ratios':<30}" + "".join(f"{name:>12}" for name in report["ratios"])]
-    for key in names:
-        row = [report["ratios"][name].get(key, "-") for name in report["ratios"]]
-        lines.append(f"{key:<30}" + "".join(f"{value:>12}" for value in row))
+    for size, got in report.get("live", {}).items():
+        lines += ["", size, *(f"  {key:<20}{value}" for key, value in got.items())]
     return "\n".join(lines)
 
 
-def live_table(report: dict) -> str:
-    how = "{seconds:g} s, {threads} threads, {load} busy processes, {scene}"
-    scene = "still" if report["settings"]["still"] else "moving"
-    if report["settings"]["camera"] is not None:
-        scene = "camera {camera}".format(**report["settings"])
-    lines = [how.format(scene=scene, **report["settings"])]
-    for name, got in report["live"].items():
-        lines += ["", name, *(f"  {key:<20}{value}" for key, value in got.items())]
-    return "\n".join(lines)
+def row(values: Iterable[object]) -> str:
+    return "".join(f"{value!s:>10}" for value in values)

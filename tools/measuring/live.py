@@ -160,8 +160,15 @@ def measure(scene: Scene, threads: int) -> dict:
         cpu = time.process_time() - cpu
     if not ages.noted:
         raise ToolError("the camera gave no frame after the warm-up", "give a longer --live")
-    got = figures(ages.noted, statistics, source.dropped)
-    return got | {"cpu_ms": round(1000 * cpu / statistics.frames, 2)}
+    return {
+        "age": spread(ages.noted),
+        "cpu_ms": round(1000 * cpu / statistics.frames, 2),
+        "shown": statistics.frames,
+        "dropped": source.dropped,
+        "masks": dict(statistics.masks),
+        "fully_blurred": statistics.failed,
+        "quality": dict(statistics.levels),
+    }
 
 
 def measure_recipe(scene: Scene, path: Path, threads: int) -> dict:
@@ -181,18 +188,3 @@ def measure_recipe(scene: Scene, path: Path, threads: int) -> dict:
                 break
         cpu = time.process_time() - cpu
     return {"shown": shown, "cpu_ms": round(1000 * cpu / max(1, shown), 2)}
-
-
-def figures(ages: list[float], statistics: RunStatistics, dropped: int) -> dict:
-    """Sums up the ages, in ms, of all frames in their order."""
-    third = max(1, len(ages) // 3)
-    return {
-        "age": spread(ages),
-        "age, first third": spread(ages[:third]),
-        "age, last third": spread(ages[-third:]),
-        "shown": statistics.frames,
-        "dropped": dropped,
-        "masks": dict(statistics.masks),
-        "fully_blurred": statistics.failed,
-        "quality": dict(statistics.levels),
-    }
