@@ -168,34 +168,31 @@ def take_turns(clip: Path, size: tuple[int, int], args: argparse.Namespace) -> d
 
 
 def run_alone(name: str, clip: Path, args: argparse.Namespace, born: float) -> dict:
-    """Runs one contender from its start; `born` is when its process was asked for."""
-    finished: list[float] = []
+    """Runs one contender from its start, ours as all of `main.py`.
 
-    def note(_: Any) -> bool:
-        finished.append(time.time() - born)
-        return True
-
+    `born` is when its process was asked for, by time.time().
+    """
     if name.startswith("ours"):
-        run_program(name, clip, args.threads, note)
+        watcher = live.Watcher()
+        engine = "keras" if name == "ours_keras" else "litert"
+        command = ["--source", str(clip), "--no-window", "--engine", engine]
+        with redirect_stdout(io.StringIO()), ExitStack() as stack:
+            given = cli.parse([*command, "--threads", str(args.threads)])
+            cv2.setNumThreads(args.threads)
+            run = program.open_run(given, stack, SignalGuard(), RemoteControl())
+            run.viewer = watcher  # where a window would show the frames
+            program.stream(run)
+        finished = watcher.times[0]
     else:
-        run = open_contender(name, args).run
-        for image in read_clip(clip):
-            note(run(image))
+        recipe, frames = open_contender(name, args).run, read_clip(clip)
+        recipe(next(frames))
+        finished = time.monotonic()
+        for image in frames:
+            recipe(image)
+    first = finished - time.monotonic() + time.time() - born
     unit = 2**20 if sys.platform == "darwin" else 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return {"first_frame_s": round(finished[0], 2), "peak_mb": round(peak)}
-
-
-def run_program(name: str, clip: Path, threads: int, note: Callable[[Result], bool]) -> None:
-    """Runs all of `main.py` on a clip, and `note` where a window would show the frames."""
-    engine = "keras" if name == "ours_keras" else "litert"
-    command = ["--source", str(clip), "--no-window", "--threads", str(threads)]
-    cv2.setNumThreads(threads)
-    with redirect_stdout(io.StringIO()), ExitStack() as stack:
-        args = cli.parse([*command, "--engine", engine])
-        run = program.open_run(args, stack, SignalGuard(), RemoteControl())
-        run.viewer = live.Watcher(note)
-        program.stream(run)
+    return {"first_frame_s": round(first, 2), "peak_mb": round(peak)}
 
 
 def measure_all(args: argparse.Namespace) -> dict:

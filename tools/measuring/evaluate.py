@@ -120,7 +120,7 @@ class Evaluation:
     def clips(self) -> Section:
         people, rooms = self.scenery
         files = sorted(self.args.clips.iterdir()) if self.args.clips else []
-        real = progress([path for path in files if path.suffix.lower() in VIDEOS], "clips")
+        real = [path for path in files if path.suffix.lower() in VIDEOS]
         return summed(measure_clips(self.moving, spread(people, self.at_most(CLIPS)), rooms, real))
 
     def talkers(self) -> Section:
@@ -155,16 +155,9 @@ class Evaluation:
         return min(count, self.args.limit or count)
 
 
-SECTIONS: dict[str, Callable[[Evaluation], Section]] = {
-    "stills": Evaluation.stills,
-    "dark": Evaluation.dark,
-    "groups": Evaluation.groups,
-    "composites": Evaluation.composites,
-    "clips": Evaluation.clips,
-    "talkers": Evaluation.talkers,
-    "people": Evaluation.people,
-    "colours": Evaluation.colours,
-}
+NAMES = ("stills", "dark", "groups", "composites", "clips", "talkers", "people", "colours")
+SECTIONS: dict[str, Callable[[Evaluation], Section]]
+SECTIONS = {name: getattr(Evaluation, name) for name in NAMES}
 NEEDED = {"groups": "groups", "talkers": "keyed"}  # the options that sections are left out without
 
 

@@ -6,8 +6,9 @@ where they would be shown; their age there is the time since they were handed ou
 """
 
 import io
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -63,6 +64,9 @@ class FakeCamera:
     def get(self, name: int) -> float:
         return 0
 
+    def release(self) -> None:
+        pass
+
     def read(self) -> tuple[bool, np.ndarray | None]:
         now = time.monotonic()
         self.began = self.began or now
@@ -70,33 +74,28 @@ class FakeCamera:
         time.sleep(max(0.0, self.began + self.index / FPS - now))
         return True, cv2.imdecode(self.pictures[self.index % len(self.pictures)], cv2.IMREAD_COLOR)
 
-    def release(self) -> None:
-        pass
-
 
 class Watcher(Viewer):
-    """Stands where the window is; frames come as long as `note` of them is true."""
+    """Stands where the window is, and notes when frames come there and how old they are.
 
-    def __init__(self, note: Callable[[Result], bool]):
-        self.note = note
+    So many seconds after the warm-up it wants no more.
+    """
+
+    def __init__(self, seconds: float = math.inf):
+        self.seconds = seconds
+        self.times: list[float] = []  # by time.monotonic
+        self.ages: list[float] = []  # in ms
 
     def show(self, result: Result) -> bool:
-        return self.note(result)
-
-
-class Ages:
-    """Notes how old frames are when they are shown, in ms, for so many seconds."""
-
-    def __init__(self, seconds: float):
-        self.noted: list[float] = []
-        self.seconds, self.until = seconds, 0.0
-
-    def __call__(self, result: Result) -> bool:
         now = time.monotonic()
-        self.until = self.until or now + WARM_UP + self.seconds
-        if now > self.until - self.seconds and result.captured_at is not None:
-            self.noted.append(1000 * (now - result.captured_at))
-        return now < self.until
+        self.times.append(now)
+        self.ages.append(1000 * (now - (result.captured_at or now)))
+        return now < self.times[0] + WARM_UP + self.seconds
+
+    @property
+    def ages_when_warm(self) -> list[float]:
+        begin = self.times[0] + WARM_UP if self.times else 0
+        return [age for age, now in zip(self.ages, self.times, strict=True) if now > begin]
 
 
 def spin() -> None:
@@ -148,20 +147,20 @@ def measure(scene: Scene, threads: int) -> dict:
     cv2.setNumThreads(threads)
     blur = BackgroundBlur(open_segmenter(threads=threads), Settings())
     statistics = RunStatistics()
-    ages = Ages(scene.seconds)
+    watcher = Watcher(scene.seconds)
     with ExitStack() as stack:
         stack.enter_context(load(scene.busy))
         source = stack.enter_context(scene.source())
         stack.enter_context(redirect_stdout(io.StringIO()))
         cpu = time.process_time()
-        run = program.Run(source, blur, Sinks(), statistics, SignalGuard(), Watcher(ages))
+        run = program.Run(source, blur, Sinks(), statistics, SignalGuard(), watcher)
         run.quality = QualityController(FPS)
         program.stream(run)
         cpu = time.process_time() - cpu
-    if not ages.noted:
+    if not watcher.ages_when_warm:
         raise ToolError("the camera gave no frame after the warm-up", "give a longer --live")
     return {
-        "age": spread(ages.noted),
+        "age": spread(watcher.ages_when_warm),
         "cpu_ms": round(1000 * cpu / statistics.frames, 2),
         "shown": statistics.frames,
         "dropped": source.dropped,

@@ -13,6 +13,9 @@ from tools.measuring.contenders import Methods
 from tools.measuring.report import Figures, Rows, Section, summed
 from tools.photos import UNKNOWN, Photo
 
+PHOTOGRAPH = ("iou", "boundary_f", "mae", "leak")
+ALPHA = ("mad", "mse", "grad", "rim")
+
 
 def measure_photos(methods: Methods, photos: Iterable[Photo], dark: bool = False) -> Section:
     """By the prefixes of their names, and all together, which comes last."""
@@ -53,13 +56,9 @@ def score(alpha: np.ndarray, photo: Photo) -> Figures:
     if not (truth == 255).any():
         marked = metrics.leak(alpha, truth)
         return {"marked": marked, "over_1_percent": float(marked > 0.01)}
-    figures = (metrics.iou, metrics.boundary_f, metrics.mae, metrics.leak)
-    scored = {figure.__name__: figure(alpha, truth) for figure in figures}
-    if photo.soft:
-        scored |= score_alpha(alpha, photo.mask.astype(np.float32) / 255)
-    return scored
+    scored = {name: getattr(metrics, name)(alpha, truth) for name in PHOTOGRAPH}
+    return scored | (score_alpha(alpha, photo.mask / np.float32(255)) if photo.soft else {})
 
 
 def score_alpha(alpha: np.ndarray, truth: np.ndarray) -> Figures:
-    figures = (metrics.mad, metrics.mse, metrics.grad, metrics.rim)
-    return {figure.__name__: figure(alpha, truth) for figure in figures}
+    return {name: getattr(metrics, name)(alpha, truth) for name in ALPHA}

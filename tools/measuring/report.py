@@ -1,6 +1,7 @@
 """Figures into a table: means over pictures, a row per method, a block per section."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -68,17 +69,15 @@ def table(report: dict[str, Section]) -> str:
 def block(groups: Section) -> str:
     rows = [(group, name, row) for group, by in groups.items() for name, row in by.items()]
     columns = [name for name in FIGURES if any(name in row for _, _, row in rows)]
-    cells = [["", "", *(FIGURES[name][0] for name in columns)]]
+    cells, last = [["", "", *(FIGURES[name][0] for name in columns)]], None
     for group, method, row in rows:
-        first = method == next(iter(groups[group]))
-        cells.append([group if first else "", method, *(cell(row, name) for name in columns)])
+        cells.append([group if group != last else "", method, *(cell(row, n) for n in columns)])
+        last = group
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for row in cells:
-        texts = [text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True)]
-        texts += [text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True)]
-        lines.append("  ".join(texts).rstrip())
-    return "\n".join(lines)
+    sides = "<<" + ">" * len(columns)
+    return "\n".join(
+        "  ".join(map(format, row, map("{}{}".format, sides, widths))).rstrip() for row in cells
+    )
 
 
 def cell(row: Figures, name: str) -> str:
@@ -87,15 +86,8 @@ def cell(row: Figures, name: str) -> str:
     return format(row[name], FIGURES[name][1])
 
 
-def without_nan(report: dict[str, Section]) -> dict:
+def without_nan(value: Any) -> Any:
     """JSON has no NaN: null."""
-    return {
-        section: {
-            group: {
-                method: {key: None if np.isnan(value) else value for key, value in row.items()}
-                for method, row in by.items()
-            }
-            for group, by in groups.items()
-        }
-        for section, groups in report.items()
-    }
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    return None if np.isnan(value) else value

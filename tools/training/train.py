@@ -102,9 +102,8 @@ def loss(target: Tensor, logits: Tensor) -> Tensor:
         weight = weight * (1 + 3 * behind)
         total = total + mask_loss(share, weight, logits[..., i : i + 1])
     total = total / outputs + matte_loss(target[..., :1], target[..., 4:], logits[..., :1])
-    return total + TWIN_WEIGHT * ops.mean(
-        ops.abs(ops.sigmoid(logits[-TWINS:]) - ops.sigmoid(logits[:TWINS]))
-    )
+    twins = ops.abs(ops.sigmoid(logits[-TWINS:]) - ops.sigmoid(logits[:TWINS]))
+    return total + TWIN_WEIGHT * ops.mean(twins)
 
 
 def mask_loss(share: Tensor, weight: Tensor, logits: Tensor) -> Tensor:
@@ -210,11 +209,9 @@ def validate(learner: Learner, photos: list[Photo]) -> dict[str, float]:
     """Mean IoU a prefix of people, and the share of pixels marked where there is nobody."""
     figures = {}
     for photo in photos:
-        height, width = photo.mask.shape
-        small = cv2.resize(
-            photo.image, nearest_input_size((width, height)), interpolation=cv2.INTER_AREA
-        )
-        mask = cv2.resize(learner.logits(small[..., ::-1])[..., 0], (width, height)) > 0
+        size = photo.mask.shape[::-1]
+        small = cv2.resize(photo.image, nearest_input_size(size), interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(learner.logits(small[..., ::-1])[..., 0], size) > 0
         person, known = photo.mask > UNKNOWN, photo.mask != UNKNOWN
         if person.any():
             value = (mask & person).sum() / ((mask | person) & known).sum()

@@ -120,6 +120,7 @@ def test_a_real_camera_is_read_as_the_program_reads_it(monkeypatch):
     assert opened == [3, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--rvm", "--peer"])
 def test_a_peer_that_is_none_is_refused_in_one_line(option, capsys):
     assert bench.main([option, __file__, "--sizes", "64x36", "--frames", "1"]) == 1

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from background_blur.errors import WeightsError
 from support import SHARED
 
 CORAL = {
@@ -91,22 +92,11 @@ def test_a_quantised_file_makes_the_network_that_was_quantised(monkeypatch):
         ):
             step = np.ptp(theirs) / 255
             np.testing.assert_allclose(ours, theirs, atol=0.51 * step + 1e-6, err_msg=layer.name)
+    with pytest.raises(WeightsError, match="drawn.tflite: .* is "):
+        convert_weights.load_coral(model.build("voc", design=model.Design()), "drawn.tflite")
     image = np.random.default_rng(2).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
     theirs, ours = (np.asarray(each(image)) for each in (original, net))
     assert np.corrcoef(theirs.ravel(), ours.ravel())[0, 1] > 0.99
-
-
-@pytest.mark.slow
-def test_a_quantised_file_of_another_width_is_refused(monkeypatch):
-    import model
-    from background_blur.errors import WeightsError
-    from tools.training import convert_weights
-
-    file = QuantisedFile(make_folded_network(width=0.25))
-    monkeypatch.setattr(convert_weights, "Interpreter", lambda path: file)
-    net = model.build("voc", design=model.Design(width=0.5))
-    with pytest.raises(WeightsError, match="drawn.tflite: .* is "):
-        convert_weights.load_coral(net, "drawn.tflite")
 
 
 @pytest.mark.slow

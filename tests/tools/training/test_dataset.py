@@ -272,29 +272,12 @@ def test_a_cell_with_anything_unknown_weighs_nothing(stride, seed):
     assert not exact.any()
 
 
-def test_outlines_weigh_more_than_planes():
-    mask = np.zeros((64, 64), np.uint8)
-    mask[:, 32:] = 255
-    target = dataset.target(person_and_front(mask), soft=True, stride=4)
-    weight, exact = target[..., 2], target[..., 4]
-    assert (
-        (weight[:, 7:9] == 5).all() and (weight[:, :6] == 1).all() and (weight[:, 10:] == 1).all()
-    )
-    np.testing.assert_array_equal(exact, weight == 5)
-
-
 @quick
 @given(st.floats(-180, 180), st.floats(0.3, 3), st.integers(0, 99))
 def test_turning_a_mask_makes_nothing_unknown(angle, scale, seed):
     mask = np.random.default_rng(seed).choice([0, 255], (30, 40)).astype(np.uint8)
     matrix = cv2.getRotationMatrix2D((20, 15), angle, scale)
     assert UNKNOWN not in dataset.warp_mask(mask, matrix, (40, 30))
-
-
-def test_a_mask_that_does_not_turn_does_not_change():
-    mask = draw_photo("selfie_0", (60, 80)).mask
-    same = dataset.warp_mask(mask, np.eye(2, 3), (60, 80))
-    np.testing.assert_array_equal(same, mask)
 
 
 def test_what_lies_outside_a_photograph_is_unknown():

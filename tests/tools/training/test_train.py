@@ -149,18 +149,6 @@ def test_cells_without_weight_do_not_count(loss):
 
 
 @pytest.mark.slow
-def test_a_true_alpha_is_matched_where_a_drawn_edge_need_not_be(loss):
-    """Half covered cells: with an exact alpha, being sure of either costs more than elsewhere."""
-    targets = np.zeros((1, 8, 8, 5), np.float32)
-    targets[..., :2], targets[..., 2:4] = 0.5, 5
-    exact = targets.copy()
-    exact[..., 4] = 1
-    sure, half = np.full((1, 8, 8, 2), 4, np.float32), np.zeros((1, 8, 8, 2), np.float32)
-    assert loss(exact, half) == pytest.approx(loss(targets, half))
-    assert loss(exact, sure) > loss(targets, sure) + 0.4
-
-
-@pytest.mark.slow
 def test_the_learning_rate_rises_and_falls_to_nothing():
     from tools.training.train import schedule
 
@@ -434,18 +422,3 @@ def test_rounding_changes_the_function_a_little_and_the_weights_not_at_all(perso
     assert 0 < np.abs(actual - expected).mean() < 0.25 * expected.std()
     unfold(rounded, spare)
     assert_same_function(person, spare, images)
-
-
-@pytest.mark.slow
-def test_gradients_pass_through_rounding(person, images):
-    import tensorflow as tf
-
-    from tools.training.fold import fold
-
-    rounded = fold(person, rounded=True)
-    with tf.GradientTape() as tape:
-        total = tf.reduce_sum(rounded(images) ** 2)
-    gradients = tape.gradient(total, rounded.trainable_variables)
-    assert all(gradient is not None for gradient in gradients)
-    moving = [bool(np.any(np.asarray(gradient))) for gradient in gradients]
-    assert np.mean(moving) > 0.9
