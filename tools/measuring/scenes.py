@@ -17,7 +17,6 @@ from tools.cutouts import keyed, match_light, standing, warped
 from tools.photos import UNKNOWN, Photo
 
 SIZE = (1280, 720)
-CLIPS = 4  # of each kind
 MOVING_FRAMES, STATIC_FRAMES = 44, 24
 NOISE = 3.0  # grey levels (standard deviation) of a clip's camera
 TALKER_FRAMES = 40
