@@ -272,15 +272,6 @@ def test_real_clips_are_measured_for_flicker(run, tmp_path):
     assert code == 1
 
 
-def test_a_composite_is_the_room_where_alpha_is_0(data, small_scenes):
-    photos, rooms = scenes.people_and_rooms(read_photos(data))
-    image, alpha = scenes.composite(photos[0], rooms[0], seed=5)
-    assert image.shape == (136, 240, 3) and alpha.min() == 0 and alpha.max() == 1
-    assert (image[alpha == 0] == scenes.fill(rooms[0].image)[alpha == 0]).all()
-    assert (see_red(image)[alpha > 0.9] > 0.5).all()
-    assert (alpha[-1] > 0).any()  # they come from below
-
-
 def test_clips_move_and_stand_still_as_said(data, small_scenes):
     photos, rooms = scenes.people_and_rooms(read_photos(data))
     moving = list(scenes.moving_clip(photos[0], rooms[0], seed=5))

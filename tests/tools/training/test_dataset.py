@@ -108,15 +108,6 @@ def test_who_is_in_front_is_told_by_height():
     assert front_of(alone) is alone
 
 
-def test_a_batch_depends_on_its_number_alone():
-    first, second = Batches(draw_all(), 8), Batches(draw_all(), 8)
-    first.batch(0, (64, 48))
-    made, again = first.batch(1, (64, 48)), second.batch(1, (64, 48))
-    for array, same in zip(made, again, strict=True):
-        np.testing.assert_array_equal(array, same)
-    assert np.abs(made[0] - second.batch(2, (64, 48))[0]).mean() > 1
-
-
 @pytest.mark.parametrize("stride", [2, 4])
 @settings(max_examples=15, deadline=None)
 @given(

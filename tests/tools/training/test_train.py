@@ -149,17 +149,6 @@ def test_cells_without_weight_do_not_count(loss):
 
 
 @pytest.mark.slow
-def test_the_learning_rate_rises_and_falls_to_nothing():
-    from tools.training.train import schedule
-
-    rates = [schedule(step, step / 1000, 3e-4) for step in range(1001)]
-    peak = int(np.argmax(rates))
-    assert 100 < peak < 200 and 0.9 * 3e-4 < rates[peak] <= 3e-4
-    assert np.all(np.diff(rates[: peak + 1]) > 0) and np.all(np.diff(rates[peak:]) < 0)
-    assert rates[0] < 0.01 * 3e-4 and rates[-1] == pytest.approx(0, abs=1e-12)
-
-
-@pytest.mark.slow
 def test_a_run_with_an_hour_to_end_at_is_through_by_then_however_slow_it_becomes():
     from tools.training.train import Plan
 
@@ -363,25 +352,6 @@ def test_the_compiled_network_computes_in_int8_and_writes_its_tables_once():
     builder.Finish(content.Pack(builder), b"TFL3")
     repetitive = bytes(builder.Output())
     assert len(without_repetition(repetitive)) == len(data) < len(repetitive) / 2
-
-
-@pytest.mark.slow
-def test_rounded_features_have_256_values_within_their_limits(person, images):
-    import keras
-
-    from tools.training.fold import Rounded, fix_limits, fold
-
-    rounded = fold(person, rounded=True)
-    layers = [layer for layer in rounded.layers if isinstance(layer, Rounded)]
-    fix_limits(rounded, [images, images[:1]])
-    outputs = keras.Model(rounded.input, [layer.output for layer in layers])(images)
-    assert len(layers) > 60
-    for layer, features in zip(layers, map(np.asarray, outputs), strict=True):
-        assert layer.limits
-        low, high = layer.limits
-        step = (high - low) / 255
-        assert low <= 0 < high and len(np.unique(features)) <= 256
-        assert low - step <= features.min() and features.max() <= high + step
 
 
 def test_the_ranges_are_taken_from_pictures_of_every_input_size(tmp_path, monkeypatch):
