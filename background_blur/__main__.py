@@ -1,6 +1,6 @@
-"""`python -m background_blur`: the same as `python main.py`."""
+"""`python -m background_blur`: the program."""
 
-from main import program
+from background_blur.app import program
 
 if __name__ == "__main__":
     program()

@@ -10,12 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from background_blur import COMMAND, PROGRAM, __version__
+from background_blur import __version__
 from background_blur.keys import KEYS
+from background_blur.options import Options
+from background_blur.paths import is_folder
 from background_blur.presets import PresetError, default_file, expand, read
+from background_blur.remote import COMMANDS
+from background_blur.system import COMMAND, PROGRAM
 
 TRANSPARENT_SUFFIXES = (".png", ".mov", ".webm")  # of files that hold an alpha
 SMALLEST, LARGEST = 16, 7680  # pixels per side
+log = logging.getLogger("background_blur")
 Number = TypeVar("Number", int, float)
 DEFAULTS = "~/.config/background-blur/default.txt"
 
@@ -43,14 +48,20 @@ examples:
 keys in the window:
 {table(KEYS)}
 
-signals: SIGUSR1 hides everything or shows you again, SIGUSR2 takes the next background.
+signals: SIGUSR1 hides everything or shows you again, SIGUSR2 takes the next background;
+--send does the same from a script or a desktop's key.
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
 
 
-def parser(
-    kind: type[argparse.ArgumentParser] = argparse.ArgumentParser,
-) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage, which --help shows."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def parser(kind: type[argparse.ArgumentParser] = Parser) -> argparse.ArgumentParser:
     p = kind(
         prog=PROGRAM,
         description="Keeps the person sharp and blurs everything behind, in real time.",
@@ -161,6 +172,11 @@ def parser(
         metavar="N",
         help="processor threads (default 1 for live pictures, else 2)",
     )
+    add(
+        "--send",
+        choices=COMMANDS,
+        help="tell the program that is already running, print its status as JSON, and exit",
+    )
     switch("--list-cameras", help="list the cameras and exit")
     switch("--check", help="test this computer, say how to fix what fails, and exit")
     switch("--verbose", help="log details and tracebacks")
@@ -176,13 +192,13 @@ class LineParser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
+def parse(argv: list[str] | None = None) -> Options:
     """The options, checked. Exits with 2 where they are wrong, as argparse does."""
     try:
         args = collect(sys.argv[1:] if argv is None else argv)
     except PresetError as error:
         parser().error(str(error))
-    args.background = args.background or ["blur"]
+    args.background = tuple(args.background or ["blur"])
     if "transparent" in args.background:
         if not keeps_transparency(args.output):
             known = ", a ".join(TRANSPARENT_SUFFIXES)
@@ -191,7 +207,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
             parser().error("--background transparent: no --virtual-camera shows it")
     if args.skip_existing and not args.output:
         parser().error("--skip-existing needs an --output")
-    return args
+    return Options(**vars(args))
 
 
 def collect(argv: list[str]) -> argparse.Namespace:
@@ -202,18 +218,22 @@ def collect(argv: list[str]) -> argparse.Namespace:
     check = parser(LineParser).parse_args
     words = expand(argv, check)
     args = parser().parse_args(words)
-    if args.no_config or not default_file().exists():
+    if args.no_config or not os.path.isfile(default_file()):  # or in a folder closed to us
         return args
-    defaults = parser().parse_args(read(default_file(), check))
-    # Else those of the command line would be added to those of the file.
-    backgrounds, defaults.background = defaults.background, None
-    args = parser().parse_args(words, defaults)
-    args.background = args.background or backgrounds
+    backgrounds, defaults = args.background, read(default_file(), check)
+    args = parser().parse_args([*defaults, *words])
+    args.background = backgrounds or args.background  # not added to those of the defaults
     return args
 
 
 class OneLineFormatter(logging.Formatter):
-    """Keeps a message on one line, whatever line breaks the paths in it hold."""
+    """Keeps a message on one line, whatever line breaks the paths in it hold.
+
+    The traceback of an exception follows only where debugging messages do.
+    """
+
+    def formatException(self, ei) -> str:
+        return super().formatException(ei) if log.isEnabledFor(logging.DEBUG) else ""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return " ".join(super().formatMessage(record).splitlines())
@@ -223,9 +243,8 @@ def set_up_logging(verbose: bool) -> None:
     """Sends what the program has to say to stderr, a line each."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneLineFormatter(f"{PROGRAM}: %(message)s"))
-    logger = logging.getLogger("background_blur")
-    logger.handlers, logger.propagate = [handler], False
-    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 def size(text: str) -> tuple[int, int]:
@@ -260,9 +279,6 @@ def number(kind: type[Number], least: Number, most: Number) -> Callable[[str], N
 
 
 def keeps_transparency(output: str | None) -> bool:
-    if not output:
-        return False
-    path = Path(output)
-    if path.is_dir() or output.endswith(("/", os.sep)):
-        return True
-    return path.suffix.lower() in ("", *TRANSPARENT_SUFFIXES)
+    return bool(output) and (
+        is_folder(output) or Path(output).suffix.lower() in TRANSPARENT_SUFFIXES
+    )

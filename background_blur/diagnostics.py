@@ -1,6 +1,5 @@
 """`--list-cameras`, and `--check`, which tests what usually goes wrong."""
 
-import argparse
 import logging
 import sys
 from collections.abc import Callable
@@ -12,19 +11,19 @@ from time import perf_counter
 import cv2
 import numpy as np
 
-from background_blur import COMMAND
 from background_blur.capture import open_source
 from background_blur.capture.base import CAMERA_SIZE
 from background_blur.capture.camera import BLACK_LEVEL, DEVICES, camera_problem
 from background_blur.errors import UserError
 from background_blur.frames import Size
+from background_blur.options import Options
 from background_blur.sinks import pipewire
 from background_blur.sinks.parts import folder_of, leftovers
 from background_blur.sinks.pipewire_camera import NAME, PipeWireSink, node_name
 from background_blur.sinks.video import ENCODERS
 from background_blur.sinks.virtual_camera import VirtualCamera
 from background_blur.sinks.window import check_display
-from background_blur.system import suppress_stderr
+from background_blur.system import COMMAND, suppress_stderr
 
 NAMES = Path("/sys/class/video4linux")
 MODES = (640, 480), (1280, 720), (1920, 1080), (3840, 2160)  # sizes to ask cameras for
@@ -36,9 +35,14 @@ TESTED_FRAMES = 20  # of the camera, and for the speed
 MIN_FPS = 24
 # Has a folder for each camera without hardware.
 VIRTUAL = Path("/sys/devices/virtual/video4linux")
-FOUND_BY = (
-    "Firefox finds it where about:config has media.webrtc.camera.allow-pipewire true, Chrome after "
+SETTINGS = (
+    "browsers find it through the desktop's portal: Firefox where about:config has "
+    "media.webrtc.camera.allow-pipewire true, Chrome after "
     "chrome://flags/#enable-webrtc-pipewire-camera"
+)
+NO_PORTAL = (
+    "no browser finds it: the desktop's portal is missing; install xdg-desktop-portal and its "
+    "backend for your desktop, then log in again"
 )
 
 log = logging.getLogger(__name__)
@@ -87,7 +91,9 @@ def note_on_origin(camera: pipewire.PipeWireCamera) -> str:
     if camera.program is None:
         return f"; to use it: pw-v4l2 {COMMAND}"
     ours = camera.name == node_name(NAME)
-    return f" (the output of {'this program' if ours else camera.program})"
+    origin = "this program" if ours else camera.program
+    found = NO_PORTAL if pipewire.has_portal() is False else SETTINGS
+    return f" (the output of {origin}); {found}"
 
 
 def camera_modes(number: int, open: OpenCamera) -> list[str]:
@@ -110,11 +116,11 @@ def camera_mode(capture: cv2.VideoCapture, size: Size) -> str:
     return f"{width:.0f}x{height:.0f} at {capture.get(cv2.CAP_PROP_FPS):.0f}"
 
 
-class Problem(Exception):
+class Problem(UserError):
     """What a check found wrong, and what to do, in one line."""
 
 
-def check(args: argparse.Namespace, open_pipeline: Callable[[], Pipeline]) -> int:
+def check(options: Options, threads: int, open_pipeline: Callable[[], Pipeline]) -> int:
     """Prints a line per check, with the program's arguments; 1 if something needs fixing.
 
     `open_pipeline` makes the `BackgroundBlur` that they ask for.
@@ -125,22 +131,22 @@ def check(args: argparse.Namespace, open_pipeline: Callable[[], Pipeline]) -> in
     checks = {
         "source": (source, "fix"),
         "display": (display, "none"),
-        "virtual camera": (virtual_camera, "none" if args.virtual_camera is None else "fix"),
-        "weights and speed": (partial(speed, open_pipeline=open_pipeline), "fix"),
+        "virtual camera": (virtual_camera, "none" if options.virtual_camera is None else "fix"),
+        "weights and speed": (partial(speed, threads=threads, open_pipeline=open_pipeline), "fix"),
         "recordings": (recordings, "note"),
     }
     code = 0
     for name, (test, otherwise) in checks.items():
         try:
-            print(f"ok    {name}: {test(args)}", flush=True)
-        except (Problem, UserError) as error:
+            print(f"ok    {name}: {test(options)}", flush=True)
+        except UserError as error:
             print(f"{otherwise:<4}  {name}: {error}", flush=True)
             code = 1 if otherwise == "fix" else code
     return code
 
 
-def source(args: argparse.Namespace) -> str:
-    with open_source(args.source, args.size, args.fps) as opened:
+def source(options: Options) -> str:
+    with open_source(options.source, options.size, options.fps) as opened:
         dark = all(
             frame.image[::8, ::8].max() <= BLACK_LEVEL for frame in islice(opened, TESTED_FRAMES)
         )
@@ -151,22 +157,27 @@ def source(args: argparse.Namespace) -> str:
         return "{}x{}, {:g} frames/s".format(*opened.size, opened.fps)
 
 
-def display(args: argparse.Namespace) -> str:
+def display(options: Options) -> str:
     check_display()
     return "available"
 
 
-def virtual_camera(args: argparse.Namespace) -> str:
-    with VirtualCamera(args.virtual_camera, args.size or CAMERA_SIZE, args.fps or 30) as camera:
+def virtual_camera(options: Options) -> str:
+    size, fps = options.size or CAMERA_SIZE, options.fps or 30
+    with VirtualCamera(options.virtual_camera, size, fps) as camera:
         text = f"{camera.device} accepts {camera.size[0]}x{camera.size[1]}"
         is_pipewire = isinstance(camera.camera, PipeWireSink)
-    return f"{text}; {FOUND_BY}" if is_pipewire else text
+    if not is_pipewire:
+        return text
+    if pipewire.has_portal() is False:
+        raise Problem(f"{text}, but {NO_PORTAL}")
+    return f"{text}; {SETTINGS}"
 
 
-def speed(args: argparse.Namespace, open_pipeline: Callable[[], Pipeline]) -> str:
+def speed(options: Options, threads: int, open_pipeline: Callable[[], Pipeline]) -> str:
     """Times the pipeline on the demo."""
     blur = open_pipeline()
-    size = args.size or CAMERA_SIZE
+    size = options.size or CAMERA_SIZE
     with open_source("demo", size) as demo:
         demo.unpace()
         first, *images = [frame.image for frame in islice(demo, TESTED_FRAMES + 1)]
@@ -175,15 +186,15 @@ def speed(args: argparse.Namespace, open_pipeline: Callable[[], Pipeline]) -> st
     for image in images:
         blur(image)
     rate = len(images) / (perf_counter() - began)
-    threads = "1 thread" if args.threads == 1 else f"{args.threads} threads"
-    text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} on {threads}"
+    on = "1 thread" if threads == 1 else f"{threads} threads"
+    text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} on {on}"
     if rate < MIN_FPS:
         raise Problem(f"only {text}; end other programs, or give a smaller --size")
     return text
 
 
-def recordings(args: argparse.Namespace) -> str:
-    folder = folder_of(args.output)
+def recordings(options: Options) -> str:
+    folder = folder_of(options.output)
     if lines := leftovers(folder, ENCODERS):
         raise Problem("; ".join(lines))
     return "no interrupted ones " + ("here" if folder == Path() else f"in {folder}")

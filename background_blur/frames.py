@@ -25,6 +25,7 @@ class Frame:
         whole: of a photo of more than 8 bits or with transparent parts, all of it, which files may
             keep: uint8 or uint16 [H,W,3] BGR or [H,W,4] BGRA; else None.
         metadata: of a photo's file.
+        duration: seconds that it is shown, if known; the next frame's time counts, where one comes.
     """
 
     image: np.ndarray
@@ -33,6 +34,7 @@ class Frame:
     captured_at: float | None = None
     whole: np.ndarray | None = None
     metadata: Metadata = Metadata()
+    duration: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,6 +88,11 @@ class Picture:
         """Takes a uint8 [h,w,3] BGR."""
         self.image = image
 
+    @property
+    def size(self) -> Size:
+        """(width, height)"""
+        return self.image.shape[1], self.image.shape[0]
+
     @cached_property
     def grey(self) -> np.ndarray:
         """uint8 [h,w]"""

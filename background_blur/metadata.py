@@ -1,14 +1,17 @@
 """Metadata of pictures: kept in results, except for what could show the room."""
 
+import errno
 import io
 import logging
-import warnings
+import struct
+import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+from background_blur.system import suppress_stderr
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,9 +33,12 @@ DESCRIPTIVE = {
     33432: "Copyright",
 }
 STRIP_OFFSETS, EXIF_IFD, ICC = 273, 34665, 34675
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 MAKER_NOTE, WIDTH, HEIGHT, INTEROP = 37500, 40962, 40963, 40965  # in the EXIF IFD, not kept
 QUALITY = 95  # of JPEGs, of 100
 LONGEST = 65000  # bytes of EXIF that fit into a JPEG
+LARGEST_DPI = 30000
+HEADER = 33  # bytes of a PNG, before its other chunks
 
 
 @dataclass(frozen=True)
@@ -42,29 +48,28 @@ class Metadata:
     Attributes:
         exif: EXIF as a small TIFF, without orientation, location and embedded pictures.
         icc: the colour profile of RGB pixels.
-        frames: how many frames or pages the file holds.
+        dpi: the resolution to print at, (horizontal, vertical), pixels per inch; None if not told.
     """
 
     exif: bytes = b""
     icc: bytes = b""
-    frames: int = 1
+    dpi: tuple[float, float] | None = None
 
 
-def read_metadata(path: Path) -> Metadata:
-    """Of a picture file; empty if Pillow cannot read it."""
-    from PIL import Image
-
+def read_metadata(picture: "Image.Image") -> Metadata:
+    """Of an open picture; what is damaged of it is left out."""
+    icc = picture.info.get("icc_profile") or b""
+    dpi = picture.info.get("dpi")
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            icc = image.info.get("icc_profile") or b""
-            return Metadata(
-                exif=kept_exif(image.getexif()),
-                icc=icc if icc[16:20] == b"RGB " else b"",  # grey and CMYK become RGB here
-                frames=1 if image.format == "MPO" else getattr(image, "n_frames", 1),
-            )
+        exif = kept_exif(picture.getexif())
     except Exception:  # Pillow raises many kinds for damaged files
-        log.debug("%s: no metadata can be read", path, exc_info=True)
-        return Metadata()
+        log.debug("%s: no EXIF can be read", picture, exc_info=True)
+        exif = b""
+    return Metadata(
+        exif=exif,
+        icc=icc if icc[16:20] == b"RGB " else b"",  # grey and CMYK become RGB here
+        dpi=dpi if dpi and all(0 < it < LARGEST_DPI for it in dpi) else None,
+    )
 
 
 def kept_exif(exif: "Image.Exif") -> bytes:
@@ -81,50 +86,57 @@ def kept_exif(exif: "Image.Exif") -> bytes:
     return data if len(data) <= LONGEST else b""
 
 
-def encode_picture(image: np.ndarray, suffix: str, metadata: Metadata) -> bytes | None:
-    """Encodes a picture with its metadata, if its format holds any.
+def encode_picture(image: np.ndarray, suffix: str, metadata: Metadata) -> bytes:
+    """Encodes a picture with its metadata, as far as its format holds any.
 
     Args:
-        image: uint8 [H,W,3 or 4] BGR(A), or uint16 for formats with 16 bits.
+        image: uint8 [H,W,3] BGR; in PNG and TIFF [H,W,4] BGRA and uint16, too.
         suffix: of the file's name, in lower case, such as ".png".
         metadata: of the source picture.
 
-    Returns:
-        The file, or None if OpenCV refuses.
-
     Raises:
-        cv2.error: too large for the format.
+        OSError: too large for the format.
     """
-    is_jpeg = suffix in (".jpg", ".jpeg")
-    parts = {cv2.IMAGE_METADATA_EXIF: metadata.exif, cv2.IMAGE_METADATA_ICCP: metadata.icc}
-    parts = {kind: np.frombuffer(data, np.uint8) for kind, data in parts.items() if data}
-    if parts and is_jpeg:
-        return encode_jpeg(image, metadata)
-    if parts and suffix in (".png", ".webp"):
-        encoded, data = cv2.imencodeWithMetadata(suffix, image, list(parts), list(parts.values()))
-    else:
-        options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if is_jpeg else []
-        encoded, data = cv2.imencode(suffix, image, options)
-    if not encoded:
-        return None
-    tagged = parts and suffix in (".tif", ".tiff")
-    return with_tags(data.tobytes(), metadata) if tagged else data.tobytes()
-
-
-def encode_jpeg(image: np.ndarray, metadata: Metadata) -> bytes:
-    """By Pillow: OpenCV takes no profile of more than 64 kB."""
+    if suffix in (".png", ".tif", ".tiff"):  # of which Pillow writes 8 bits a colour only
+        data = cv2.imencode(suffix, image)[1].tobytes()
+        add = with_chunks if suffix == ".png" else with_tags
+        return data if metadata == Metadata() else add(data, metadata)
     from PIL import Image
 
-    file = io.BytesIO()
-    picture = Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-    picture.save(
-        file, "JPEG", quality=QUALITY, exif=b"Exif\0\0" + metadata.exif, icc_profile=metadata.icc
-    )
+    file, picture = io.BytesIO(), Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    options = {"quality": QUALITY} if suffix != ".webp" else {"lossless": True}
+    options |= {"exif": b"Exif\0\0" + metadata.exif} if metadata.exif else {}
+    options |= {"dpi": metadata.dpi} if metadata.dpi else {}
+    try:
+        with suppress_stderr():
+            kind = Image.registered_extensions()[suffix]
+            picture.save(file, kind, icc_profile=metadata.icc, **options)
+    except (OSError, ValueError) as error:
+        raise OSError(errno.EFBIG, f"too large for {suffix}") from error
     return file.getvalue()
 
 
+def with_chunks(png: bytes, metadata: Metadata) -> bytes:
+    """Adds metadata to a PNG, after its header."""
+    from PIL.PngImagePlugin import putchunk
+
+    new = io.BytesIO(png[:HEADER])
+    new.seek(HEADER)
+    if metadata.icc:
+        putchunk(new, b"iCCP", b"ICC Profile\0\0", zlib.compress(metadata.icc))
+    if metadata.dpi:
+        per_metre = (round(dpi / 0.0254) for dpi in metadata.dpi)
+        putchunk(new, b"pHYs", struct.pack(">IIB", *per_metre, 1))
+    if metadata.exif:
+        putchunk(new, b"eXIf", metadata.exif)
+    return new.getvalue() + png[HEADER:]
+
+
 def with_tags(tiff: bytes, metadata: Metadata) -> bytes:
-    """Adds metadata to the TIFF of a picture, as new tags put before the rest."""
+    """Adds metadata to a TIFF, as new tags put before the rest.
+
+    Pillow itself writes the EXIF data only of TIFFs that are not compressed.
+    """
     from PIL import Image
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -140,6 +152,9 @@ def with_tags(tiff: bytes, metadata: Metadata) -> bytes:
         tags[tag] = value
     if details := exif.get_ifd(EXIF_IFD):
         tags[EXIF_IFD] = dict(details)
+    if metadata.dpi:
+        tags[X_RESOLUTION], tags[Y_RESOLUTION] = metadata.dpi
+        tags[RESOLUTION_UNIT] = 2  # inches
     if metadata.icc:
         tags.tagtype[ICC] = 7  # bytes
         tags[ICC] = metadata.icc

@@ -1,6 +1,5 @@
 """Opens sources and sinks as the command line asks, and fits them to each other."""
 
-import argparse
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -13,10 +12,11 @@ from background_blur.capture.held import HeldPictures
 from background_blur.capture.on_demand import OnDemand
 from background_blur.controls import Viewer
 from background_blur.errors import SinkError
+from background_blur.options import Options
+from background_blur.paths import same_file
 from background_blur.settings import Background, Settings
 from background_blur.sinks import open_output
 from background_blur.sinks.base import Sink
-from background_blur.sinks.files import same_file
 from background_blur.sinks.parts import folder_of, leftovers
 from background_blur.sinks.video import ENCODERS
 from background_blur.sinks.virtual_camera import VirtualCamera
@@ -57,18 +57,18 @@ class Sinks:
         return Viewer(self.window, settings, source, paced, backgrounds, in_call, statistics)
 
 
-def open_sinks(args: argparse.Namespace, source: Source, stack: ExitStack) -> Sinks:
+def open_sinks(options: Options, source: Source, stack: ExitStack) -> Sinks:
     """Opens them; `stack` closes them. Raises SinkError."""
     sinks = Sinks()
-    if args.output is not None:
-        sinks.output = stack.enter_context(open_file_output(args, source))
-    if args.virtual_camera is not None:
-        size, fps = args.size or source.size, args.fps or source.fps
+    if options.output is not None:
+        sinks.output = stack.enter_context(open_file_output(options.output, options, source))
+    if options.virtual_camera is not None:
+        size, fps = options.size or source.size, options.fps or source.fps
         paced = source.is_sequence and not source.live
-        camera = VirtualCamera(args.virtual_camera, size, fps, paced)
+        camera = VirtualCamera(options.virtual_camera, size, fps, paced)
         sinks.camera = stack.enter_context(camera)
         print("sending {}x{} to {}".format(*camera.size, camera.device), flush=True)
-    if args.window:
+    if options.window:
         try:
             window = Window(TITLE, lost=lambda: end_without_display(stack, sinks.output))
             sinks.window = stack.enter_context(window)
@@ -78,15 +78,15 @@ def open_sinks(args: argparse.Namespace, source: Source, stack: ExitStack) -> Si
     return sinks
 
 
-def open_file_output(args: argparse.Namespace, source: Source) -> Sink:
+def open_file_output(path: str, options: Options, source: Source) -> Sink:
     """The file or folder to write, and what to know of those that lie beside it."""
-    if any(same_file(Path(args.output), Path(text)) for text in args.background):
-        raise SinkError(f"{args.output}: is the background itself; give another --output")
-    transparent = "transparent" in args.background
-    output = open_output(args.output, source, args.force, args.skip_existing, transparent)
-    as_png = args.background[0] == "transparent"
+    if any(same_file(Path(path), Path(text)) for text in options.background):
+        raise SinkError(f"{path}: is the background itself; give another --output")
+    transparent = "transparent" in options.background
+    output = open_output(path, source, options.force, options.skip_existing, transparent)
+    as_png = options.background[0] == "transparent"
     source.leave_out(lambda name: output.is_unwanted(name.with_suffix(".png") if as_png else name))
-    for line in leftovers(folder_of(args.output), ENCODERS):
+    for line in leftovers(folder_of(path), ENCODERS):
         log.warning(line)
     return output
 

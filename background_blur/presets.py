@@ -5,16 +5,18 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from background_blur.errors import UserError
+
 DEPTH = 8  # files that may name one another
 
 
-class PresetError(Exception):
+class PresetError(UserError):
     """A file of options that is missing or wrong, with its name and the line."""
 
 
 def default_file() -> Path:
     """Where the options stand that always hold."""
-    folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return Path(folder, "background-blur", "default.txt")
 
 
@@ -41,7 +43,7 @@ def read(path: Path, check: Callable[[list[str]], object], depth: int = 0) -> li
     if depth >= DEPTH:
         raise PresetError(f"{path}: files of options that name one another in a circle")
     try:
-        lines = path.expanduser().read_text("utf-8-sig").splitlines()
+        lines = Path(os.path.expanduser(path)).read_text("utf-8-sig").splitlines()
     except OSError as error:
         raise PresetError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

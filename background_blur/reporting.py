@@ -45,8 +45,10 @@ def report(statistics: RunStatistics, source: Source, output: Sink | None) -> No
         print(statistics.format_network() + cost)
     if statistics.hidden:
         print(f"{plural(statistics.hidden)} hidden by you")
-    if statistics.failed:
-        log.warning(f"{plural(statistics.failed)} fully blurred: no mask could be trusted")
+    why = statistics.reason or ""
+    has_been_said = statistics.never_trusted and why.startswith("the network failed")
+    if statistics.failed and not has_been_said:
+        log.warning(f"{plural(statistics.failed)} fully blurred: no mask could be trusted; {why}")
     for warning in (source.warning, output and output.warning):
         if warning:
             log.warning(warning)

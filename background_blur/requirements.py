@@ -1,9 +1,16 @@
-"""Whether the packages are here that the program needs."""
+"""Whether all is here that the program needs: packages, libraries, threads."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event, Thread
 
 from background_blur.errors import UserError
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None
 
 PACKAGES = {  # as pyproject.toml names them: as they are imported
     "ai-edge-litert": "ai_edge_litert",
@@ -12,8 +19,11 @@ PACKAGES = {  # as pyproject.toml names them: as they are imported
     "numpy": "numpy",
     "opencv-python": "cv2",
     "pillow": "PIL",
+    "pillow-heif": "pillow_heif",
     "tqdm": "tqdm",
 }
+OUT_OF_MEMORY = "too little memory; end other programs, or raise the limit (ulimit -v)"
+ADDRESS_SPACE = 2 * 2**30  # bytes, of all libraries
 ROOT = Path(__file__).parents[1]
 
 
@@ -27,3 +37,38 @@ def require_packages() -> None:
             raise UserError(f"{missing} not installed in this Python", f"run {python} main.py")
     hint = "run `make run`, or in a virtual environment: pip install -r requirements-run.txt"
     raise UserError(f"{missing} not installed", hint)
+
+
+def missing_library(error: ImportError) -> str:
+    """What to say of a package that is here but cannot be loaded."""
+    library, _, reason = str(error).partition(": ")
+    if "cannot open shared object file" in reason:
+        fix = "sudo apt install libgl1 libglib2.0-0"
+        return f"the system's library {library} is missing; on Debian and Ubuntu: {fix}"
+    if "failed to map segment" in reason or "allocate memory" in reason:
+        return OUT_OF_MEMORY
+    return f"{error.name or 'a package'} cannot be loaded: {error}; install the packages again"
+
+
+def require_resources() -> None:
+    """Raises UserError where the system allows too little memory or too few threads.
+
+    The libraries would not all say so: they crash, or call a file damaged.
+    """
+    if resource and 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < ADDRESS_SPACE:
+        raise UserError(OUT_OF_MEMORY)
+    needed = 12 + 3 * min(os.cpu_count() or 1, 16)
+    done, threads = Event(), []
+    try:
+        for _ in range(needed):
+            threads.append(Thread(target=done.wait))
+            threads[-1].start()
+    except RuntimeError as error:
+        hint = "raise the limit (ulimit -u, a container's --pids-limit), or end other programs"
+        what = f"only {len(threads) - 1} of {needed} more threads can be started"
+        raise UserError(what, hint) from error
+    finally:
+        done.set()
+        for thread in threads:
+            if thread.ident:
+                thread.join()

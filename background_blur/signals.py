@@ -41,11 +41,16 @@ class RemoteControl:
         (hide, self._hide), (presses, self._next) = (self._hide, 0), (self._next, 0)
         notes = []
         if hide % 2:
-            settings.hide = not settings.hide
-            notes.append("everything is hidden" if settings.hide else "you are shown again")
+            notes.append(set_hidden(settings, not settings.hide))
         if presses:
             notes.append(next_background(settings, backgrounds, presses))
         return notes
+
+
+def set_hidden(settings: "Settings", hide: bool) -> str:
+    """Hides everything, or shows the person again, and says so."""
+    settings.hide = hide
+    return "everything is hidden" if hide else "you are shown again"
 
 
 def next_background(settings: "Settings", backgrounds: "Backgrounds", steps: int = 1) -> str:

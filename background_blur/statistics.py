@@ -18,6 +18,7 @@ class RunStatistics:
         frames: how many finished.
         seconds: spent per stage, in all.
         hidden, failed: frames fully blurred because the user asked, because no mask was trusted.
+        reason: why no mask was trusted the last time, or None.
         masks: how many frames' masks came from where, by `Result.mask_from`.
         levels: how many frames were finished at each quality level, by its name.
         runs: of the network; seen: the share of the frame that it saw, summed over them.
@@ -28,6 +29,7 @@ class RunStatistics:
         self.began = self.ended = monotonic()
         self.last: Result | None = None
         self.frames = self.hidden = self.failed = 0
+        self.reason: str | None = None
         self.seconds: Counter[str] = Counter()
         self.masks: Counter[str] = Counter()
         self.levels: Counter[str] = Counter()
@@ -43,6 +45,11 @@ class RunStatistics:
     def elapsed(self) -> float:
         """Seconds from the start to the last frame."""
         return self.ended - self.began
+
+    @property
+    def never_trusted(self) -> bool:
+        """Whether there were frames, and no mask could be trusted in any that was not hidden."""
+        return bool(self.failed) and self.failed + self.hidden == self.frames
 
     def record(self, result: Result, level: QualityLevel | None = None) -> None:
         """Notes a result. One that comes again, as of a photo that is held, counts once."""
@@ -60,7 +67,8 @@ class RunStatistics:
         self.seconds.update(result.seconds)
         reason = result.fully_blurred_because
         self.hidden += reason == HIDDEN
-        self.failed += reason not in (None, HIDDEN)
+        if reason not in (None, HIDDEN):
+            self.failed, self.reason = self.failed + 1, reason
         self.masks.update([result.mask_from] if result.mask_from else [])
         self.levels.update([level.name] if level else [])
         self.runs += len(result.seen)

@@ -1,15 +1,21 @@
 """Standard streams and signals."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from io import TextIOWrapper
 from time import monotonic
 from typing import Any, TextIO
 
-from background_blur import PROGRAM
+# How the user called the program, for its messages.
+CALLED = sys.argv[0] if sys.argv else ""
+PROGRAM = "main.py" if os.path.basename(CALLED) == "main.py" else "background-blur"
+COMMAND = "python main.py" if PROGRAM == "main.py" else PROGRAM
 
+PASSWORD = re.compile(r"(?<=\w\w)(:/+)[^\n]*@")  # of a URL, with the user's name before it
 # What is said when nothing else is waited for any more; bytes, for a signal handler.
 STOPPED = f"{PROGRAM}: stopped; the next start names what is left of a recording\n".encode()
 
@@ -32,18 +38,20 @@ class Unbreakable:
     """A text stream that never raises: from its first failure on, what is printed is dropped.
 
     The terminal may be closed, the pipe have no reader any more, the disk of the log be full.
+    Characters that its encoding lacks become question marks; user and password of a URL, dots.
 
     Attributes:
-        error: the first failure, an OSError or ValueError (the stream is closed, or its encoding
-            lacks a character), or None.
+        error: the first failure, an OSError or ValueError (the stream is closed), or None.
     """
 
     def __init__(self, stream: TextIO):
         self.stream = stream
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
         self.error: OSError | ValueError | None = None
 
     def write(self, text: str) -> int:
-        self._attempt(self.stream.write, text)
+        self._attempt(self.stream.write, PASSWORD.sub(r"\1...@", text))
         return len(text)
 
     def flush(self) -> None:
@@ -126,6 +134,11 @@ class SignalGuard:
             with suppress(OSError):  # print() might be interrupted in here by itself
                 os.write(2, STOPPED)
             os._exit(128 + number)
+
+    def begin(self) -> None:
+        """Lets signals stop what comes, after what was shielded; raises as `check` does."""
+        self.is_shielded = False
+        self.check()
 
     def check(self) -> None:
         """Raises KeyboardInterrupt where a signal came that has not stopped the run yet."""

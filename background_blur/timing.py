@@ -7,13 +7,16 @@ from time import perf_counter
 
 
 class StageTimer:
-    """Sums up the seconds spent per stage: `with timer("refine"): ...`."""
+    """Sums up the seconds spent per stage: `with timer.measure("refine"): ...`."""
 
     def __init__(self):
         self.seconds: dict[str, float] = defaultdict(float)
 
     @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
+    def measure(self, stage: str) -> Iterator[None]:
+        """Counts what is done inside, whether it succeeds or not."""
         began = perf_counter()
-        yield
-        self.seconds[stage] += perf_counter() - began
+        try:
+            yield
+        finally:
+            self.seconds[stage] += perf_counter() - began

@@ -1,6 +1,7 @@
 """What all tests share: the same chances in every run, and pictures made at test time."""
 
 import random
+import signal
 from importlib.util import find_spec
 
 import hypothesis
@@ -10,7 +11,12 @@ import pytest
 hypothesis.settings.register_profile("busy machine", deadline=None)
 hypothesis.settings.load_profile("busy machine")
 
-pytest_plugins = ["support.display", "support.pipewire", "support.virtual_camera"]
+pytest_plugins = [
+    "support.display",
+    "support.pipewire",
+    "support.browsers",
+    "support.virtual_camera",
+]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -19,6 +25,15 @@ def no_defaults(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
+
+
+def pytest_configure() -> None:
+    """Under nohup, which ignores SIGHUP, lets the programs that tests start heed it none the less.
+
+    They inherit that something is ignored, but no handler.
+    """
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_fixture_setup() -> None:
@@ -31,7 +46,7 @@ def pytest_runtest_call() -> None:
     random.seed(0)
 
 
-SLOW_FIXTURES = {"display", "pipewire"}  # real windows and cameras
+SLOW_FIXTURES = {"desktop", "display", "pipewire"}  # real windows and cameras
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -8,8 +8,8 @@ from background_blur.frames import Frame
 from background_blur.matting.quality import LEVELS, QualityLevel
 from background_blur.matting.segmenter import nearest_input_size
 from background_blur.settings import Settings
-from blur import BackgroundBlur
 from support.captures import detail
+from support.segmenters import FakeBlur
 
 
 @pytest.fixture
@@ -25,38 +25,36 @@ def left_half(small: np.ndarray) -> np.ndarray:
 
 
 def test_person_sharp_background_blurred(picture):
-    out = BackgroundBlur(left_half, Settings())(picture).image
+    out = FakeBlur(left_half, Settings())(picture).image
     assert np.array_equal(out[:, :130], picture[:, :130])
     assert detail(out[:, 190:]) < 0.01 * detail(picture[:, 190:])
 
 
 def test_input_stays_as_it_was(picture):
     before = picture.copy()
-    BackgroundBlur(left_half, Settings(mirror=True))(picture)
+    FakeBlur(left_half, Settings(mirror=True))(picture)
     assert np.array_equal(picture, before)
 
 
 def test_views(picture):
-    alpha = BackgroundBlur(left_half, Settings(view="alpha"))(picture).image
+    alpha = FakeBlur(left_half, Settings(view="alpha"))(picture).image
     assert alpha.shape == picture.shape
     assert (alpha[:, :130] == 255).all()
     assert (alpha[:, 190:] == 0).all()
-    split = BackgroundBlur(left_half, Settings(view="split"))(picture).image
+    split = FakeBlur(left_half, Settings(view="split"))(picture).image
     assert np.array_equal(split[:, :320], picture)
-    assert np.array_equal(split[:, 320:], BackgroundBlur(left_half, Settings())(picture).image)
+    assert np.array_equal(split[:, 320:], FakeBlur(left_half, Settings())(picture).image)
 
 
 def test_strength_0_leaves_the_picture_as_it_is():
     large = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
-    out = BackgroundBlur(left_half, Settings(strength=0))(large).image
+    out = FakeBlur(left_half, Settings(strength=0))(large).image
     assert np.abs(out.astype(int) - large).max() <= 1
 
 
 def test_mirror_flips_the_picture_before_anything_else(picture):
-    mirrored = BackgroundBlur(left_half, Settings(mirror=True))(picture).image
-    assert np.array_equal(
-        mirrored, BackgroundBlur(left_half, Settings())(picture[:, ::-1].copy()).image
-    )
+    mirrored = FakeBlur(left_half, Settings(mirror=True))(picture).image
+    assert np.array_equal(mirrored, FakeBlur(left_half, Settings())(picture[:, ::-1].copy()).image)
 
 
 def fails(small):
@@ -84,7 +82,7 @@ def mask_of(value):
 @pytest.mark.parametrize("view", ["result", "split", "alpha"])
 @pytest.mark.parametrize("strength", [0.0, 0.5])
 def test_without_a_valid_mask_the_whole_frame_is_blurred(picture, segmenter, view, strength):
-    blur = BackgroundBlur(segmenter, Settings(view=view, strength=strength))
+    blur = FakeBlur(segmenter, Settings(view=view, strength=strength))
     out = blur(picture).image[:, -320:]
     assert detail(out) < 0.01 * detail(picture)
     assert blur.last_result.fully_blurred_because
@@ -96,12 +94,12 @@ def test_one_bad_pixel_is_a_bad_mask(picture):
         mask[3, 4] = np.nan
         return mask
 
-    assert detail(BackgroundBlur(one_nan, Settings())(picture).image) < 0.01 * detail(picture)
+    assert detail(FakeBlur(one_nan, Settings())(picture).image) < 0.01 * detail(picture)
 
 
 def test_a_mask_that_suddenly_covers_everything_is_not_believed_at_once(picture):
     masks = [left_half(None)] * 30 + [np.ones((30, 40), np.float32)]
-    blur = BackgroundBlur(lambda small: masks.pop(0), Settings())
+    blur = FakeBlur(lambda small: masks.pop(0), Settings())
     for _ in range(30):
         blur(picture)
     assert blur.last_result.fully_blurred_because is None
@@ -112,12 +110,12 @@ def test_a_person_who_comes_close_slowly_is_believed(picture):
     shares = np.linspace(0.5, 1, 60)
     shares = [*shares, *[1] * 40]  # the picture stands still, so the alpha follows slowly
     masks = [np.tile(np.arange(40) < 40 * s, (30, 1)).astype(np.float32) for s in shares]
-    blur = BackgroundBlur(lambda small: masks.pop(0), Settings())
+    blur = FakeBlur(lambda small: masks.pop(0), Settings())
     for _ in shares:
         out = blur(picture).image
     assert blur.last_result.fully_blurred_because is None
     assert np.array_equal(out, picture)
-    blur.segmenter = mask_of(0.99)
+    blur.network.mask_of = mask_of(0.99)
     blur(picture // 2)  # a cut, to which nothing led up
     assert blur.last_result.fully_blurred_because == "the mask suddenly covers everything"
 
@@ -126,7 +124,7 @@ def test_a_close_up_is_believed_within_half_a_second(portrait):
     """A face that fills the picture from the first frame on, by a network that knows skin."""
     face = cv2.resize(portrait[60:220, 150:310], (320, 240))
     skin = lambda small: (small.astype(int).std(2) > 0).astype(np.float32)  # noqa: E731
-    blur = BackgroundBlur(skin, Settings(view="alpha"))
+    blur = FakeBlur(skin, Settings(view="alpha"))
     shown = [blur(Frame(face + index % 2, index / 30)).alpha.mean() for index in range(30)]
     assert shown[0] == 0 and min(shown[15:]) > 200
     blur(Frame(255 - face[:, ::-1], 1.0))  # a cut
@@ -136,7 +134,7 @@ def test_a_close_up_is_believed_within_half_a_second(portrait):
 @pytest.mark.parametrize("value", [1.0, 0.97, 0.45])
 def test_a_network_that_takes_everything_for_a_person_is_never_believed(picture, value):
     noise = np.random.default_rng(0)
-    blur = BackgroundBlur(lambda small: mask_of(value - noise.random() / 100)(small), Settings())
+    blur = FakeBlur(lambda small: mask_of(value - noise.random() / 100)(small), Settings())
     for index in range(60):
         out = blur(picture if index % 2 else picture ^ 1).image
         assert detail(out) < 0.01 * detail(picture)
@@ -144,7 +142,7 @@ def test_a_network_that_takes_everything_for_a_person_is_never_believed(picture,
 
 def test_hide_blurs_everything_until_taken_back(picture):
     settings = Settings()
-    blur = BackgroundBlur(left_half, settings)
+    blur = FakeBlur(left_half, settings)
     settings.hide = True
     assert detail(blur(picture).image) < 0.01 * detail(picture)
     settings.hide = False
@@ -154,32 +152,25 @@ def test_hide_blurs_everything_until_taken_back(picture):
 def test_unrelated_pictures_do_not_influence_each_other(picture):
     other = cv2.flip(picture, 0)
     right_half = lambda small: left_half(small)[:, ::-1].copy()  # noqa: E731
-    blur = BackgroundBlur(left_half, Settings(), is_sequence=False)
+    blur = FakeBlur(left_half, Settings(), is_sequence=False)
     blur(picture)
-    blur.segmenter = right_half
+    blur.network.mask_of = right_half
     assert np.array_equal(
-        blur(other).image, BackgroundBlur(right_half, Settings(), is_sequence=False)(other).image
+        blur(other).image, FakeBlur(right_half, Settings(), is_sequence=False)(other).image
     )
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 33), (641, 361), (3840, 2160)])
 def test_odd_and_extreme_sizes(size):
     picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    out = BackgroundBlur(left_half, Settings())(picture).image
+    out = FakeBlur(left_half, Settings())(picture).image
     assert out.shape == picture.shape
     assert out.dtype == np.uint8
 
 
-class Box:
-    """A network that finds a white box, and counts how often it looked."""
-
-    def __init__(self):
-        self.looks, self.scales = 0, set()
-
-    def __call__(self, small, scale):
-        self.looks += 1
-        self.scales.add(scale)
-        return cv2.resize((small.min(2) > 250).astype(np.float32), (80, 60))
+def box(small: np.ndarray) -> np.ndarray:
+    """The mask of a white box."""
+    return cv2.resize((small.min(2) > 250).astype(np.float32), (80, 60))
 
 
 def room_with_box(x: int) -> np.ndarray:
@@ -190,11 +181,11 @@ def room_with_box(x: int) -> np.ndarray:
     return picture
 
 
-class LiveBlur(BackgroundBlur):
+class LiveBlur(FakeBlur):
     """At one quality level, as live sources have it."""
 
-    def __init__(self, number: int, segmenter=None):
-        super().__init__(segmenter or Box(), Settings(view="alpha"))
+    def __init__(self, number: int, mask_of=box):
+        super().__init__(mask_of, Settings(view="alpha"))
         self.level = LEVELS[number]
 
     def __call__(self, image: np.ndarray, time: float, level: QualityLevel | None = None):
@@ -216,27 +207,27 @@ def test_whatever_the_step_the_alpha_is_of_this_very_frame(number):
         sources.append(result.mask_from)
         assert np.abs(np.subtract(edges(alpha), (left, left + 89))).max() <= 3
     least = 24 // LEVELS[number].every
-    assert least <= blur.segmenter.looks <= 1.5 * least
-    assert sources.count("propagated") == 24 - blur.segmenter.looks
-    assert blur.segmenter.scales == {LEVELS[number].scale}
+    assert least <= blur.network.looks <= 1.5 * least
+    assert sources.count("propagated") == 24 - blur.network.looks
+    assert blur.network.scales == {LEVELS[number].scale}
 
 
 def test_while_nothing_moves_the_network_rests_and_wakes_with_the_first_motion():
     blur = LiveBlur(0)
     for index in range(30):
         blur(room_with_box(100), index / 30)
-    assert 5 <= blur.segmenter.looks <= 10
-    looks = blur.segmenter.looks
+    assert 5 <= blur.network.looks <= 10
+    looks = blur.network.looks
     for index in range(30, 40):
         left = 100 + 6 * (index - 29)
         alpha = blur(room_with_box(left), index / 30).image
         assert np.abs(np.subtract(edges(alpha), (left, left + 89))).max() <= 4
-    assert blur.segmenter.looks == looks + 10
+    assert blur.network.looks == looks + 10
 
 
 def test_without_a_quality_level_the_network_runs_at_every_frame():
     looked = []
-    blur = BackgroundBlur(lambda small: looked.append(1) or left_half(small), Settings())
+    blur = FakeBlur(lambda small: looked.append(1) or left_half(small), Settings())
     for index in range(9):
         blur(Frame(room_with_box(100), index / 30))
     assert len(looked) == 9
@@ -259,9 +250,9 @@ def hides(blur) -> float:
 
 
 def breaks(blur) -> float:
-    box, blur.segmenter = blur.segmenter, lambda small, scale: fails(small)
+    blur.network.mask_of = fails
     blur(SYMMETRIC, 0.3)  # the network is due
-    blur.segmenter = box
+    blur.network.mask_of = box
     return 0.3
 
 
@@ -270,31 +261,31 @@ def test_no_mask_is_carried_over(fault):
     blur = LiveBlur(2)
     blur(SYMMETRIC, 0.0)
     blur(SYMMETRIC, 0.033)
-    assert blur.segmenter.looks == 1
+    assert blur.network.looks == 1
     blur(SYMMETRIC, fault(blur) + 0.033)
-    assert blur.segmenter.looks == 2
+    assert blur.network.looks == 2
 
 
 def test_no_mask_is_carried_over_a_cut():
     blur = LiveBlur(2)
     blur(SYMMETRIC, 0.0)
     blur(cv2.subtract(SYMMETRIC, (12, 12, 12, 0)), 0.033)  # the motion would be believed
-    assert blur.segmenter.looks == 2
+    assert blur.network.looks == 2
 
 
 def test_a_carried_mask_is_distrusted_like_any_other():
     blur = LiveBlur(1)
     blur(room_with_box(100), 0.0)
     for wrong in (np.nan, 7.0, -0.5):
-        blur.propagator.mask[:] = wrong
+        blur.masks.propagator.mask[:] = wrong
         alpha = blur(room_with_box(100), 0.033).image
         assert not alpha.any() and blur.last_result.fully_blurred_because
         blur(room_with_box(100), 0.0)
 
 
 def test_a_network_that_is_stuck_is_found_out_between_carried_frames():
-    stuck = Box()(room_with_box(20), 1)
-    blur = LiveBlur(1, lambda small, scale: stuck)
+    stuck = box(room_with_box(20))
+    blur = LiveBlur(1, lambda small: stuck)
     hidden = []
     for index in range(40):
         blur(room_with_box(20 + 4 * index), index / 30)
@@ -320,8 +311,8 @@ def boxes(part: np.ndarray) -> np.ndarray:
     return cv2.resize(found, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
 
 
-def tracked(segmenter, frames=10, **kwargs) -> BackgroundBlur:
-    blur = BackgroundBlur(segmenter, Settings(view="alpha"), track=True, **kwargs)
+def tracked(segmenter, frames=10, **kwargs) -> FakeBlur:
+    blur = FakeBlur(segmenter, Settings(view="alpha"), track=True, **kwargs)
     for _ in range(frames):
         blur(room_with_box(100))
     return blur
@@ -343,14 +334,14 @@ def test_unrelated_pictures_are_seen_whole():
 
 
 def test_what_cannot_see_parts_is_shown_whole_frames():
-    blur = BackgroundBlur(boxes, Settings(view="alpha"))
+    blur = FakeBlur(boxes, Settings(view="alpha"))
     for _ in range(10):
         assert blur(room_with_box(100)).seen == (1.0,)
 
 
 @pytest.mark.parametrize("who", ["front", "main", "all"])
 def test_the_other_person_is_seen_by_whoever_is_to_stay(who):
-    blur = BackgroundBlur(boxes, Settings(view="alpha", people=who), track=True)
+    blur = FakeBlur(boxes, Settings(view="alpha", people=who), track=True)
     picture = room_with_box(10)
     picture[190:, 290:310] = 255  # small and far
     for _ in range(10):
@@ -370,7 +361,7 @@ WRONG = {
 def test_what_is_wrong_in_a_part_is_wrong_in_the_frame(reason):
     blur = tracked(boxes)
     assert blur.last_result.fully_blurred_because is None
-    blur.segmenter = WRONG[reason]
+    blur.network.mask_of = WRONG[reason]
     assert blur(room_with_box(101)).fully_blurred_because == reason
     assert not blur.last_result.alpha.any()
 
@@ -378,7 +369,7 @@ def test_what_is_wrong_in_a_part_is_wrong_in_the_frame(reason):
 def test_a_network_that_gives_the_same_mask_for_every_part_is_found_out():
     blur = tracked(boxes)
     stuck = boxes(room_with_box(100)[60:, 60:240])
-    blur.segmenter = lambda part: stuck
+    blur.network.mask_of = lambda part: stuck
     blur(room_with_box(100))
     for index in range(1, 40):
         assert "old mask" in blur(room_with_box(100 + 3 * index)).fully_blurred_because
@@ -389,7 +380,7 @@ def test_a_part_taken_for_a_person_as_a_whole_is_not_believed():
     """It would show the whole box: the network runs on the frame instead, and finds the person."""
     blur = tracked(boxes)
     right = boxes
-    blur.segmenter = lambda part: right(part) * (part.shape[1] == 320) + (part.shape[1] < 320)
+    blur.network.mask_of = lambda part: right(part) * (part.shape[1] == 320) + (part.shape[1] < 320)
     for index in range(1, 40):
         alpha = blur(room_with_box(100 + index)).image
         assert np.abs(np.subtract(edges(alpha), (100 + index, 189 + index))).max() <= 3

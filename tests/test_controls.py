@@ -20,14 +20,15 @@ from background_blur.keys import ALIASES, KEYS
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import LEVELS
 from background_blur.opening import TITLE
+from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import PEOPLE, VIEWS, Settings
 from background_blur.sinks.overlay import draw
 from background_blur.sinks.window import KEYS as NAMES
 from background_blur.statistics import RunStatistics
-from blur import BackgroundBlur
 from support import ROOT
 from support.captures import detail
 from support.display import wait_until
+from support.segmenters import FakeBlur
 
 
 class FakeWindow:
@@ -63,7 +64,7 @@ def left_half(small: np.ndarray) -> np.ndarray:
 def view(picture, *keys, is_sequence=True, segmenter=left_half, settings=None):
     """Shows the picture until the keys are used up: (what the window showed, blur, viewer)."""
     window = FakeWindow(*keys)
-    blur = BackgroundBlur(segmenter, settings or Settings(), is_sequence)
+    blur = FakeBlur(segmenter, settings or Settings(), is_sequence)
     source = Source()
     viewer = Viewer(window, blur.settings, source, statistics=RunStatistics())
     going = True
@@ -143,7 +144,7 @@ def test_what_is_hidden_is_said_in_the_window_alone(picture):
 def test_b_goes_round_the_backgrounds(picture):
     backgrounds = {"blur": None, "#0000ff": lambda size, time: np.uint8([[(255, 0, 0)]])}
     for given, blues in ((backgrounds, [0, 1, 0]), ({"blur": None}, [0, 0, 0]), (None, [0, 0, 0])):
-        window, blur = FakeWindow("b", None, "b", None, None), BackgroundBlur(left_half, Settings())
+        window, blur = FakeWindow("b", None, "b", None, None), FakeBlur(left_half, Settings())
         viewer = Viewer(window, blur.settings, Source(), backgrounds=given)
         while viewer.show(blur(picture)):
             pass
@@ -251,14 +252,12 @@ def test_where_nothing_can_be_saved_it_says_so_and_goes_on(picture, tmp_path, mo
 def test_a_picture_stays_until_a_key_without_meaning_and_obeys_the_others(picture, tmp_path):
     window = FakeWindow(None, None, "m", None, "n")
     cv2.imwrite(str(tmp_path / "picture.png"), picture)
-    blur = BackgroundBlur(left_half, Settings(), is_sequence=False)
+    blur = FakeBlur(left_half, Settings(), is_sequence=False)
     source = HeldPictures(open_source(str(tmp_path / "picture.png"), fps=240))
     viewer = Viewer(window, blur.settings, source)
     assert all(viewer.show(blur(frame)) for frame in source)
     assert len(window.shown) == 5 and not window.keys
-    mirrored = BackgroundBlur(left_half, Settings(), is_sequence=False)(
-        picture[:, ::-1].copy()
-    ).image
+    mirrored = FakeBlur(left_half, Settings(), is_sequence=False)(picture[:, ::-1].copy()).image
     assert np.array_equal(window.shown[2], window.shown[0])
     assert np.array_equal(window.shown[3], mirrored)
 
@@ -303,7 +302,7 @@ def test_each_key_shows_just_what_the_line_makes(display, show, tmp_path, portra
     two[:, :360] = cv2.resize(portrait, (360, 360), interpolation=cv2.INTER_AREA)
     two[110:, 380:630] = cv2.resize(portrait, (250, 250), interpolation=cv2.INTER_AREA)[:, ::-1]
     cv2.imwrite(str(tmp_path / "two.png"), two)
-    segmenter = open_segmenter().predict_tta
+    segmenter = open_segmenter(thorough=True)
     process = show("--source", "two.png", "--threads", "2")
     settings = Settings()
 

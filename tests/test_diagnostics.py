@@ -1,6 +1,7 @@
 """What `--list-cameras` and `--check` find."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,22 +85,37 @@ def test_cameras_of_pipewire_are_listed_once(system, capsys, monkeypatch):
         {"id": 6, "info": None},
     ]
     monkeypatch.setattr(diagnostics.pipewire, "objects", lambda: known)
+    monkeypatch.setattr(diagnostics.pipewire, "has_portal", lambda: True)
     assert diagnostics.list_cameras(FakeCapture) == 0
     assert capsys.readouterr().out.splitlines()[2:] == [
         "-  Built-in: PipeWire only; to use it: pw-v4l2 background-blur",
-        "-  scene: PipeWire only (the output of Studio)",
-        "-  Background blur: PipeWire only (the output of this program)",
+        f"-  scene: PipeWire only (the output of Studio); {diagnostics.SETTINGS}",
+        "-  Background blur: PipeWire only (the output of this program); " + diagnostics.SETTINGS,
     ]
 
 
-def test_check_tells_the_browsers_ways_to_the_pipewire_camera(pipewire):
+def check_virtual_camera(session) -> str:
     arguments = ["--check", "--source", "demo", "--size", "160x90", "--weights", "none.tflite"]
     command = [sys.executable, ROOT / "main.py", *arguments, "--virtual-camera", "pipewire"]
-    line = pipewire.run(*command, timeout=60).stdout.splitlines()[2]
+    return session.run(*command, timeout=60).stdout.splitlines()[2]
+
+
+def test_check_tells_the_browsers_ways_to_the_pipewire_camera(desktop):
+    line = check_virtual_camera(desktop)
     assert line.startswith(
-        'ok    virtual camera: the PipeWire camera "Background blur" accepts 160x90'
+        'ok    virtual camera: the PipeWire camera "Background blur" accepts 160x90; browsers find'
     )
-    assert "Firefox finds it" in line and "chrome://flags" in line
+    assert "Firefox where" in line and "chrome://flags" in line
+
+
+@pytest.mark.skipif(not shutil.which("busctl"), reason="no busctl here, which asks for the portal")
+def test_without_a_portal_check_and_the_list_say_that_no_browser_finds_it(program, pipewire):
+    line = check_virtual_camera(pipewire)
+    assert line.startswith("fix   virtual camera: ")
+    assert "but no browser finds it" in line and "install xdg-desktop-portal" in line
+    program(pipewire)
+    listed = pipewire.run(sys.executable, ROOT / "main.py", "--list-cameras", timeout=60)
+    assert "(the output of this program); no browser finds it" in listed.stdout
 
 
 def test_no_camera_is_one_line(system, caplog):

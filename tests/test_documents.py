@@ -21,7 +21,9 @@ FLAGS = {flag for action in parser()._actions for flag in action.option_strings}
 
 
 def test_the_readme_stays_short():
-    assert len(re.findall(r"\w[\w.'%-]*", re.sub(r"\]\(.*?\)", "]", README))) <= 1500
+    """Without its tables, so that a new flag or key needs no room; CONTRIBUTING.md says so."""
+    text = re.sub(r"^\|.*$", "", re.sub(r"\]\(.*?\)", "]", README), flags=re.MULTILINE)
+    assert len(re.findall(r"\w[\w.'%-]*", text)) <= 1100
 
 
 def test_the_readme_lists_every_flag_and_no_other():
@@ -70,6 +72,7 @@ def test_the_library_example_of_the_readme_runs(tmp_path):
     example = README.partition("```python\n")[2].partition("```")[0]
     picture = cv2.imread(str(ROOT / "assets" / "portrait.jpg"))
     cv2.imwrite(str(tmp_path / "me.jpg"), picture)
+    cv2.imwrite(str(tmp_path / "beach.jpg"), picture[::-1])
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{example}"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

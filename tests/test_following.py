@@ -11,9 +11,9 @@ import pytest
 from background_blur.frames import Frame
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import TRANSPARENT, Settings
-from blur import BackgroundBlur
 from support import ROOT
 from support.captures import detail
+from support.segmenters import FakeBlur
 
 SIZE = (360, 640)
 
@@ -32,7 +32,7 @@ def person_at(x: float):
 def film(pipeline, seconds=3.0, x=0.3):
     """The last picture of a film of somebody who stands there."""
     picture, mask = person_at(x)
-    pipeline.segmenter = lambda small: mask
+    pipeline.network.mask_of = lambda small: mask
     for i in range(round(8 * seconds)):
         out = pipeline(Frame(picture, i / 8)).image
     return picture, out
@@ -42,7 +42,7 @@ def film(pipeline, seconds=3.0, x=0.3):
 def test_the_person_comes_to_the_middle_and_grows(background):
     if background == "still":
         background = StillBackground(np.full((1, 1, 3), 9, np.uint8))
-    pipeline = BackgroundBlur(lambda small: None, Settings(follow=True, background=background))
+    pipeline = FakeBlur(lambda small: None, Settings(follow=True, background=background))
     picture, out = film(pipeline)
     assert out.shape[:2] == picture.shape[:2]
     bright = cv2.boundingRect((out[..., 0] > 150).astype(np.uint8))
@@ -52,23 +52,23 @@ def test_the_person_comes_to_the_middle_and_grows(background):
 
 
 def test_off_is_off():
-    pipeline = BackgroundBlur(lambda small: None, Settings())
+    pipeline = FakeBlur(lambda small: None, Settings())
     picture, out = film(pipeline, 1.0)
-    plain = BackgroundBlur(lambda small: person_at(0.3)[1], Settings(), is_sequence=False)
+    plain = FakeBlur(lambda small: person_at(0.3)[1], Settings(), is_sequence=False)
     assert np.abs(out.astype(int) - plain(picture).image).mean() < 1
 
 
 def test_alpha_split_and_result_show_the_same_part():
     views = {}
     for view in ("result", "alpha", "split"):
-        _, views[view] = film(BackgroundBlur(lambda small: None, Settings(follow=True, view=view)))
+        _, views[view] = film(FakeBlur(lambda small: None, Settings(follow=True, view=view)))
     assert np.array_equal(views["split"][:, 640:], views["result"])
     inside = views["alpha"][..., 0] == 255
     assert np.median(views["split"][:, :640][inside]) > 180  # the frame's person lies under it
 
 
 def test_what_is_hidden_stays_hidden_when_it_is_enlarged():
-    pipeline = BackgroundBlur(lambda small: None, Settings(follow=True))
+    pipeline = FakeBlur(lambda small: None, Settings(follow=True))
     picture, _ = film(pipeline)
     pipeline.settings.hide = True
     out = pipeline(Frame(picture, 3.1)).image
@@ -76,10 +76,10 @@ def test_what_is_hidden_stays_hidden_when_it_is_enlarged():
 
 
 def test_unrelated_pictures_are_framed_each_for_itself():
-    pipeline = BackgroundBlur(lambda small: None, Settings(follow=True), is_sequence=False)
+    pipeline = FakeBlur(lambda small: None, Settings(follow=True), is_sequence=False)
     for x in (0.2, 0.8, 0.5):
         picture, mask = person_at(x)
-        pipeline.segmenter = lambda small, mask=mask: mask
+        pipeline.network.mask_of = lambda small, mask=mask: mask
         out = pipeline(picture).image
         left, _, width, _ = cv2.boundingRect((out[..., 0] > 150).astype(np.uint8))
         assert left > 20 and left + width < 620

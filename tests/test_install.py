@@ -94,7 +94,8 @@ def test_the_module_the_library_and_the_demo_are_installed_too(installed, elsewh
         version = run(*command, "--version")
         assert version.stdout == f"background-blur {__version__}\n", version.stderr
     script = (
-        "from blur import BackgroundBlur; from background_blur.capture import open_source;"
+        "from background_blur import BackgroundBlur;"
+        "from background_blur.capture import open_source;"
         "frame = next(iter(open_source('demo'))); print(BackgroundBlur()(frame).image.shape[2])"
     )
     assert run(python, "-c", script).stdout == "3\n"

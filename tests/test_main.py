@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import main
-from background_blur import capture
+from background_blur import app, capture
 from background_blur.capture import open_source
 from background_blur.capture.camera import Camera
 from background_blur.cli import parser
@@ -419,13 +419,13 @@ def test_a_terminal_sees_a_bar_with_the_time_left_and_the_output_stays_clean(cli
 def test_live_pictures_take_one_thread_unless_told_otherwise(
     source, options, expected, clip, monkeypatch, capsys
 ):
-    def open_pipeline(args, *_):
-        raise UserError(f"{args.threads} {cv2.getNumThreads()}")
+    def open_pipeline(_, threads, *__):
+        raise UserError(f"{threads} {cv2.getNumThreads()}")
 
-    def camera(text, size, fps, wait):
+    def camera(text, size, fps, wait, **_):
         return Camera(0, size, fps, open=lambda _: FakeCapture([noise()] * 99), wait=wait)
 
-    monkeypatch.setattr(main, "open_pipeline", open_pipeline)
+    monkeypatch.setattr(app, "open_pipeline", open_pipeline)
     if source == "camera":
         monkeypatch.setattr(capture, "open_source", camera)
     before = cv2.getNumThreads()

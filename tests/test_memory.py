@@ -11,7 +11,7 @@ from background_blur.matting.quality import LEVELS
 from background_blur.matting.segmenter import COMPILED_SIZES
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import Settings
-from blur import BackgroundBlur
+from support.segmenters import FakeBlur
 
 SIZES = [(3840, 2160), (2160, 3840), (2560, 1440)]  # large, so that what is full-size stands out
 
@@ -32,7 +32,7 @@ def someone(image, scale: float = 1.0) -> np.ndarray:
     return cv2.GaussianBlur(mask, (0, 0), 1)
 
 
-def most_at_once(blur: BackgroundBlur, image: np.ndarray, level=None) -> int:
+def most_at_once(blur: FakeBlur, image: np.ndarray, level=None) -> int:
     """Bytes, beyond the finished picture, that a frame takes while it is being finished.
 
     NumPy tells `tracemalloc` of its arrays, and OpenCV makes NumPy's.
@@ -52,7 +52,7 @@ def test_a_frame_takes_no_full_size_memory_but_the_finished_picture(size, backgr
     settings = Settings()
     if background == "picture":
         settings.background = StillBackground(np.full((9, 16, 3), 200, np.uint8))
-    blur = BackgroundBlur(someone, settings)
+    blur = FakeBlur(someone, settings)
     frames = [moving(size, index) for index in range(6)]
     for frame in frames[:3]:
         blur(frame, level)
@@ -61,7 +61,7 @@ def test_a_frame_takes_no_full_size_memory_but_the_finished_picture(size, backgr
 
 
 def test_the_count_above_sees_a_full_size_copy():
-    class Wasteful(BackgroundBlur):
+    class Wasteful(FakeBlur):
         def __call__(self, frame, level=None):
             return super().__call__(cv2.flip(frame, 1), level)
 
@@ -72,7 +72,7 @@ def test_the_count_above_sees_a_full_size_copy():
 @pytest.mark.parametrize("level", [None, LEVELS[1]])
 @pytest.mark.parametrize("settings", [Settings(), Settings(mirror=True), Settings(view="alpha")])
 def test_a_picture_handed_out_stays_as_it_is_whatever_is_finished_later(level, settings):
-    blur = BackgroundBlur(someone, settings)
+    blur = FakeBlur(someone, settings)
     frames = [moving((640, 360), index) for index in range(8)]
     results = [blur(frame, level) for frame in frames]
     kept = [(r.image.copy(), r.working_alpha.copy()) for r in results]
@@ -87,7 +87,7 @@ def test_a_picture_handed_out_stays_as_it_is_whatever_is_finished_later(level, s
 
 def test_a_picture_that_its_taker_changes_changes_no_later_one():
     frames = [moving((640, 360), index) for index in range(6)]
-    meddling, plain = (BackgroundBlur(someone, Settings()) for _ in range(2))
+    meddling, plain = (FakeBlur(someone, Settings()) for _ in range(2))
     for frame in frames:
         result, expected = meddling(frame.copy(), LEVELS[1]), plain(frame, LEVELS[1])
         assert np.array_equal(result.image, expected.image)
@@ -103,7 +103,8 @@ def test_an_input_size_is_prepared_when_it_is_first_needed_and_a_few_are_kept(mo
         "with_one_signature",
         lambda model, name: prepared.append(name) or original(model, name),
     )
-    engine = engines.open_litert(engines.DEFAULT_WEIGHTS["litert"], threads=1)
+    path = engines.DEFAULT_WEIGHTS["litert"]
+    engine = engines.open_litert(path, path.read_bytes(), threads=1)
     assert prepared == []
     first, *others = COMPILED_SIZES[: engines.SIZES_READY]
     for size in (first, first, *others, first):
@@ -118,7 +119,8 @@ def test_each_size_prepared_alone_gives_what_the_whole_file_gives():
     from ai_edge_litert.interpreter import Interpreter
 
     path, rng = engines.DEFAULT_WEIGHTS["litert"], np.random.default_rng(0)
-    engine, whole = engines.open_litert(path, threads=1), Interpreter(str(path), num_threads=1)
+    engine = engines.open_litert(path, path.read_bytes(), threads=1)
+    whole = Interpreter(str(path), num_threads=1)
     for width, height in COMPILED_SIZES:
         image = rng.uniform(0, 255, (height, width, 3)).astype(np.float32)
         runner = whole.get_signature_runner(f"{width}x{height}")

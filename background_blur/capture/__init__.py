@@ -2,15 +2,22 @@
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
-from background_blur.capture.animation import ANIMATED, Animation
-from background_blur.capture.base import CAMERA_SIZE, LIMIT, RATE, WAIT, Source, check_file
+from background_blur.capture.animation import Animation
+from background_blur.capture.base import CAMERA_SIZE, KINDS, LIMIT, RATE, WAIT, Source, check_file
 from background_blur.capture.demo import Demo
-from background_blur.capture.pictures import PICTURES, Pictures, open_folder
+from background_blur.capture.kinds import is_still
+from background_blur.capture.pictures import (
+    AnimationError,
+    NoPictureError,
+    Pictures,
+    open_folder,
+)
 from background_blur.capture.video import Decoder, Video
+from background_blur.errors import SourceError
 from background_blur.frames import Size
-from background_blur.metadata import read_metadata
 
 
 def open_source(
@@ -19,16 +26,19 @@ def open_source(
     fps: float | None = None,
     limit: float = LIMIT,
     wait: float = WAIT,
+    without: Collection[Path] = (),
 ) -> Source:
     """Opens what the user named, checked and with the first frame decoded.
 
     Args:
-        text: a camera's number, the path of a video, a picture or a folder, a URL, or "demo".
+        text: a camera's number or device, the path of a video, a picture or a folder, a URL, or
+            "demo". A file or folder whose name is a number is meant where it exists, unless by 0.
         size: (width, height) asked of a camera and given to a demo; all else is scaled to cover
             it and cropped at the centre. None for the source's own.
         fps: the highest rate, in frames per second; None for the source's own.
         limit: seconds a camera, a file or a URL may take to answer.
         wait: seconds to wait for a camera that stopped sending frames.
+        without: files of a folder that are not read.
 
     Raises:
         SourceError: nothing there, or nothing that can be read.
@@ -38,14 +48,25 @@ def open_source(
 
     if text == "demo":
         return Demo(size or CAMERA_SIZE, fps or RATE)
-    if text.isascii() and text.isdigit():
-        return Camera(int(text), size, fps, limit=limit, wait=wait)
+    if (number := camera_number(text)) is not None:
+        return Camera(number, size, fps, limit=limit, wait=wait)
     if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
         decoder = Decoder(text, size, fps, limit, remote=True)
-        return Video(decoder) if decoder.duration else Stream(decoder, limit)
+        return Stream(decoder, limit) if decoder.live else Video(decoder)
+    if text == "-":
+        raise SourceError("--source -: nothing is read from a pipe", KINDS)
     if text and os.path.isdir(text):
-        return open_folder(Path(text), size, fps)
+        return open_folder(Path(text), size, fps, without)
     return open_file(text, size, fps, limit)
+
+
+def camera_number(text: str) -> int | None:
+    """Of the camera that a --source names by its number or its device; None if it names none."""
+    if text.startswith("/dev/"):
+        device = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(text))
+        return int(device[1]) if device else None
+    is_number = text.isascii() and text.isdigit() and (text == "0" or not os.path.exists(text))
+    return int(text) if is_number else None
 
 
 def open_file(
@@ -53,8 +74,14 @@ def open_file(
 ) -> Source:
     """Opens a video or a picture; the arguments and errors are those of `open_source`."""
     check_file(text)
-    if Path(text).suffix.lower() in ANIMATED and read_metadata(Path(text)).frames > 1:
-        return Animation(Path(text), size, fps)
-    if Path(text).suffix.lower() in PICTURES:
-        return Pictures(Path(text), [Path(text)], size, fps or RATE)
-    return Video(Decoder(text, size, fps, limit))
+    path = Path(text)
+    try:
+        return Pictures(path, [path], size, fps or RATE)
+    except AnimationError:
+        return Animation(path, size, fps)
+    except NoPictureError:
+        decoder = Decoder(text, size, fps, limit)
+        video = Video(decoder)
+        if is_still(decoder):
+            video.count = 1
+        return video

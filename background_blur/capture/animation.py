@@ -1,4 +1,4 @@
-"""Animated pictures, PNG and WebP, read as the videos they are; FFmpeg reads GIFs."""
+"""Animated pictures, AVIF, PNG and WebP, read as the videos they are; FFmpeg reads GIFs."""
 
 import itertools
 import math
@@ -9,24 +9,22 @@ import cv2
 import numpy as np
 
 from background_blur.capture.base import Source, rate_limiter
+from background_blur.capture.kinds import open_picture
 from background_blur.capture.video import MAX_PIXELS
 from background_blur.errors import SourceError
 from background_blur.frames import Frame, Size
 from background_blur.imaging import crop_to_fill, flatten_alpha
 
-ANIMATED = (".png", ".webp")
 DEFAULT_DURATION = 0.1  # seconds that a frame without a duration stays, as in browsers
 
 
 class Animation(Source):
-    """An animated PNG or WebP, played once."""
+    """An animated AVIF, PNG or WebP, played once."""
 
     def __init__(self, path: Path, size: Size | None = None, fps: float | None = None):
         """Opens it; `size` and `fps` as `open_source` takes them. Raises SourceError."""
-        from PIL import Image
-
         self.path, self._asked = path, size
-        self._picture = Image.open(path)
+        self._picture = open_picture(path)
         frames: int = getattr(self._picture, "n_frames", 1)  # only some of Pillow's formats have it
         self._stored_frames = frames
         self._frames = self._decoded()
@@ -61,7 +59,7 @@ class Animation(Source):
         time = 0.0
         for image, seconds in self._all:
             if self._due(time):
-                yield Frame(image, time)
+                yield Frame(image, time, duration=seconds)
             time += seconds
 
     def close(self) -> None:

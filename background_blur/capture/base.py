@@ -7,6 +7,7 @@ from typing import Self
 
 from background_blur.errors import SourceError
 from background_blur.frames import Frame, Size
+from background_blur.media import Demuxer
 
 CAMERA_SIZE = (1280, 720)
 RATE = 30.0  # frames per second, unless known better
@@ -26,9 +27,9 @@ class Source:
         count: number of frames, estimated; None if endless or unknown.
         dropped: live frames skipped since the iteration began, because the consumer was slow.
             Those left out to keep to a requested rate do not count.
-        idle_seconds: spent paused, because no program read the frames.
+        idle_seconds: spent in pauses that are over, in which no program read the frames.
         path: the file or folder that is read; None if the source is neither.
-        sound: the file whose sound tracks, if any, belong to the frames; None if there is none.
+        tracks: what lies beside the frames in their file, sound for one; None if it is no video.
         warning: one line about what went wrong without an error, complete once the iteration is.
         problem: one line about what is wrong right now, or None.
     """
@@ -41,7 +42,7 @@ class Source:
     dropped: int = 0
     idle_seconds: float = 0.0
     path: Path | None = None
-    sound: Path | None = None
+    tracks: Demuxer | None = None
     warning: str | None = None
     problem: str | None = None
 

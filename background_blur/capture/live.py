@@ -117,4 +117,14 @@ class Stream(Live):
     def __init__(self, decoder: Decoder, limit: float = LIMIT):
         """`limit`: seconds without a frame before giving up."""
         self.fps = decoder.fps
-        self._start(decoder.frames(), limit, limit, decoder.name)
+        if decoder.demuxer.others:
+            self.warning = f"{decoder.name}: live; its sound is left out"
+        self._start(self._frames(decoder), limit, limit, decoder.name)
+
+    @staticmethod
+    def _frames(decoder: Decoder) -> Generator[Frame]:
+        try:
+            decoder.demuxer.skip_others()
+            yield from decoder.frames()
+        finally:
+            decoder.close()

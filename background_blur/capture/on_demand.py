@@ -33,8 +33,7 @@ class OnDemand(Source):
             wait: seconds to keep trying to open the source again.
         """
         self.source, self.reopen, self.camera, self.wait = source, reopen, camera, wait
-        self.is_idle, self.idle_since = False, 0.0
-        self.idle_before = 0.0  # seconds of the idle periods that are over
+        self.is_idle = False
         self.last_consumed = self.last_check = monotonic()
 
     @property
@@ -58,11 +57,6 @@ class OnDemand(Source):
         text = f"no program reads {self.camera.device}; paused until one does"
         return text if self.is_idle else self.source.problem
 
-    @property
-    def idle_seconds(self) -> float:
-        now = monotonic() - self.idle_since if self.is_idle else 0.0
-        return self.idle_before + now
-
     def __iter__(self) -> Iterator[Frame]:
         """Yields frames; around an idle period the last one, blurred beyond recognition."""
         began = start = monotonic()
@@ -74,14 +68,14 @@ class OnDemand(Source):
                     break
             else:
                 return
-            self.is_idle, self.idle_since = True, monotonic()
+            self.is_idle, idle_since = True, monotonic()
             last = replace(last, image=make_placeholder(last.image), captured_at=None)
             yield replace(last, image=last.image.copy())  # first: closing may take a while
             self.source.close()
             self.wait_for_consumer()
+            self.idle_seconds += monotonic() - idle_since
             yield replace(last, time=monotonic() - began)
             self.source = self.open_again()
-            self.idle_before = self.idle_seconds
             self.is_idle, start = False, monotonic()
 
     def is_wanted(self) -> bool:

@@ -1,24 +1,49 @@
 """Photos: files and folders of them."""
 
 import itertools
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
+import warnings
+from collections.abc import Callable, Collection, Generator, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from background_blur.capture.base import RATE, Source, check_file
+from background_blur.capture.kinds import (
+    files_in,
+    is_animation,
+    is_foreign,
+    kind_of,
+    open_picture,
+    unreadable_folders,
+)
 from background_blur.errors import FEW, PicturesError, SourceError
 from background_blur.frames import Frame, Size
 from background_blur.imaging import crop_to_fill, flatten_alpha
-from background_blur.metadata import read_metadata
+from background_blur.metadata import Metadata, read_metadata
 from background_blur.system import suppress_stderr
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_PIXELS = 2**27  # a larger picture would take gigabytes
+# Any flag but IMREAD_UNCHANGED turns the picture upright; this one means GDAL, which OpenCV's
+# packages lack, and changes neither depth nor channels.
+KEEP_DEPTH = cv2.IMREAD_LOAD_GDAL
+DAMAGED = "damaged, or not a picture; take it out, or save it as PNG"
+TOO_LARGE = "too large, or damaged; make it smaller"
+MOVING = "a video, no photo; give a folder as --output, or this alone as --source"
+REDUCED, DNG_VERSION = 254, 50706  # tags of TIFFs: of another picture's preview, and of a DNG
 
 
-# --- Pictures
+class NoPictureError(SourceError):
+    """Nothing that Pillow knows: a video, perhaps."""
+
+
+class AnimationError(NoPictureError):
+    """Pictures that follow each other in time."""
 
 
 class Pictures(Source):
@@ -35,31 +60,40 @@ class Pictures(Source):
         self.fps, self.count, self._asked = fps, len(files), size
         self._files = files
         self._left_out: set[Path] = set()
-        self._errors: list[SourceError] = []
-        self._multi_page: list[Path] = []
+        self._errors: dict[Path, SourceError] = {}
+        self._notes: list[str] = []
         self._ended = False
         self._read = self._readable(files)
         first = next(self._read, None)
         if first is None:
-            raise self._errors[0] if len(files) == 1 else PicturesError(self._errors, len(files))
+            errors = list(self._errors.values())
+            raise errors[0] if len(files) == 1 else PicturesError(errors, len(files))
         self.size = first[1].image.shape[1::-1]
         self._all = itertools.chain([first], self._read)
 
     @property
     def warning(self) -> str | None:
-        warnings = []
+        warnings = list(self._notes)
         if self._errors and not self._ended:  # the run ends before all are read
+            *_, last = self._errors.values()
             left_out = f"{len(self._errors)} of {self.count} pictures left out so far"
-            warnings.append(f"{left_out}, the last of them {self._errors[-1]}")
-        if self._multi_page:
-            more = f" and {len(self._multi_page) - FEW} more" if len(self._multi_page) > FEW else ""
-            names = ", ".join(str(file) for file in self._multi_page[:FEW]) + more
-            warnings.append(f"{names}: several frames or pages; only the first is taken")
-        return "; ".join(warnings) or None
+            warnings.append(f"{left_out}, the last of them {last}")
+        more = [f"and {len(warnings) - FEW} more like these"] if len(warnings) > FEW else []
+        return "; ".join(warnings[:FEW] + more) or None
+
+    def note(self, text: str) -> None:
+        """Adds to the warning."""
+        self._notes.append(text)
+
+    def miss(self, path: Path, error: SourceError) -> None:
+        """Counts what cannot be read among what is left out."""
+        self._errors[path] = error
 
     def leave_out(self, unwanted: Callable[[Path], bool]) -> None:
         self._left_out = {file for file in self._files if unwanted(self._inside(file))}
         self.count = len(self._files) - len(self._left_out)
+        for file in self._left_out:
+            self._errors.pop(file, None)
 
     def _inside(self, file: Path) -> Path:
         return Path(file.name) if file == self._root else file.relative_to(self._root)
@@ -69,19 +103,20 @@ class Pictures(Source):
             if file in self._left_out:
                 continue
             try:
-                frame = self._frame(file)
+                yield file, self._frame(file)
+            except NoPictureError as error:
+                moves = file != self._root and kind_of(file) in ("animation", "video")
+                self.miss(file, SourceError(f"{file}: {MOVING}") if moves else error)
             except SourceError as error:
-                self._errors.append(error)
-                continue
-            if frame.metadata.frames > 1:
-                self._multi_page.append(file)
-            yield file, frame
+                self.miss(file, error)
 
     def _frame(self, file: Path) -> Frame:
-        image, whole = read_whole(file)
-        image, metadata = crop_to_fill(image, self._asked), read_metadata(file)
-        whole = None if whole is None else crop_to_fill(whole, self._asked)
-        return Frame(image, 0.0, self._inside(file), whole=whole, metadata=metadata)
+        photo = read_photo(file)
+        if photo.note:
+            self.note(f"{file}: {photo.note}")
+        image = crop_to_fill(photo.image, self._asked)
+        whole = None if photo.whole is None else crop_to_fill(photo.whole, self._asked)
+        return Frame(image, 0.0, self._inside(file), whole=whole, metadata=photo.metadata)
 
     def __iter__(self) -> Iterator[Frame]:
         wanted = (it for it in self._all if it[0] not in self._left_out)
@@ -89,87 +124,157 @@ class Pictures(Source):
             yield replace(frame, time=index / self.fps)
         self._ended = True
         if self._errors:
-            raise PicturesError(self._errors, len(self._files) - len(self._left_out))
+            raise PicturesError(list(self._errors.values()), len(self._files) - len(self._left_out))
 
     def close(self) -> None:
         self._all = iter(())
         self._read.close()
 
 
-def open_folder(folder: Path, size: Size | None, fps: float | None) -> Pictures:
-    """All pictures in a folder and the folders in it, sorted by path."""
-    from imutils.paths import list_files
+def open_folder(
+    folder: Path, size: Size | None, fps: float | None, without: Collection[Path] = ()
+) -> Pictures:
+    """All pictures in a folder and the folders in it, sorted by path; `without` those."""
+    files = [file for file in files_in(folder) if file not in without]
+    foreign = [file for file in files if is_foreign(file)]
+    files = [file for file in files if file not in foreign]
+    if not files:
+        raise SourceError(f"{folder}: no picture in this folder")
+    pictures = Pictures(folder, files, size, fps or RATE)
+    if foreign:
+        names = ", ".join(map(str, foreign[:FEW])) + (", ..." if len(foreign) > FEW else "")
+        pictures.note(f"{names}: neither picture nor video, left alone")
+    for closed in unreadable_folders(folder):
+        pictures.miss(closed, SourceError(f"{closed}: cannot be read: Permission denied"))
+    return pictures
 
-    paths = sorted(Path(path) for path in list_files(str(folder), validExts=PICTURES))
-    if not paths:
-        raise SourceError(f"{folder}: no picture in this folder; it takes {' '.join(PICTURES)}")
-    return Pictures(folder, paths, size, fps or RATE)
+
+@dataclass
+class Photo:
+    """A picture file, read.
+
+    Attributes:
+        image: uint8 [H,W,3] BGR, upright; what is transparent is white.
+        whole: what a frame's `whole` is.
+        metadata: what results keep.
+        note: what of the file `image` lacks, or nothing.
+    """
+
+    image: np.ndarray
+    whole: np.ndarray | None
+    metadata: Metadata
+    note: str = ""
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """uint8 [H,W,3] BGR of a picture file, turned upright as its EXIF says.
+    """uint8 [H,W,3] BGR of a picture file, as `read_photo` gives it, which see for errors."""
+    return read_photo(path).image
 
-    16-bit values are scaled to 8, grey becomes colour, what is transparent white.
+
+def read_photo(path: Path) -> Photo:
+    """Reads a picture file of any kind.
 
     Raises:
-        SourceError: missing, empty, damaged, no picture, or too large.
+        NoPictureError: none that Pillow knows, or one that moves.
+        SourceError: missing, empty, damaged, or too large.
     """
-    return read_whole(path)[0]
-
-
-def read_whole(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Reads a picture file as `read_picture` does, and as a frame's `whole`."""
     check_file(str(path))
-    data = np.fromfile(path, np.uint8)  # not imread: it knows no unicode names on Windows
-    image = whole = None
+    with suppress_stderr(), warnings.catch_warnings(action="ignore"), open_photo(path) as picture:
+        check_picture(path, picture)
+        deep = is_deep(picture)
+        try:
+            note = load(picture) or note_on_pages(picture)
+            pixels = decode_deep(path) if deep else decode(picture)
+        except Exception as error:  # Pillow raises many kinds
+            raise SourceError(f"{path}: {DAMAGED}") from error
+        metadata = read_metadata(picture)
+    return Photo(*split_alpha(pixels), metadata, note)
+
+
+def open_photo(path: Path) -> "Image.Image":
+    """Opens a picture; raises SourceError, NoPictureError where Pillow does not know it."""
+    from PIL import Image
+
     try:
-        with suppress_stderr():
-            if chunks_fit(data):
-                image, whole = decode_picture(data)
-    except cv2.error as error:
-        raise SourceError(f"{path}: too large, or damaged; make it smaller") from error
-    if image is None:
-        raise SourceError(f"{path}: damaged, or not a picture; take it out, or save it as PNG")
-    return image, whole
+        return open_picture(path)
+    except Image.DecompressionBombError as error:
+        raise SourceError(f"{path}: {TOO_LARGE}") from error
+    except Exception as error:  # Pillow raises many kinds
+        raise NoPictureError(f"{path}: {DAMAGED}") from error
 
 
-def decode_picture(data: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """An encoded picture as `read_whole` returns it, or None if it cannot be decoded."""
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if image is None or data[:2].tobytes() == b"\xff\xd8":  # JPEGs: 8 bits, never transparent
-        return image, None
-    # Not IMREAD_UNCHANGED, which leaves the picture lying on its side; no GDAL is used.
-    whole = cv2.imdecode(data, cv2.IMREAD_LOAD_GDAL)
-    if whole is None or whole.dtype not in (np.uint8, np.uint16):
-        return image, None
-    if whole.shape[2:] in ((), (1,)):
-        whole = cv2.cvtColor(whole, cv2.COLOR_GRAY2BGR)
-    if whole.shape[2] == 4 and is_opaque(whole):
-        whole = np.ascontiguousarray(whole[..., :3])
-    if whole.shape[2] == 4:
-        image = flatten_alpha(eight_bits(whole))
-        whole[whole[..., 3] == 0] = 0  # what cannot be seen
-    return image, whole if whole.shape[2] == 4 or whole.dtype == np.uint16 else None
+def check_picture(path: Path, picture: "Image.Image") -> None:
+    """Raises SourceError where an open picture is not to be decoded."""
+    tags = getattr(picture, "tag_v2", {})  # of a TIFF
+    if picture.width * picture.height > MAX_PIXELS:
+        raise SourceError(f"{path}: {TOO_LARGE}")
+    if is_animation(picture):
+        raise AnimationError(f"{path}: {MOVING}")
+    if tags.get(REDUCED, 0) & 1 or DNG_VERSION in tags:
+        raise SourceError(f"{path}: a raw photo; develop it into a JPEG or TIFF first")
 
 
-def is_opaque(image: np.ndarray) -> bool:
-    """Whether a uint8 or uint16 [H,W,4] has no transparent pixel."""
-    return image[..., 3].min() == np.iinfo(image.dtype).max
+def note_on_pages(picture: "Image.Image") -> str:
+    pages = getattr(picture, "n_frames", 1)
+    is_one = pages == 1 or picture.format == "MPO"  # which has the same again, for a 3D screen
+    return "" if is_one else f"{pages} pages or pictures; only the first is taken"
+
+
+def load(picture: "Image.Image") -> str:
+    """Decodes a picture; returns a note where the end of a JPEG is missing, as viewers show."""
+    from PIL import ImageFile
+
+    try:
+        picture.load()
+        return ""
+    except OSError as error:
+        if picture.format not in ("JPEG", "MPO") or "truncated" not in str(error):
+            raise
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        picture.load()
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+    return "the end of the file is missing; what was there of the picture is grey"
+
+
+def decode(picture: "Image.Image") -> np.ndarray:
+    """uint8 [H,W,3] BGR or [H,W,4] BGRA of a loaded picture, upright as its EXIF says."""
+    from PIL import ImageOps
+
+    picture = ImageOps.exif_transpose(picture)
+    if picture.has_transparency_data:
+        return cv2.cvtColor(np.asarray(picture.convert("RGBA")), cv2.COLOR_RGBA2BGRA)
+    return cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR)
+
+
+def is_deep(picture: "Image.Image") -> bool:
+    """Whether a picture, not loaded yet, has 16 bits a colour, of which Pillow would keep 8."""
+    return picture.format in ("PNG", "TIFF") and ";16" in str(getattr(picture, "tile", ""))
+
+
+def decode_deep(path: Path) -> np.ndarray:
+    """uint16 [H,W,3] BGR or [H,W,4] BGRA, upright; raises many kinds of errors, as Pillow does."""
+    with open_picture(path) as picture:
+        picture.verify()  # OpenCV allocates gigabytes for a chunk longer than its PNG
+    data = np.fromfile(path, np.uint8)  # not imread: it knows no unicode names on Windows
+    pixels = cv2.imdecode(data, KEEP_DEPTH)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise ValueError("OpenCV reads no 16 bits of it")
+    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR) if pixels.ndim == 2 else pixels
+
+
+def split_alpha(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """A uint8 or uint16 [H,W,3] BGR or [H,W,4] BGRA -> a photo's `image` and `whole`."""
+    if pixels.shape[2] == 4 and pixels[..., 3].min() == np.iinfo(pixels.dtype).max:
+        pixels = np.ascontiguousarray(pixels[..., :3])
+    if pixels.shape[2] == 3:
+        return eight_bits(pixels), pixels if pixels.dtype == np.uint16 else None
+    image = flatten_alpha(eight_bits(pixels))
+    pixels[pixels[..., 3] == 0] = 0  # what cannot be seen
+    return image, pixels
 
 
 def eight_bits(image: np.ndarray) -> np.ndarray:
     """uint8 or uint16 -> uint8."""
     return image if image.dtype == np.uint8 else cv2.convertScaleAbs(image, alpha=1 / 257)
-
-
-def chunks_fit(data: np.ndarray) -> bool:
-    """False for a PNG with a chunk longer than the file: OpenCV would allocate gigabytes for it."""
-    if data[:8].tobytes() != b"\x89PNG\r\n\x1a\n":
-        return True
-    at = 8
-    while at + 12 <= data.size:
-        length, kind = data[at : at + 4].tobytes(), data[at + 4 : at + 8].tobytes()
-        at += 12 + int.from_bytes(length, "big")
-        if kind == b"IEND":
-            break
-    return at <= data.size

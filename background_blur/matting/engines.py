@@ -6,13 +6,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from background_blur.errors import WeightsError
 from background_blur.frames import Size
-from background_blur.matting.segmenter import COMPILED_SIZES, Engine, PersonSegmenter
+from background_blur.matting.segmenter import (
+    COMPILED_SIZES,
+    Engine,
+    PersonSegmenter,
+    ThoroughSegmenter,
+)
 from background_blur.resources import RESOURCES
 from background_blur.system import suppress_stderr
 
@@ -31,45 +35,49 @@ def open_segmenter(
     engine: str = "litert",
     weights: Path | None = None,
     threads: int = 2,
-    load_network: Callable[[Path], Any] | None = None,
+    thorough: bool = False,
 ) -> PersonSegmenter:
     """Loads the weights, checked, into an engine.
 
-    `load_network` makes the Keras network with the weights of a file, for the engine "keras".
+    Args:
+        thorough: for unrelated pictures, with four looks at each.
 
     Raises:
         WeightsError: no such file, a damaged one, or one of another network.
     """
     path = weights or DEFAULT_WEIGHTS[engine]
-    check_weights(path)
+    if engine == "keras" and not (weights or path.exists()):
+        raise WeightsError(f"{path.name}: not installed; give the repository's with --weights")
+    content = read_weights(path)
+    kind = ThoroughSegmenter if thorough else PersonSegmenter
     if engine == "litert":
-        return PersonSegmenter(open_litert(path, threads))
-    assert load_network is not None, "the Keras engine needs load_network"
-    return PersonSegmenter(open_keras(path, threads, load_network))
+        return kind(open_litert(path, content, threads))
+    return kind(open_keras(path, threads))
 
 
-def check_weights(path: Path) -> None:
-    """Compares the file with the `SHA256SUMS` beside it, where that names it."""
+def read_weights(path: Path) -> bytes:
+    """The file's content, compared with the `SHA256SUMS` beside it where that names it."""
     hint = "give --weights or fetch the repository again"
     if not path.is_file():
         what = "not a file" if path.exists() else "no such weights file"
         raise WeightsError(f"{path}: {what}; {hint}")
     sums = path.with_name("SHA256SUMS")
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        content = path.read_bytes()
         lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}; {hint}") from error
     sums_of = (line.partition(" ") for line in lines)  # "DIGEST  NAME" or "DIGEST *NAME"
     known = {name.lstrip(" *"): digest for digest, _, name in sums_of}
+    digest = hashlib.sha256(content).hexdigest()
     if known.get(path.name, digest) != digest:
         raise WeightsError(
             f"{path}: damaged (its sha256 is not the one in {sums.name}); fetch it again"
         )
+    return content
 
 
-def open_litert(path: Path, threads: int) -> Engine:
+def open_litert(path: Path, content: bytes, threads: int) -> Engine:
     """LiteRT with the compiled network of a file, which holds a signature for each input size.
 
     A size is prepared when it is first needed, in some 10 ms, and the last few stay. Left to itself
@@ -78,18 +86,17 @@ def open_litert(path: Path, threads: int) -> Engine:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        signatures = Interpreter(str(path)).get_signature_list()
+        signatures = Interpreter(model_content=content).get_signature_list()
     except (ValueError, RuntimeError) as error:
         raise WeightsError(f"{path}: {NOT_COMPILED}") from error
     if not signatures.keys() >= {signature_name(size) for size in COMPILED_SIZES}:
         raise WeightsError(f"{path}: {NOT_COMPILED}")
-    model = path.read_bytes()
 
     @lru_cache(SIZES_READY)
     def runner(name: str) -> Callable[..., dict[str, np.ndarray]]:
-        content = with_one_signature(model, name)
+        model = with_one_signature(content, name)
         with suppress_stderr():
-            interpreter = Interpreter(model_content=content, num_threads=threads)
+            interpreter = Interpreter(model_content=model, num_threads=threads)
             interpreter.allocate_tensors()
         return interpreter.get_signature_runner(name)
 
@@ -140,7 +147,8 @@ def with_one_signature(model: bytes, name: str) -> bytes:
     return bytes(data)
 
 
-def open_keras(path: Path, threads: int, load_network: Callable[[Path], Any]) -> Engine:
+def open_keras(path: Path, threads: int) -> Engine:
+    """The original network, in Keras on TensorFlow. Raises WeightsError."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
@@ -153,7 +161,9 @@ def open_keras(path: Path, threads: int, load_network: Callable[[Path], Any]) ->
     with suppress(RuntimeError):  # too late where TensorFlow runs already
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     with suppress_stderr():
-        net = load_network(path)
+        from background_blur.network import load_person
+
+        net, _ = load_person(path)
 
     @tf.function(autograph=False)
     def run(images: tf.Tensor) -> tf.Tensor:

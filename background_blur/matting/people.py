@@ -17,12 +17,12 @@ SWITCH_AFTER = 30  # frames that another must be so, or the main person be gone,
 
 
 class PeopleSelector:
-    """Chooses in one source's masks, in order; `forget` between unrelated pictures."""
+    """Chooses in one source's masks, in order; `reset` between unrelated pictures."""
 
     def __init__(self):
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self.position_heatmap = None  # float [h,w], where the main person was of late
         self.missed_frames = 0  # frames in a row that spoke for another
 
@@ -41,13 +41,13 @@ class PeopleSelector:
         kept = sizes >= max(1, SPECK * labels.size)
         if who == "main":
             return kept & (np.arange(len(sizes)) == self.main(labels, kept))
-        self.forget()
+        self.reset()
         return kept
 
     def main(self, labels: np.ndarray, candidates: np.ndarray) -> int:
         """The part that is the main person, or 0 while that one is not to be seen."""
         if self.position_heatmap is None or self.position_heatmap.shape != labels.shape:
-            self.forget()
+            self.reset()
             self.position_heatmap = np.zeros(labels.shape)
         sizes = candidates * sums(labels, centred(labels.shape))
         largest = int(sizes.argmax())

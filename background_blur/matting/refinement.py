@@ -20,21 +20,20 @@ class MaskRefiner:
 
     def reset(self) -> None:
         self.last: tuple[np.ndarray, np.ndarray] | None = None  # mask and grey picture
-        self.people.forget()
+        self.people.reset()
 
-    def __call__(self, picture: Picture, mask: np.ndarray, who: str = "front") -> np.ndarray:
+    def refine(self, picture: Picture, mask: np.ndarray, who: str = "front") -> np.ndarray:
         """Alpha of a picture, uint8 [h,w].
 
         Args:
             picture: of that size.
             mask: float32 of any size, 0..1, the person in this very picture.
-            who: of `people.PEOPLE`, who is to stay.
+            who: of `settings.PEOPLE`, who is to stay.
 
         Returns:
             uint8 [h,w], 255 = person.
         """
-        mask = self.whole(self.steady(picture.half_grey, mask), who)
-        return sharpened(picture, mask)
+        return sharpen(picture, self.clean(self.steady(picture.half_grey, mask), who))
 
     def steady(self, grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Averages the mask over time where the picture, a uint8 [h,w], stands still.
@@ -55,7 +54,7 @@ class MaskRefiner:
         self.last = mask, grey
         return mask
 
-    def whole(self, mask: np.ndarray, who: str) -> np.ndarray:
+    def clean(self, mask: np.ndarray, who: str) -> np.ndarray:
         """Drops who is not to stay, and specks; fills pinholes."""
         person = (mask > 0.5).view(np.uint8)
         labels, sizes = connected_components(person)
@@ -66,10 +65,10 @@ class MaskRefiner:
             around = cv2.dilate(away.astype(np.uint8), np.ones((side, side), np.uint8)) == 1
             mask = np.where(away | (around & (person == 0)), 0, mask)
             person[away] = 0
-        return without_pinholes(mask, person)
+        return fill_pinholes(mask, person)
 
 
-def sharpened(picture: Picture, mask: np.ndarray) -> np.ndarray:
+def sharpen(picture: Picture, mask: np.ndarray) -> np.ndarray:
     """The alpha of a picture, uint8 [h,w], from its mask: where nobody is near it is 0 at once."""
     grey, half = picture.grey, picture.half_grey
     cell = max(1, round(half.shape[1] / mask.shape[1]))  # wider windows blur the mask
@@ -87,7 +86,7 @@ def sharpened(picture: Picture, mask: np.ndarray) -> np.ndarray:
     return alpha
 
 
-def without_pinholes(mask: np.ndarray, person: np.ndarray) -> np.ndarray:
+def fill_pinholes(mask: np.ndarray, person: np.ndarray) -> np.ndarray:
     """A mask, float32 [h,w], closed where a person, uint8 [h,w] of 0 and 1, has small holes."""
     outlines, inner = cv2.findContours(person, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     if not outlines:  # and `inner` is None

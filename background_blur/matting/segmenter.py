@@ -5,7 +5,7 @@ and Keras the original. Both are plain functions from an image to logits.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -47,13 +47,19 @@ class Masks(NamedTuple):
         return np.where(inside == 1, np.maximum(self.front, self.person), self.front)
 
 
+class Segmenter(Protocol):
+    """Whatever tells which part of a frame is person."""
+
+    def segment(self, frame: np.ndarray, scale: float) -> Masks: ...
+
+
 class PersonSegmenter:
-    """Tells which part of a frame is person."""
+    """Tells which part of a frame is person, by one look."""
 
     def __init__(self, engine: Engine):
         self.engine = engine
 
-    def __call__(self, frame: np.ndarray, scale: float = FINE) -> Masks:
+    def segment(self, frame: np.ndarray, scale: float = FINE) -> Masks:
         """The masks of one frame.
 
         Args:
@@ -62,26 +68,29 @@ class PersonSegmenter:
         """
         return masks_of(self.logits(frame, scale))
 
-    def predict_tta(self, frame: np.ndarray) -> Masks:
-        """The same at the scale LARGE, by four looks, where there is time for them.
-
-        The usual grid knows best what is whole, the large one finds the small and far; of each
-        the mean with its mirror image is steadier.
-        """
-        mirrored = cv2.flip(frame, 1)
-        usual, large = (
-            self.logits(frame, scale) + self.logits(mirrored, scale)[:, ::-1]
-            for scale in (NORMAL, LARGE)
-        )
-        enlarged = cv2.resize(usual, large.shape[1::-1]).reshape(large.shape)
-        return masks_of((enlarged + large) / 4)
-
     def logits(self, frame: np.ndarray, scale: float) -> np.ndarray:
         grid = nearest_input_size((frame.shape[1], frame.shape[0]), scale)
         much = frame.shape[1] > 2.5 * grid[0]
         image = cv2.resize(frame, grid, interpolation=cv2.INTER_AREA if much else cv2.INTER_LINEAR)
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32)  # [h,w,3]
         return self.engine(image)  # [h/s,w/s,n]
+
+
+class ThoroughSegmenter(PersonSegmenter):
+    """The same by four looks, for pictures: there is time for them.
+
+    The usual grid knows best what is whole, the large one finds the small and far; of each the
+    mean with its mirror image is steadier.
+    """
+
+    def segment(self, frame: np.ndarray, scale: float = LARGE) -> Masks:
+        mirrored = cv2.flip(frame, 1)
+        usual, large = (
+            self.logits(frame, side) + self.logits(mirrored, side)[:, ::-1]
+            for side in (NORMAL, LARGE)
+        )
+        enlarged = cv2.resize(usual, large.shape[1::-1]).reshape(large.shape)
+        return masks_of((enlarged + large) / 4)
 
 
 def masks_of(logits: np.ndarray) -> Masks:

@@ -18,7 +18,9 @@ import cv2
 import numpy as np
 
 from background_blur.frames import Size
+from background_blur.imaging import Picture
 from background_blur.matting.boxes import Box, mask_size, whole
+from background_blur.matting.motion import has_changed_outside
 from background_blur.matting.people import SPECK
 from background_blur.matting.segmenter import INPUT_SIZES
 
@@ -36,7 +38,6 @@ RECHECK_INTERVAL = 0.25  # the same when something changes outside the box
 MAX_WHOLE_AGE = 2.0  # seconds after such a run; later nothing is known of the people
 MIN_AGREEMENT = 0.7  # IoU of the people in the box with those of the whole frame, to keep the box's
 MAX_RECHECK = 2.0  # seconds of runs on the whole frame when boxes fail again and again
-CHANGED = 5  # grey levels that a spot outside the box changes by, beyond the whole picture's change
 
 # A picture, uint8 [h,w,3], whole or in part -> its mask, float32 of any size; or it raises.
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -44,66 +45,12 @@ Edges = np.ndarray  # float [4]: left, top, right, bottom
 OUTWARD = np.array([-1, -1, 1, 1])
 
 
-class TrackingSegmenter:
-    """Masks of one source's frames, in order, each from the part where the people are."""
-
-    def __init__(self):
-        self.tracker = PersonTracker()
-
-    def reset(self) -> None:
-        self.tracker.reset()
-
-    def follow(self, mask: np.ndarray, time: float) -> None:
-        """Takes the mask of a frame, wherever it comes from."""
-        self.tracker.follow(mask, time)
-
-    def __call__(
-        self, image: np.ndarray, thumbnail: np.ndarray, time: float, predict: Predict
-    ) -> np.ndarray:
-        """The mask of an image, uint8 [H,W,3], whose grey thumbnail is given: float32 [H/2,W/2]."""
-        size = mask_size(image)
-
-        def predict_whole() -> np.ndarray:
-            self.tracker.saw_whole_frame(thumbnail, time)
-            return predict_box(image, whole(size), size, predict)
-
-        around, box = None, self.tracker.box(size, time)
-        if box.covers(size):
-            around = predict_whole()
-            self.tracker.follow(around, time)
-            box = self.tracker.box(size, time)
-            if box.covers(size):
-                return around
-        mask = predict_box(image, box, size, predict)
-        if self.tracker.lost(mask, box, time):
-            return predict_whole() if around is None else around
-        if around is None and self.tracker.needs_whole_frame(box, thumbnail, time):
-            around = predict_whole()
-        return mask if around is None else merged(mask, around, box)
-
-
-def merged(mask: np.ndarray, around: np.ndarray, box: Box) -> np.ndarray:
-    """Two masks float32 [h,w]: `around`, and in the box the other one, unless they contradict."""
-    inside = np.s_[box.top : box.bottom, box.left : box.right]
-    people = [each[inside] > 0.5 for each in (mask, around)]
-    either = np.count_nonzero(people[0] | people[1])
-    if np.count_nonzero(people[0] & people[1]) < MIN_AGREEMENT * either:
-        return around
-    around[inside] = mask[inside]
-    return around
-
-
-def predict_box(image: np.ndarray, box: Box, size: Size, predict: Predict) -> np.ndarray:
-    """The mask, of that (width, height), of what can be seen in the box."""
-    return box.place(predict(np.ascontiguousarray(box.of(image, size))), size)
-
-
 class PersonTracker:
-    """Says which part of each frame of one source the network should see.
+    """Follows the people of one source, and shows the network the part of a frame where they are.
 
-    For every frame that the network runs on: `box`, then a run on that part; if the people are
-    `lost` or it `needs_whole_frame`, another on the whole frame, reported to `saw_whole_frame`.
-    `follow` takes every mask, propagated ones too, so that the box moves with the people.
+    `segment` makes the mask of a frame that the network sees: of its `box`, and of the whole frame
+    if the people are `lost` or it `needs_whole_frame`. `follow` takes every mask, propagated ones
+    too, so that the box moves with the people.
 
     Thumbnails are uint8 [h,w], grey, of any one size; masks are of the whole frame, of one size.
     """
@@ -122,6 +69,30 @@ class PersonTracker:
         self.whole_time, self.whole_thumbnail = -math.inf, np.zeros((1, 1), np.uint8)
         self.whole_until, self.recheck = 0.0, RECHECK_INTERVAL  # after a box that failed
 
+    def segment(self, picture: Picture, time: float, predict: Predict) -> np.ndarray:
+        """The mask of a picture [H,W,3], float32 [H/2,W/2], by what is predicted of its parts."""
+        size = mask_size(picture.image)
+        around, box = None, self.box(size, time)
+        if box.covers(size):
+            around = self._segment_whole(picture, size, time, predict)
+            self.follow(around, time)
+            box = self.box(size, time)
+            if box.covers(size):
+                return around
+        mask = predict_box(picture.image, box, size, predict)
+        is_lost = self.lost(mask, box, time)
+        if around is None and (is_lost or self.needs_whole_frame(box, picture.thumbnail, time)):
+            around = self._segment_whole(picture, size, time, predict)
+        if around is None:
+            return mask
+        return around if is_lost else merge(mask, around, box)
+
+    def _segment_whole(
+        self, picture: Picture, size: Size, time: float, predict: Predict
+    ) -> np.ndarray:
+        self.saw_whole_frame(picture.thumbnail, time)
+        return predict_box(picture.image, whole(size), size, predict)
+
     def box(self, size: Size, time: float) -> Box:
         """The part of the frame at that second to run on, for a mask of that (width, height)."""
         if size != self.size or self.held is None:
@@ -138,8 +109,8 @@ class PersonTracker:
         since = time - self.whole_time
         if since >= WHOLE_INTERVAL:
             return True
-        return since >= RECHECK_INTERVAL and changes_outside(
-            self.whole_thumbnail, thumbnail, box, self.size
+        return since >= RECHECK_INTERVAL and has_changed_outside(
+            thumbnail, self.whole_thumbnail, box, self.size
         )
 
     def _around_people(self, held: np.ndarray, size: Size, time: float) -> Box:
@@ -192,6 +163,22 @@ class PersonTracker:
         self.edges = edges
 
 
+def merge(mask: np.ndarray, around: np.ndarray, box: Box) -> np.ndarray:
+    """Two masks float32 [h,w]: `around`, and in the box the other one, unless they contradict."""
+    inside = np.s_[box.top : box.bottom, box.left : box.right]
+    people = [each[inside] > 0.5 for each in (mask, around)]
+    either = np.count_nonzero(people[0] | people[1])
+    if np.count_nonzero(people[0] & people[1]) < MIN_AGREEMENT * either:
+        return around
+    around[inside] = mask[inside]
+    return around
+
+
+def predict_box(image: np.ndarray, box: Box, size: Size, predict: Predict) -> np.ndarray:
+    """The mask, of that (width, height), of what can be seen in the box."""
+    return box.place(predict(np.ascontiguousarray(box.of(image, size))), size)
+
+
 def extent(mask: np.ndarray) -> tuple[Edges | None, float]:
     """(the edges of the people in a mask, or None; their area in pixels)."""
     person = (mask > PERSON).astype(np.uint8)
@@ -236,19 +223,3 @@ def rounded(edges: Edges, size: Size) -> Box:
 def unlike(size: Size, shape: Size) -> float:
     """How much a (width, height) is squashed to have a shape; 0 not at all."""
     return abs(np.log(size[0] / size[1] * shape[1] / shape[0]))
-
-
-def changes_outside(last: np.ndarray, thumbnail: np.ndarray, box: Box, size: Size) -> bool:
-    """Whether some spot outside the box changed more than the whole picture did."""
-    if last.shape != thumbnail.shape:
-        return True
-    change = cv2.subtract(thumbnail, last, dtype=cv2.CV_16S)
-    outside = np.ones(thumbnail.shape, bool)
-    across, down = thumbnail.shape[1] / size[0], thumbnail.shape[0] / size[1]
-    left, right = int(box.left * across), int(np.ceil(box.right * across))
-    top, bottom = int(box.top * down), int(np.ceil(box.bottom * down))
-    outside[top:bottom, left:right] = False
-    if not outside.any():
-        return False
-    change = change[outside]
-    return bool(np.abs(change - np.median(change)).max() > CHANGED)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,8 @@ class Media(Protocol):
     is_sequence: bool
 
     def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None: ...
 
 
 OpenFile = Callable[..., Media]  # (path, fps=...), raises SourceError; `capture.open_file`
@@ -53,11 +56,11 @@ class StillBackground:
 class VideoBackground(StillBackground):
     """A video, looped at its own pace. Where it cannot be read again its last picture stays."""
 
-    def __init__(self, rewind: Callable[[], Media]):
-        """Takes what opens the video from its start, or raises SourceError."""
-        self.rewind = rewind
+    def __init__(self, video: Media, reopen: Callable[[], Media]):
+        """Takes an open video, and what opens it from its start again, or raises SourceError."""
+        self.reopen = reopen
         self.began = 0.0  # when this round began, in seconds of the frames'
-        self.coming = self.restart()
+        self.coming = self.start(video)
         super().__init__(self.coming.image)
 
     def __call__(self, size: Size, time: float) -> np.ndarray:
@@ -66,9 +69,8 @@ class VideoBackground(StillBackground):
             self.coming = next(self.frames, None) or self.again(self.coming, time)
         return super().__call__(size, time)
 
-    def restart(self) -> Frame:
-        video = self.rewind()
-        self.frames, self.step = iter(video), 1 / video.fps
+    def start(self, video: Media) -> Frame:
+        self.video, self.frames, self.step = video, iter(video), 1 / video.fps
         return next(self.frames)
 
     def again(self, last: Frame, time: float) -> Frame:
@@ -76,8 +78,9 @@ class VideoBackground(StillBackground):
         length = last.time + self.step
         end = self.began + length
         self.began = end if time - end < length else time
+        self.video.close()
         try:
-            return self.restart()
+            return self.start(self.reopen())
         except SourceError:
             return Frame(last.image, math.inf)
 
@@ -93,16 +96,15 @@ def open_background(text: str, open_file: OpenFile) -> Background | str | None:
     if text.startswith("#"):
         return StillBackground(np.frombuffer(bytes.fromhex(text[1:]), np.uint8)[None, None, ::-1])
 
-    def rewind() -> Media:
+    def reopen() -> Media:
         return open_file(text, fps=MAX_FPS)
 
     try:
-        media = rewind()
-        return (
-            StillBackground(next(iter(media)).image)
-            if not media.is_sequence
-            else VideoBackground(rewind)
-        )
+        media = reopen()
+        if media.is_sequence:
+            return VideoBackground(media, reopen)
+        with closing(media):
+            return StillBackground(next(iter(media)).image)
     except SourceError as error:
         hint = BACKGROUNDS if error.hint else ""
         raise BackgroundError(f"--background {error.problem}", hint) from error

@@ -51,9 +51,9 @@ class Follower:
     """Decides, frame by frame, which part of a film's frames is shown."""
 
     def __init__(self):
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Begins with the whole frame."""
         self.smoother = Smoother(WHOLE)
         self.goal = WHOLE
@@ -63,7 +63,7 @@ class Follower:
         self.latest = deque()  # the same of the last second
         self.seen = self.time = -math.inf
 
-    def __call__(self, alpha: np.ndarray, time: float) -> View:
+    def follow(self, alpha: np.ndarray, time: float) -> View:
         """What to show of a frame.
 
         The view always lies within the frame and changes with bounded jerk. It stands still while
@@ -74,7 +74,7 @@ class Follower:
             time: seconds, of the frame; before the last one's, another film begins.
         """
         if time < self.time:
-            self.begin()
+            self.reset()
         box = person_box(alpha)
         if box is not None:
             self.seen = time
@@ -88,7 +88,7 @@ class Follower:
             self.goal, self.framed = WHOLE, None
             self.needed.clear()
         elapsed, self.time = time - self.time, time
-        view = self.smoother(self.goal, elapsed if math.isfinite(elapsed) else 0.0)
+        view = self.smoother.move(self.goal, elapsed if math.isfinite(elapsed) else 0.0)
         return view if box is None else widened(view, portrait(box, aspect(alpha)))
 
     def aim(self, needed: Box, aspect: float, time: float) -> None:
@@ -126,7 +126,7 @@ class Smoother:
     def __init__(self, start: View):
         self.stages = np.tile(np.array(start, np.float64), (3, 1))
 
-    def __call__(self, goal: View, seconds: float) -> View:
+    def move(self, goal: View, seconds: float) -> View:
         """Moves on by so many seconds."""
         share = 1 - math.exp(-PACE * max(seconds, 0.0))
         previous = np.array(goal, np.float64)

@@ -16,8 +16,8 @@ MIN_HIDING_STRENGTH = 0.5  # the least blur of a frame that is fully blurred
 
 
 @dataclass(frozen=True)
-class Matte:
-    """What an image is rendered with.
+class Scene:
+    """What an image is rendered by.
 
     Attributes:
         small: uint8 [h,w,3] BGR, the image at the size its alpha was found at.
@@ -40,19 +40,21 @@ class Renderer:
     def __init__(self, settings: Settings):
         self.settings = settings
 
-    def __call__(self, image: np.ndarray, matte: Matte, timer: StageTimer) -> np.ndarray:
+    def render(self, image: np.ndarray, scene: Scene, timer: StageTimer) -> np.ndarray:
         """Renders a uint8 or uint16 [H,W,3] BGR, or [H,W,4] BGRA, in the chosen view."""
         if self.settings.view == "alpha":
-            alpha = cv2.resize(matte.alpha, (image.shape[1], image.shape[0]))
-            return cv2.cvtColor(crop(alpha, matte.shown), cv2.COLOR_GRAY2BGR)
-        result = self.composite(image, matte, timer)
+            alpha = cv2.resize(scene.alpha, (image.shape[1], image.shape[0]))
+            return cv2.cvtColor(crop(alpha, scene.shown), cv2.COLOR_GRAY2BGR)
+        result = self.composite(image, scene, timer)
         if self.settings.view != "split":
             return result
         if result.shape[2] == 4:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
-        return np.hstack([result if matte.hidden else crop(image, matte.shown), result])
+        return np.hstack([result if scene.hidden else crop(image, scene.shown), result])
 
-    def whole(self, whole: np.ndarray | None, matte: Matte, timer: StageTimer) -> np.ndarray | None:
+    def render_whole(
+        self, whole: np.ndarray | None, scene: Scene, timer: StageTimer
+    ) -> np.ndarray | None:
         """Renders a photo as its file has it whole, uint8 or uint16 [H,W,3 or 4].
 
         Returns:
@@ -65,29 +67,29 @@ class Renderer:
             whole = flatten_alpha(whole)
         if whole.dtype == np.uint8 and not transparent:
             return None
-        return self(cv2.flip(whole, 1) if self.settings.mirror else whole, matte, timer)
+        return self.render(cv2.flip(whole, 1) if self.settings.mirror else whole, scene, timer)
 
-    def composite(self, image: np.ndarray, matte: Matte, timer: StageTimer) -> np.ndarray:
+    def composite(self, image: np.ndarray, scene: Scene, timer: StageTimer) -> np.ndarray:
         """The person over the chosen background, or over nothing."""
-        background, alpha, shown = self.settings.background, matte.alpha, matte.shown
+        background, alpha, shown = self.settings.background, scene.alpha, scene.shown
         if background == TRANSPARENT:
-            with timer("compose"):
-                person = apply_correction(image, foreground_correction(matte.small, alpha))
+            with timer.measure("compose"):
+                person = apply_correction(image, foreground_correction(scene.small, alpha))
                 return to_bgra(crop(person, shown), crop(alpha, shown))
-        with timer("blur"):
+        with timer.measure("blur"):
             if callable(background):
-                behind = to_depth(background(image.shape[1::-1], matte.time), image.dtype)
+                behind = to_depth(background(image.shape[1::-1], scene.time), image.dtype)
             else:
-                behind = self.blurred(image, matte)
-        with timer("compose"):
+                behind = self.blur(image, scene)
+        with timer.measure("compose"):
             # Over the blur the room's colours in the outline do not show.
-            correction = foreground_correction(matte.small, alpha) if callable(background) else None
+            correction = foreground_correction(scene.small, alpha) if callable(background) else None
             return crop(compose(image, behind, alpha, correction=correction), shown)
 
-    def blurred(self, image: np.ndarray, matte: Matte) -> np.ndarray:
+    def blur(self, image: np.ndarray, scene: Scene) -> np.ndarray:
         strength = self.settings.strength
-        if matte.hidden:
+        if scene.hidden:
             strength = max(strength, MIN_HIDING_STRENGTH)
         if not strength:
             return image
-        return blur_background(matte.small, matte.alpha, strength, image.dtype)
+        return blur_background(scene.small, scene.alpha, strength, image.dtype)

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Protocol
 
 from background_blur.errors import SinkError
+from background_blur.media import Demuxer
+from background_blur.paths import is_folder, same_file
 from background_blur.sinks.base import Sink
-from background_blur.sinks.files import EXISTS, IMAGE_SUFFIXES, ImageFile, ImageFolder, same_file
+from background_blur.sinks.files import EXISTS, IMAGE_SUFFIXES, ImageFile, ImageFolder
 from background_blur.sinks.video import ENCODERS, VideoFile
 
 
@@ -23,7 +25,7 @@ class Input(Protocol):
     def path(self) -> Path | None: ...
 
     @property
-    def sound(self) -> Path | None: ...
+    def tracks(self) -> Demuxer | None: ...
 
 
 def open_output(
@@ -44,16 +46,16 @@ def open_output(
     Raises:
         SinkError: it exists, is the source itself, cannot hold the frames, or cannot be written.
     """
-    if not str(path):
-        raise SinkError("--output empty name: no file or folder; give one, such as out.mp4")
-    ends_as_folder = str(path).endswith(("/", os.sep))
-    path = Path(path)
+    if str(path) in ("", "-") or "://" in str(path):
+        what = "nothing is sent to pipes or addresses" if path else "empty name"
+        raise SinkError(f"--output {path}: {what}; give a file or folder, such as out.mp4")
+    to_folder, path = is_folder(str(path)), Path(path)
     suffix = path.suffix.lower()
-    if same_file(path, source.path) or same_file(path, source.sound):
+    if same_file(path, source.path):
         raise SinkError(f"{path}: is the source itself; give another --output")
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise SinkError(f"{path}: neither a file nor a folder; give one, such as out.mp4")
-    if os.path.isdir(path) or ends_as_folder or not suffix:
+    if to_folder:
         return ImageFolder(path, force, source.path, skip)
     if suffix not in (*ENCODERS, *IMAGE_SUFFIXES):
         known = " ".join((*ENCODERS, *IMAGE_SUFFIXES))
@@ -65,4 +67,4 @@ def open_output(
         raise SinkError(f"{path}: {EXISTS}")
     if suffix in IMAGE_SUFFIXES:
         return ImageFile(path, force)
-    return VideoFile(path, source.fps or 30, source.sound, force=force, alpha=alpha)
+    return VideoFile(path, source.fps or 30, source.tracks, force=force, alpha=alpha)

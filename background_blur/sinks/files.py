@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,29 +14,48 @@ import numpy as np
 from background_blur.errors import SinkError, UserError
 from background_blur.frames import Frame, Size
 from background_blur.metadata import encode_picture
+from background_blur.paths import is_within
 from background_blur.sinks.base import Sink
 from background_blur.sinks.parts import free_path, new_part
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
+LOSSY_SUFFIXES = (".avif", ".heic", ".heif", ".jp2", ".jpe", ".mpo")  # written as JPEGs
 WHOLE_SUFFIXES = (".png", ".tif", ".tiff")  # of files that hold 16 bits and transparency
+SPACE = "free some space, or give another --output"
+LIMITS = "end other programs, or raise the limits on threads and memory (ulimit -a)"
+CURES: dict[int | None, str] = {
+    errno.ENOSPC: SPACE,
+    errno.EDQUOT: SPACE,
+    errno.EAGAIN: LIMITS,
+    errno.ENOMEM: LIMITS,
+}
 EXISTS = "exists; add --force to overwrite it, or --skip-existing to leave it"
 
 
 class AtomicFile(Sink):
     """A file that appears under its name only when it is complete.
 
-    Until then it is written to a `NAME.xxxxxx.part.EXT` beside it.
+    Until then it is written to a `NAME.xxxxxx.part.EXT` beside it. A link to a file stays one, and
+    a file that is overwritten keeps its mode and owner.
     """
 
     def __init__(self, path: Path, force: bool = False):
         """`force`: overwrite an existing file. Raises SinkError if it cannot be written there."""
         self.path, self.force = path, force
-        self.part = reserve(path)
+        self.target = Path(os.path.realpath(path)) if os.path.islink(path) else path
+        self.part = reserve(self.target)
+        if self.target.exists():  # perhaps a private one
+            with suppress(OSError):  # a file system without modes
+                self.part.chmod(0o600)
         self.is_open = True
         self.written = 0  # frames
 
     def finish(self) -> None:
         """Completes the part."""
+
+    def is_whole(self) -> bool:
+        """Whether the completed part can be opened again."""
+        return True
 
     def salvage(self) -> str | None:
         """Makes a part that cannot be completed usable; says what it holds, None if nothing."""
@@ -63,7 +83,7 @@ class AtomicFile(Sink):
             if held is None:
                 self.part.unlink(missing_ok=True)
                 return ""
-            target = free_path(self.path)
+            target = free_path(self.target)
             os.replace(self.part, target)
             return f"; kept {held} in {target}"
         return f"; kept what there is in {self.part}" if self.part.exists() else ""
@@ -77,14 +97,17 @@ class AtomicFile(Sink):
         with self.salvaged():
             self.finish()
         self.is_open = False
-        target = self.path if self.force else free_path(self.path)
+        if not self.is_whole():
+            raise SinkError(f"{self.path}: does not play; kept what was written in {self.part}")
+        target = self.target if self.force else free_path(self.target)
         try:
             with sink_errors(self.path):
+                inherit(self.part, target)
                 os.replace(self.part, target)
         except SinkError as error:
             kept = f"; kept all of it in {self.part}" if self.part.exists() else ""
             raise SinkError(f"{error}{kept}") from error
-        if target != self.path:
+        if target != self.target:
             raise SinkError(f"{self.path}: exists; what was written was saved as {target}")
 
     def __exit__(
@@ -115,10 +138,7 @@ class ImageFile(AtomicFile):
         if frame.whole is not None and suffix in WHOLE_SUFFIXES:
             image = frame.whole
         with self.salvaged():
-            data = encode_picture(image, suffix, frame.metadata)
-            if data is None:
-                raise OSError(errno.EFBIG, f"too large for {suffix}")
-            self.part.write_bytes(data)
+            self.part.write_bytes(encode_picture(image, suffix, frame.metadata))
         self.written += 1
 
 
@@ -194,7 +214,7 @@ class ImageFolder(Sink):
             return self.path / f"frame_{len(self.paths) + 1:06d}.png"
         path = self.path / name
         if path.suffix.lower() not in IMAGE_SUFFIXES:
-            path = path.with_suffix(".png")
+            path = path.with_suffix(".jpg" if path.suffix.lower() in LOSSY_SUFFIXES else ".png")
         while path in self.paths:  # a.gif beside a.png
             path = path.with_name(f"{path.stem}_{path.suffix}")
         return path
@@ -205,16 +225,13 @@ class ImageFolder(Sink):
                 self.path.rmdir()
 
 
-def same_file(path: Path, other: Path | None) -> bool:
-    if other is None or not (os.path.exists(path) and os.path.exists(other)):
-        return False
-    return os.path.samefile(path, other)
-
-
-def is_within(path: Path, source: Path) -> bool:
-    """Whether a file is `source`, or is inside that folder."""
-    path, source = path.resolve(), source.resolve()
-    return path == source or source in path.parents
+def inherit(part: Path, old: Path) -> None:
+    """Gives a part the owner and mode of the file that it is to replace, if there is one."""
+    with suppress(OSError):  # no such file; a file system without modes; another user's file
+        shutil.copymode(old, part)
+        if hasattr(os, "chown"):
+            status = old.stat()
+            os.chown(part, status.st_uid, status.st_gid)
 
 
 def reserve(path: Path) -> Path:
@@ -236,7 +253,11 @@ def sink_errors(path: Path) -> Iterator[None]:
         if not isinstance(error, (OSError, cv2.error, FFmpegError)):
             raise
         reason = getattr(error, "strerror", None) or getattr(error, "err", None) or error
-        raise SinkError(f"{path}: cannot be written: {reason}; give another --output") from error
+        number = getattr(error, "errno", 0)
+        if number == errno.EPERM and isinstance(error, FFmpegError):  # as encoders say
+            number, reason = errno.EAGAIN, "the encoder cannot be started"
+        cure = CURES.get(number, "give another --output")
+        raise SinkError(f"{path}: cannot be written: {reason}; {cure}") from error
 
 
 def fill_up(image: np.ndarray, size: Size) -> np.ndarray:

@@ -14,15 +14,13 @@ from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
 from time import monotonic, time
-from typing import TYPE_CHECKING
 
 try:
     import fcntl
 except ImportError:  # on Windows, which lets no open file be renamed
     fcntl = None
 
-if TYPE_CHECKING:
-    from av.container import InputContainer
+from background_blur.media import open_media
 
 FRAGMENTED = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "500000"}  # microseconds
 CLUSTERED = {"cluster_time_limit": "500"}  # milliseconds
@@ -186,23 +184,22 @@ def parts_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
 
 
 def plays(path: Path) -> bool:
-    """Whether there is a frame in a video."""
+    """Whether a video can be opened and decoded, the beginnings of its picture and sound."""
     from av.error import FFmpegError
 
+    waited_for: dict[str, bool] = {}  # whether a track with packets gave nothing yet, by its name
     try:
-        with open_media(path) as video:
-            packets = video.demux(video.streams.video)
-            return bool(video.streams.video) and any(packet.size for packet in packets)
+        with open_media(path) as media:
+            tracks = *media.streams.video, *media.streams.audio
+            for packet in media.demux(tracks):
+                name = f"{packet.stream.type}{packet.stream.index}"
+                if waited_for.get(name, bool(packet.size)):
+                    waited_for[name] = not packet.decode()
+                if len(waited_for) == len(tracks) and not any(waited_for.values()):
+                    break
     except (OSError, FFmpegError):
         return False
-
-
-def open_media(path: Path) -> "InputContainer":
-    """Opens a media file for reading. Raises OSError or FFmpegError."""
-    import av
-
-    options = {"protocol_whitelist": "file,crypto,data"}  # no file makes us open connections
-    return av.open(f"file:{path}", container_options=options, metadata_errors="ignore")
+    return "video0" in waited_for and not any(waited_for.values())
 
 
 def in_use(path: Path) -> bool:

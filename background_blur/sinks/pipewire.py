@@ -57,6 +57,22 @@ def objects() -> list[dict]:
         return []
 
 
+def has_portal() -> bool | None:
+    """Whether the desktop's portal offers cameras, through which browsers find PipeWire's; None if
+    unknown."""
+    if not shutil.which("busctl"):
+        return None
+    name, path = "org.freedesktop.portal.Desktop", "/org/freedesktop/portal/desktop"
+    what = "get-property", name, path, "org.freedesktop.portal.Camera", "version"
+    try:
+        result = subprocess.run(
+            ["busctl", "--user", *what], capture_output=True, timeout=RESPONSE_TIMEOUT
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.returncode == 0
+
+
 def version(known: list[dict]) -> tuple[int, ...] | None:
     """Of PipeWire among `objects`, as (0, 3, 65)."""
     for thing in known:
@@ -72,6 +88,19 @@ def cameras(known: list[dict]) -> list[PipeWireCamera]:
     """The cameras among `objects`."""
     programs = {thing["id"]: properties(thing) for thing in known if "id" in thing}
     return [camera(thing, programs) for thing in known if is_camera(thing)]
+
+
+def readers(known: list[dict], name: str) -> list[str]:
+    """The programs among `objects` that read the camera of that name."""
+    things = {thing["id"]: thing for thing in known if "id" in thing}
+    links = [thing.get("info") or {} for thing in known if str(thing.get("type")).endswith(":Link")]
+    read = [link for link in links if is_named(things.get(link.get("output-node-id"), {}), name)]
+    nodes = [properties(things.get(link.get("input-node-id"), {})) for link in read]
+    return [str(it.get("application.name") or it.get("node.name") or "a program") for it in nodes]
+
+
+def is_named(thing: dict, name: str) -> bool:
+    return is_camera(thing) and properties(thing).get("node.name") == name
 
 
 def is_camera(thing: dict) -> bool:
@@ -140,7 +169,7 @@ class Monitor:
         except ValueError:
             return
         for thing in changed:
-            if is_camera(thing) and properties(thing).get("node.name") == self._name:
+            if is_named(thing, self._name):
                 self._id, self.state = thing["id"], thing["info"].get("state", self.state)
                 self.appeared.set()
             elif thing.get("id") == self._id and thing.get("info") is None:  # it went away

@@ -1,4 +1,4 @@
-"""A PipeWire camera: no kernel module needed, and Firefox finds it.
+"""A PipeWire camera: no kernel module needed, and browsers find it.
 
 A GStreamer process talks to PipeWire, and a thread writes the newest frame into it, so that neither
 can delay a frame.
@@ -30,7 +30,6 @@ RESTART_INTERVAL = 60.0  # seconds; a process that ends twice within them is giv
 MIN_VERSION = (0, 3, 65)  # of PipeWire, that this was tested with
 PIPE = 2**20  # bytes, the most that Linux allows; with 64 KiB a frame takes many more writes
 RELEASE = Path("/etc/os-release")
-START_AGAIN = "then start this program again"
 
 # What to install, by the names in /etc/os-release.
 PACKAGES = {
@@ -114,7 +113,7 @@ class PipeWireSink:
         if self._version and self._version < MIN_VERSION:
             old, tested = (".".join(map(str, it)) for it in (self._version, MIN_VERSION))
             return f"PipeWire {old} is too old for its camera (tested from {tested} on); update it"
-        again = f"run: systemctl --user restart pipewire wireplumber; {START_AGAIN}"
+        again = "run: systemctl --user restart pipewire wireplumber; then start this program again"
         return f"{self.device} does not work: {reason}; {again}"
 
     def send(self, image: np.ndarray) -> None:
@@ -135,6 +134,10 @@ class PipeWireSink:
         state = self._monitor.state
         return None if state is None else state == "running"
 
+    def readers(self) -> list[str]:
+        """The programs that read the camera."""
+        return pipewire.readers(pipewire.objects(), node_name(self.name))
+
     def _take(self) -> np.ndarray | None:
         """The newest frame, as soon as there is one; None at the end."""
         with self._changed:
@@ -153,11 +156,12 @@ class PipeWireSink:
                 self._error = error if known else SinkError(f"{self.device} failed: {error}")
 
     def _restart(self) -> None:
-        reason, why = self._reason(), self._diagnosis()
+        reason, why, lost = self._reason(), self._diagnosis(), self._monitor.lost
         self._end()
         if monotonic() - self._restarted < RESTART_INTERVAL:
             raise SinkError(why)
-        log.warning("%s is restarted: %s", self.device, reason)
+        remedy = "start the browser" if lost else "choose it or load the page"
+        log.warning("%s is restarted: %s; in calls %s again", self.device, reason, remedy)
         self._restarted = monotonic()
         until = monotonic() + pipewire.RESPONSE_TIMEOUT
         while not pipewire.is_running() and not self._stop:  # it may be restarting itself

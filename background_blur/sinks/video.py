@@ -1,4 +1,4 @@
-"""Video files, with the sound of another file copied along."""
+"""Video files, with what lies beside the pictures of another one: sound, subtitles, chapters."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -10,9 +10,10 @@ import numpy as np
 
 from background_blur.frames import Frame, Size
 from background_blur.imaging import letterbox
+from background_blur.media import BT709, UNSPECIFIED, Demuxer, colour_matrix
 from background_blur.sinks.files import AtomicFile, fill_up, sink_errors
-from background_blur.sinks.parts import GrowingFile, fragments
-from background_blur.sinks.sound import Sound
+from background_blur.sinks.parts import GrowingFile, fragments, plays
+from background_blur.sinks.tracks import Tracks
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -27,7 +28,7 @@ ALPHA_PIXELS = {"prores_ks": "yuva444p10le", "libvpx-vp9": "yuva420p"}
 
 
 class VideoFile(AtomicFile):
-    """A video, each frame at its own time, with the sound of another file copied along.
+    """A video, each frame at its own time, with what lies beside the pictures of its source.
 
     H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm. No B-frames: with them, files of variable
     frame rate would report too short a duration. With alpha: ProRes 4444 in .mov, VP9 in .webm.
@@ -40,7 +41,7 @@ class VideoFile(AtomicFile):
         self,
         path: Path,
         fps: float,
-        sound: Path | None = None,
+        tracks: Demuxer | None = None,
         size: Size | None = None,
         force: bool = False,
         alpha: bool = False,
@@ -51,8 +52,8 @@ class VideoFile(AtomicFile):
             path: its suffix, a key of ENCODERS or, with alpha, of ALPHA_ENCODERS, selects the
                 format.
             fps: frames per second, if they come evenly.
-            sound: a video file whose frames will come, with their own times. Its sound is copied as
-                far as the frames go. If it cannot be, `warning` says so.
+            tracks: of the video whose frames will come, with their own times: sound and the like,
+                kept as far as the frames go. `warning` says what is not.
             size: (width, height) of the video; that of the first frame if None. Other frames are
                 letterboxed.
             force: overwrite an existing file.
@@ -63,31 +64,37 @@ class VideoFile(AtomicFile):
         """
         super().__init__(path, force)
         self.size, self.fps, self.alpha = size, fps, alpha
+        self.resized: str | None = None  # a note for the user
         try:
             with sink_errors(path):
                 encoders = ALPHA_ENCODERS if alpha else ENCODERS
-                self.muxer = Muxer(self.part, encoders[path.suffix.lower()], sound)
+                self.muxer = Muxer(self.part, encoders[path.suffix.lower()], tracks)
         except BaseException:
             self.part.unlink(missing_ok=True)
             raise
-        self.warning = self.muxer.sound.warning
         self.encoder: VideoEncoder | None = None  # from the first frame on
         self.first_time = 0.0  # of the first frame
+        self.newest: Packet | None = None  # encoded, not yet muxed
+        self.lasting: float | None = None  # seconds that the last frame is to be shown
 
     def write(self, frame: Frame) -> None:
         with self.salvaged():
             if self.encoder is None:
                 self.encoder, self.first_time = self.make_encoder(frame.image), frame.time
-            seconds = frame.time - self.first_time + self.muxer.sound.lead
+            seconds = frame.time - self.first_time + float(self.muxer.tracks.lead)
             self.mux(self.encoder, self.encoder.encode(frame.image, seconds))
-            self.muxer.sound.copy_until(self.encoder.position)
+            self.muxer.tracks.copy_until(self.encoder.position)
             self.muxer.settle()
+            self.lasting = frame.duration
         self.written += 1
 
     def mux(self, encoder: "VideoEncoder", packets: "Iterable[Packet]") -> None:
+        """Muxes all packets but the newest, which may be the last one and stay for long."""
         for packet in packets:
-            end = encoder.end_of(packet)  # before muxing, which changes the packet's time base
-            self.muxer.mux(packet, end)
+            if self.newest:
+                # Before muxing, which changes the packet's time base.
+                self.muxer.mux(self.newest, encoder.end_of(self.newest))
+            self.newest = packet
 
     def make_encoder(self, image: np.ndarray) -> "VideoEncoder":
         """Takes the first image; warns if the size has to change."""
@@ -97,29 +104,41 @@ class VideoFile(AtomicFile):
             was, now = ("{}x{}".format(*size) for size in (size, encoder.coded_size))
             repeated = "last column and row, where odd, repeated"
             note = f"{self.path}: {was} became {now}, since players want even sides; {repeated}"
-            self.warning = f"{self.warning}; {note}" if self.warning else note
+            self.resized = note
         return encoder
 
     def finish(self) -> None:
         assert self.encoder is not None, "only a file with frames is finished"
         self.mux(self.encoder, self.encoder.flush())
-        self.muxer.sound.copy_until(self.encoder.end)
+        if self.newest:
+            end = self.encoder.last_until(self.newest, self.lasting)
+            self.muxer.mux(self.newest, end)
+        self.muxer.tracks.finish(self.encoder.end)
         self.muxer.close()
+
+    def is_whole(self) -> bool:
+        return not self.part.exists() or plays(self.part)
+
+    @property
+    def warning(self) -> str | None:
+        return "; ".join(filter(None, (self.muxer.tracks.warning, self.resized))) or None
 
     def salvage(self) -> str | None:
         seconds = self.muxer.break_off()
-        return f"the first {float(seconds):.1f} s" if seconds is not None else None
+        if seconds is None:
+            return None
+        return f"the first {float(seconds):.1f} s" if plays(self.part) else "what does not play"
 
 
 class Muxer:
-    """FFmpeg writing a part: one stream of video, and sound copied along.
+    """FFmpeg writing a part: one stream of video, and what lies beside it.
 
     Attributes:
         stream: to be set up before the first packet.
-        sound: what is copied along; its `lead` is where the video begins.
+        tracks: what lies beside the video; its `lead` is where the video begins.
     """
 
-    def __init__(self, part: Path, encoder: tuple[str, dict[str, str]], sound: Path | None):
+    def __init__(self, part: Path, encoder: tuple[str, dict[str, str]], tracks: Demuxer | None):
         """Opens the part for a codec with its options. Raises OSError or FFmpegError."""
         import av
         from av.video.stream import VideoStream
@@ -133,7 +152,7 @@ class Muxer:
             stream = self.container.add_stream(codec, options=options)
             assert isinstance(stream, VideoStream)
             self.stream = stream
-            self.sound = Sound(sound, self.container, suffix)
+            self.tracks = Tracks(tracks, self.container, suffix)
         except BaseException:
             self.file.close()
             raise
@@ -151,7 +170,6 @@ class Muxer:
 
     def close(self) -> None:
         """Completes the file, and brings it to the disk."""
-        self.sound.close()
         self.container.close()
         self.file.sync()
         self.file.close()
@@ -163,10 +181,9 @@ class Muxer:
             self.file.sync()
         finally:
             with suppress(Exception):  # what FFmpeg still writes is dropped
-                self.sound.close()
                 self.container.close()
             self.file.close()
-        return self.safe_until - self.sound.lead if self.safe_until else None
+        return self.safe_until - self.tracks.lead if self.safe_until else None
 
 
 class VideoEncoder:
@@ -180,9 +197,12 @@ class VideoEncoder:
 
     def __init__(self, stream: "VideoStream", size: Size, fps: float, alpha: bool = False):
         """Sets up a stream to which nothing has been written."""
-        from av.video.reformatter import VideoReformatter
+        from av.video.reformatter import Interpolation, VideoReformatter
 
         self.reformatter = VideoReformatter()
+        # FFmpeg's faster conversion darkens by half a level.
+        self.scaling = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+        self.scaling |= Interpolation.FULL_CHR_H_INP
         self.pixels = ALPHA_PIXELS[stream.codec_context.name] if alpha else "yuv420p"
         self.stream, self.size, self.coded_size = stream, size, size
         if stream.codec_context.name == "libx264":
@@ -192,8 +212,7 @@ class VideoEncoder:
         self.tick = Fraction(1, rate.numerator * -(-90000 // rate.numerator))
         self.frame_ticks = round(1 / rate / self.tick)
         self.last_pts = -1  # in ticks
-        # BT.709 or BT.601, as players assume for these heights.
-        self.matrix = 1 if self.coded_size[1] >= 720 else 6
+        self.matrix = colour_matrix(UNSPECIFIED, self.coded_size)  # as players assume it
         self.set_up(rate)
 
     def set_up(self, rate: Fraction) -> None:
@@ -202,7 +221,8 @@ class VideoEncoder:
         stream.pix_fmt = self.pixels
         stream.time_base = self.tick
         context.time_base, context.framerate = self.tick, rate
-        context.colorspace = context.color_primaries = context.color_trc = self.matrix
+        tag = 1 if self.matrix == BT709 else 6
+        context.colorspace = context.color_primaries = context.color_trc = tag
         context.color_range = 1  # luma from 16 to 235
 
     def encode(self, image: np.ndarray, seconds: float) -> "list[Packet]":
@@ -218,14 +238,14 @@ class VideoEncoder:
     def frame(self, image: np.ndarray) -> "VideoFrame":
         """uint8 [H,W,3] BGR or [H,W,4] BGRA -> a frame in the video's colours."""
         from av import VideoFrame
-        from av.video.reformatter import Colorspace
 
-        matrix = Colorspace.ITU709 if self.matrix == 1 else Colorspace.ITU601
         channels = "bgra" if image.shape[2] == 4 else "bgr24"
         # FFmpeg's scaler reads past the end of a row of an odd number of pixels; a copy has room.
         make = VideoFrame.from_ndarray if image.shape[1] % 2 else VideoFrame.from_numpy_buffer
         frame = make(np.ascontiguousarray(image), format=channels)
-        frame = self.reformatter.reformat(frame, format=self.pixels, dst_colorspace=matrix)
+        frame = self.reformatter.reformat(
+            frame, format=self.pixels, dst_colorspace=self.matrix, interpolation=self.scaling
+        )
         frame.time_base = self.tick
         frame.duration = self.frame_ticks
         return frame
@@ -239,6 +259,11 @@ class VideoEncoder:
     def end(self) -> Fraction:
         """Where the last frame ends, in seconds."""
         return (self.last_pts + self.frame_ticks) * self.tick
+
+    def last_until(self, packet: "Packet", lasting: float | None) -> Fraction:
+        """Makes the last packet last so many seconds; returns where it ends, in seconds."""
+        packet.duration = max(round((lasting or 0) / self.tick), self.frame_ticks)
+        return self.end_of(packet)
 
     def end_of(self, packet: "Packet") -> Fraction:
         """Where the frame in a packet of this encoder ends, in seconds."""

@@ -72,6 +72,10 @@ class VirtualCamera(PacedSink):
         """Whether a program reads the camera; None where the system does not say."""
         return self.camera.has_consumers()
 
+    def readers(self) -> list[str] | None:
+        """The programs that read the camera; None where the system does not say."""
+        return self.camera.readers() if isinstance(self.camera, PipeWireSink) else None
+
     def close(self) -> None:
         if not self.closed:
             self.camera.close()

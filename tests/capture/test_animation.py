@@ -93,14 +93,10 @@ def test_of_several_pages_the_first_is_taken_and_one_line_says_so(tmp_path, kind
     folder.mkdir()
     first, *others = [Image.fromarray(image) for image in greys()]
     first.save(folder / "a.tif", save_all=True, append_images=others)
-    source, named = folder / "a.tif", ["a.tif"]
-    if kind == "folder":
-        write_animation(folder / "b.webp", greys())
-        first.save(folder / "c.tif")  # one page, not worth a word
-        source, named = folder, ["a.tif", "b.webp"]
+    first.save(folder / "c.tif")  # one page, not worth a word
+    source = folder / "a.tif" if kind == "page" else folder
     result = run("--source", source, "--output", tmp_path / "out", env=headless())
     assert result.returncode == 0
     (line,) = result.stderr.splitlines()
-    assert "only the first is taken" in line and "c.tif" not in line
-    assert all(name in line for name in named)
+    assert "a.tif: 4 pages or pictures; only the first is taken" in line and "c.tif" not in line
     assert (cv2.imread(str(tmp_path / "out" / "a.tif"))[0, 0] == (0, 30, 200)).all()

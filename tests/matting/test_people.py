@@ -8,8 +8,8 @@ from background_blur.imaging import Picture
 from background_blur.matting.people import SWITCH_AFTER, PeopleSelector, connected_components
 from background_blur.matting.refinement import MaskRefiner
 from background_blur.settings import PEOPLE, Settings
-from blur import BackgroundBlur
 from support.captures import detail
+from support.segmenters import FakeBlur
 
 SIZE = 80, 44  # of the masks, (width, height)
 LEFT, MIDDLE, RIGHT = 16, 40, 64  # columns where people stand
@@ -131,7 +131,7 @@ def around(column: int) -> tuple[slice, slice]:
 def test_the_second_person_is_blurred_while_one_is_main(picture):
     crowd = mask((LEFT, 8), (RIGHT, 8.4))
     for who, sharp in (("main", 1), ("front", 2), ("all", 2)):
-        out = BackgroundBlur(lambda small: crowd, Settings(people=who))(picture).image
+        out = FakeBlur(lambda small: crowd, Settings(people=who))(picture).image
         shares = [detail(out[around(c)]) / detail(picture[around(c)]) for c in (LEFT, RIGHT)]
         assert sorted(share > 0.9 for share in shares) == [sharp == 2, True]
         assert sharp == 2 or min(shares) < 0.01
@@ -141,7 +141,7 @@ def test_the_second_person_is_blurred_while_one_is_main(picture):
 def test_a_cut_and_a_fault_forget_who_was_main(picture, between):
     both = mask((LEFT, 10), (RIGHT, 8))
     masks = [mask((RIGHT, 8)), both, *[None] * (between == "fault"), 0.99 * both]
-    blur = BackgroundBlur(lambda small: masks.pop(0), Settings(people="main"))
+    blur = FakeBlur(lambda small: masks.pop(0), Settings(people="main"))
     while len(masks) > 1:
         blur(picture)
     last = picture // 2 if between == "cut" else picture
@@ -153,15 +153,15 @@ def test_a_cut_and_a_fault_forget_who_was_main(picture, between):
 
 def test_unrelated_pictures_choose_each_for_itself(picture):
     crowds = [mask((RIGHT, 9)), mask((LEFT, 10), (RIGHT, 8))]
-    blur = BackgroundBlur(lambda small: crowds.pop(0), Settings(people="main"), is_sequence=False)
+    blur = FakeBlur(lambda small: crowds.pop(0), Settings(people="main"), is_sequence=False)
     blur(picture)
     assert np.array_equal(blur(picture).image[around(LEFT)], picture[around(LEFT)])
 
 
 def test_the_refiner_forgets_with_reset(picture):
     refiner = MaskRefiner()
-    refiner(Picture(picture), mask((RIGHT, 8)), "main")
+    refiner.refine(Picture(picture), mask((RIGHT, 8)), "main")
     both = mask((LEFT, 10), (RIGHT, 8))
-    assert refiner(Picture(picture), both, "main")[200, RIGHT * 8] == 255
+    assert refiner.refine(Picture(picture), both, "main")[200, RIGHT * 8] == 255
     refiner.reset()
-    assert refiner(Picture(picture), both, "main")[200, LEFT * 8] == 255
+    assert refiner.refine(Picture(picture), both, "main")[200, LEFT * 8] == 255

@@ -59,7 +59,7 @@ def with_key_frame(textures) -> MaskPropagator:
 @pytest.mark.parametrize("way", [(8, 0), (-9, 5), (3.5, -9), (10, 0)])
 def test_a_mask_moves_with_what_it_covers(textures, way):
     picture, alpha = scene(textures, *way)
-    propagated = with_key_frame(textures)(Picture(picture), FRAME, every=2)
+    propagated = with_key_frame(textures).propagate(Picture(picture), FRAME, every=2)
     assert propagated
     mask, mask_from = propagated
     assert mask_from == PROPAGATED
@@ -73,7 +73,7 @@ def test_it_is_measured_from_the_masks_own_picture_so_errors_do_not_add_up(textu
     propagator = with_key_frame(textures)
     for index in (1, 2, 3):
         picture, alpha = scene(textures, 3 * index)
-        propagated = propagator(Picture(picture), index * FRAME, every=4)
+        propagated = propagator.propagate(Picture(picture), index * FRAME, every=4)
         assert propagated
         mask, mask_from = propagated
         assert mask_from == PROPAGATED
@@ -85,7 +85,7 @@ def test_the_network_looks_at_every_so_many_th_picture(textures):
         propagator, looked = with_key_frame(textures), []
         for index in range(1, 7):
             picture, alpha = scene(textures, 2 * index)
-            looked.append(propagator(Picture(picture), index * FRAME / 4, every) is None)
+            looked.append(propagator.propagate(Picture(picture), index * FRAME / 4, every) is None)
             if looked[-1]:
                 propagator.set_key_frame(Picture(picture), mask_of(alpha), index * FRAME / 4)
         assert looked == [index % every == 0 for index in range(1, 7)]
@@ -93,25 +93,25 @@ def test_the_network_looks_at_every_so_many_th_picture(textures):
 
 def test_motion_that_does_not_explain_the_picture_is_not_believed(textures):
     other = scene(textures[::-1], 0)[0][:, ::-1].copy()
-    assert with_key_frame(textures)(Picture(other), FRAME, every=2) is None
+    assert with_key_frame(textures).propagate(Picture(other), FRAME, every=2) is None
     person, room = textures
     popped_up = scene((np.roll(person, 200, 0), room), 0)[0]  # the same room, another person
-    assert with_key_frame(textures)(Picture(popped_up), FRAME, every=2) is None
+    assert with_key_frame(textures).propagate(Picture(popped_up), FRAME, every=2) is None
 
 
 @pytest.mark.parametrize("time", [MAX_AGE + 0.01, -0.01, float("nan")])
 def test_nothing_is_carried_for_long_nor_back_in_time(textures, time):
     propagator = with_key_frame(textures)
-    assert propagator(Picture(scene(textures, 1)[0]), time, every=99) is None
-    assert propagator(Picture(scene(textures, 0)[0]), time, every=99) is None
+    assert propagator.propagate(Picture(scene(textures, 1)[0]), time, every=99) is None
+    assert propagator.propagate(Picture(scene(textures, 0)[0]), time, every=99) is None
 
 
 def test_nothing_is_carried_before_the_first_mask_nor_once_forgotten(textures):
     picture, _ = scene(textures, 0)
-    assert MaskPropagator()(Picture(picture), 0.0, every=2) is None
+    assert MaskPropagator().propagate(Picture(picture), 0.0, every=2) is None
     propagator = with_key_frame(textures)
     propagator.reset()
-    assert propagator(Picture(picture), FRAME, every=2) is None
+    assert propagator.propagate(Picture(picture), FRAME, every=2) is None
 
 
 @pytest.mark.slow
@@ -119,7 +119,7 @@ def test_while_only_noise_moves_the_network_rests_but_for_some_looks_a_second(te
     propagator, looks = MaskPropagator(), 0
     for index in range(60):
         picture, alpha = scene(textures, 0, noise=index + 1)
-        found = propagator(Picture(picture), index * FRAME, every=1)
+        found = propagator.propagate(Picture(picture), index * FRAME, every=1)
         if found is None:
             propagator.set_key_frame(Picture(picture), mask_of(alpha), index * FRAME)
             looks += 1
@@ -134,8 +134,8 @@ def test_any_motion_ends_the_rest_on_that_very_picture(textures):
         moving = still.copy()
         moving[patch] = np.roll(moving[patch], 8, axis=1) // 2 + 60
         propagator = with_key_frame(textures)
-        assert propagator(Picture(still), FRAME, every=1) is not None
-        assert propagator(Picture(moving), 2 * FRAME, every=1) is None
+        assert propagator.propagate(Picture(still), FRAME, every=1) is not None
+        assert propagator.propagate(Picture(moving), 2 * FRAME, every=1) is None
 
 
 def test_colour_alone_ends_the_rest(textures):
@@ -146,13 +146,15 @@ def test_colour_alone_ends_the_rest(textures):
     other[100:140, 100:140] = patch + np.array([0, 13, -25])  # as bright as before
     propagator = MaskPropagator()
     propagator.set_key_frame(Picture(still), np.zeros(GRID[::-1], np.float32), 0.0)
-    assert propagator(Picture(other), FRAME, every=1) is None
+    assert propagator.propagate(Picture(other), FRAME, every=1) is None
 
 
 def test_a_slow_drift_ends_the_rest_too(textures):
     propagator, picture = with_key_frame(textures), scene(textures, 0)[0]
     steps = [
-        propagator(Picture(cv2.add(picture, (s, s, s, 0))), s * MAX_STILL_AGE / 20, every=1)
+        propagator.propagate(
+            Picture(cv2.add(picture, (s, s, s, 0))), s * MAX_STILL_AGE / 20, every=1
+        )
         for s in range(1, 9)
     ]
     assert steps[0] is not None and steps[-1] is None
@@ -160,7 +162,9 @@ def test_a_slow_drift_ends_the_rest_too(textures):
 
 def test_the_same_pictures_give_the_same_masks(textures):
     picture, _ = scene(textures, 7, 3)
-    first, again = (with_key_frame(textures)(Picture(picture), FRAME, every=2) for _ in range(2))
+    first, again = (
+        with_key_frame(textures).propagate(Picture(picture), FRAME, every=2) for _ in range(2)
+    )
     assert np.array_equal(first[0], again[0])
 
 
@@ -169,8 +173,8 @@ def test_what_is_remembered_and_given_is_nobody_elses(textures):
     propagator, mask = MaskPropagator(), mask_of(alpha)
     propagator.set_key_frame(Picture(picture), mask, 0.0)
     mask[:] = 1
-    propagator(Picture(picture), FRAME, every=1)[0][:] = 1
-    assert np.array_equal(propagator(Picture(picture), FRAME, every=1)[0], mask_of(alpha))
+    propagator.propagate(Picture(picture), FRAME, every=1)[0][:] = 1
+    assert np.array_equal(propagator.propagate(Picture(picture), FRAME, every=1)[0], mask_of(alpha))
 
 
 @pytest.mark.parametrize("grid", [GRID, (56, 32)])
@@ -180,7 +184,7 @@ def test_what_is_remembered_does_not_depend_on_what_was_asked_before(textures, g
     other, _ = scene(textures, 12)
     mask = cv2.resize(alpha, grid, interpolation=cv2.INTER_AREA)
     for before in (other, picture):  # that the network looked at, and that it did not
-        asked(Picture(before), FRAME, every=1)
+        asked.propagate(Picture(before), FRAME, every=1)
         for propagator in (asked, fresh):
             propagator.set_key_frame(Picture(picture), mask, FRAME)
         assert np.array_equal(asked.picture, fresh.picture)

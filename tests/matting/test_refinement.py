@@ -23,7 +23,7 @@ def disc(size: tuple[int, int], x: float, y: float, radius: float) -> np.ndarray
 
 
 def whole(mask: np.ndarray) -> np.ndarray:
-    return MaskRefiner().whole(mask, "front")
+    return MaskRefiner().clean(mask, "front")
 
 
 def scene(x: float, noise: float = 0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,7 +39,7 @@ def scene(x: float, noise: float = 0, seed: int = 0) -> tuple[np.ndarray, np.nda
 @given(st.integers(1, 500), st.integers(1, 500), st.sampled_from([0.0, 1.0]))
 def test_a_constant_mask_stays_constant_at_every_size(width, height, value):
     picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    alpha = MaskRefiner()(Picture(picture), np.full((44, 80), value, np.float32))
+    alpha = MaskRefiner().refine(Picture(picture), np.full((44, 80), value, np.float32))
     assert alpha.shape == (height, width)
     assert (alpha == 255 * value).all()
 
@@ -87,7 +87,7 @@ def test_guided_filter_equals_a_plain_one():
 
 def test_the_edge_follows_the_picture_not_the_coarse_mask():
     picture, coarse, truth = scene(0.5)
-    alpha = MaskRefiner()(Picture(picture), coarse) / 255
+    alpha = MaskRefiner().refine(Picture(picture), coarse) / 255
     plain = cv2.resize(coarse, (640, 360))
     assert np.abs(alpha - truth).mean() < 0.5 * np.abs(plain - truth).mean()
 
@@ -130,8 +130,8 @@ def test_a_wavering_mask_over_a_still_noisy_picture_hardly_flickers():
     for i in range(30):
         picture, coarse, _ = scene(0.5, noise=3, seed=i)
         coarse = np.clip(coarse + 0.25 * rng.normal(size=coarse.shape), 0, 1).astype(np.float32)
-        alphas.append(refiner(Picture(picture), coarse).astype(float))
-        raw.append(MaskRefiner()(Picture(picture), coarse).astype(float))
+        alphas.append(refiner.refine(Picture(picture), coarse).astype(float))
+        raw.append(MaskRefiner().refine(Picture(picture), coarse).astype(float))
     flicker = np.mean(np.abs(np.diff(alphas[10:], axis=0)))
     assert flicker < 0.5 * np.mean(np.abs(np.diff(raw[10:], axis=0)))
 
@@ -142,7 +142,7 @@ def test_a_fast_shape_leaves_no_trail(noise):
     refiner, step = MaskRefiner(), 1 / 30
     for i in range(15):
         picture, coarse, truth = scene(0.2 + i * step, noise, seed=i)
-        alpha = refiner(Picture(picture), coarse) / 255
+        alpha = refiner.refine(Picture(picture), coarse) / 255
     columns = np.arange(640)
     centre = (alpha * columns).sum() / alpha.sum()
     expected = (truth * columns).sum() / truth.sum()
@@ -154,10 +154,10 @@ def test_a_fast_shape_leaves_no_trail(noise):
 def test_reset_forgets():
     refiner = MaskRefiner()
     picture, coarse, _ = scene(0.5)
-    refiner(Picture(picture), np.ones_like(coarse))
+    refiner.refine(Picture(picture), np.ones_like(coarse))
     refiner.reset()
     assert np.array_equal(
-        refiner(Picture(picture), coarse), MaskRefiner()(Picture(picture), coarse)
+        refiner.refine(Picture(picture), coarse), MaskRefiner().refine(Picture(picture), coarse)
     )
 
 
@@ -167,5 +167,5 @@ def test_a_finer_mask_keeps_finer_things():
     mask = np.zeros((88, 160), np.float32)
     mask[20:, 60:100] = 1
     mask[10:20, 79:82] = 1
-    finger = MaskRefiner()(Picture(small), mask)[48:72, 318:326]
+    finger = MaskRefiner().refine(Picture(small), mask)[48:72, 318:326]
     assert finger.min() > 200

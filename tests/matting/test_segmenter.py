@@ -24,7 +24,6 @@ from background_blur.matting.segmenter import (
     PersonSegmenter,
     nearest_input_size,
 )
-from main import load_network
 from support import ROOT, SHARED
 from support.networks import write_network
 
@@ -82,7 +81,7 @@ def test_a_grid_is_nearest_to_itself_at_any_scale(grid, scale):
 def test_a_frame_of_any_size_gets_a_mask(segmenter, size):
     frame = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), np.uint8)
     width, height = nearest_input_size(size, FINE)
-    for mask in segmenter(frame):
+    for mask in segmenter.segment(frame):
         assert mask.shape in ((height // 2, width // 2), (height // 4, width // 4))
         assert mask.dtype == np.float32 and mask.flags.c_contiguous
         assert mask.min() >= 0 and mask.max() <= 1  # and no NaN: these would be false
@@ -90,12 +89,13 @@ def test_a_frame_of_any_size_gets_a_mask(segmenter, size):
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_person_of_a_portrait_is_found_at_every_scale(segmenter, portrait, scale):
-    for mask in segmenter(portrait, scale=scale):
+    for mask in segmenter.segment(portrait, scale):
         check_portrait(mask)
 
 
 def test_the_person_of_a_portrait_is_found_by_four_looks(segmenter, portrait):
-    masks, mirrored = segmenter.predict_tta(portrait), segmenter.predict_tta(cv2.flip(portrait, 1))
+    thorough = open_segmenter(thorough=True)
+    masks, mirrored = thorough.segment(portrait), thorough.segment(cv2.flip(portrait, 1))
     for mask, other in zip(masks, mirrored, strict=True):
         check_portrait(mask)
         assert np.abs(mask - other[:, ::-1]).max() < 1e-3
@@ -110,7 +110,7 @@ def two_logits(image) -> np.ndarray:
 
 
 def test_everybody_and_those_in_front_are_told_apart():
-    masks = PersonSegmenter(two_logits)(np.zeros((90, 160, 3), np.uint8))
+    masks = PersonSegmenter(two_logits).segment(np.zeros((90, 160, 3), np.uint8))
     assert masks.person.shape == masks.front.shape == (112, 200)
     assert masks.person.min() > 0.99
     assert masks.front[:, :100].min() > 0.99 and masks.front[:, 100:].max() < 0.01
@@ -131,7 +131,7 @@ def test_what_the_outline_of_those_in_front_encloses_is_of_them():
 
 
 def test_a_network_of_one_logit_has_everybody_in_front():
-    masks = PersonSegmenter(lambda image: two_logits(image)[..., 1:])(
+    masks = PersonSegmenter(lambda image: two_logits(image)[..., 1:]).segment(
         np.zeros((90, 160, 3), np.uint8)
     )
     np.testing.assert_array_equal(masks.person, masks.front)
@@ -155,7 +155,7 @@ def test_red_and_blue_are_not_swapped(segmenter, portrait):
 
     frame = np.full((240, 240, 3), (10, 20, 30), np.uint8)
     with pytest.raises(Seen):
-        PersonSegmenter(engine)(frame)
+        PersonSegmenter(engine).segment(frame)
 
 
 @quick
@@ -164,7 +164,7 @@ def test_red_and_blue_are_not_swapped(segmenter, portrait):
 @example(-1e38)
 def test_logits_of_any_size_become_probabilities(logit):
     segmenter = PersonSegmenter(lambda image: np.full((60, 60, 1), logit, np.float32))
-    mask = segmenter(np.zeros((8, 8, 3), np.uint8)).person
+    mask = segmenter.segment(np.zeros((8, 8, 3), np.uint8)).person
     assert np.all((mask >= 0) & (mask <= 1))
     assert np.all((mask > 0.5) == (logit > 0)) or abs(logit) < 1e-6
 
@@ -179,7 +179,7 @@ def test_the_sums_are_those_of_the_weights():
 
 def refusal(path: Path, engine: str = "litert") -> str:
     with pytest.raises(WeightsError) as caught:
-        open_segmenter(engine, path, load_network=load_network)
+        open_segmenter(engine, path)
     message = str(caught.value)
     assert str(path) in message and "\n" not in message
     return message
@@ -232,7 +232,7 @@ from background_blur.matting import engines
 answers = {}
 for path in map(Path, sys.argv[1:]):
     try:
-        masks = engines.open_segmenter(weights=path)(np.zeros((90, 160, 3), np.uint8))
+        masks = engines.open_segmenter(weights=path).segment(np.zeros((90, 160, 3), np.uint8))
         answers[path.name] = str(masks.person.shape)
     except WeightsError as error:
         answers[path.name] = str(error)
@@ -266,7 +266,7 @@ import json, sys
 import numpy as np
 from background_blur.matting.engines import open_segmenter
 
-open_segmenter()(np.zeros((90, 160, 3), np.uint8))
+open_segmenter().segment(np.zeros((90, 160, 3), np.uint8))
 print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 """
 
@@ -293,11 +293,11 @@ def run_python(code: str, *args):
 def test_both_engines_give_the_same_mask_on_every_grid(segmenter, portrait):
     """But for what int8 rounds away."""
     pytest.importorskip("tensorflow")
-    original, means = open_segmenter("keras", load_network=load_network), []
+    original, means = open_segmenter("keras"), []
     for (width, height), scale in itertools.product(INPUT_SIZES, SCALES):
         zoom = 512 / max(width, height)
         frame = portrait[: round(height * zoom), : round(width * zoom)]
-        compiled, expected = segmenter(frame, scale), original(frame, scale)
+        compiled, expected = segmenter.segment(frame, scale), original.segment(frame, scale)
         grid = nearest_input_size((width, height), scale)
         for mask, same in zip(compiled, expected, strict=True):
             assert grid[1] // mask.shape[0] in (2, 4)

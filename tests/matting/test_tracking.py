@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from background_blur.imaging import Picture
 from background_blur.matting.boxes import Box, whole
 from background_blur.matting.segmenter import INPUT_SIZES
 from background_blur.matting.tracking import (
     RECHECK_INTERVAL,
     WHOLE_INTERVAL,
     PersonTracker,
-    TrackingSegmenter,
     extent,
     unlike,
 )
@@ -185,13 +185,11 @@ def picture(*people) -> np.ndarray:
     return image
 
 
-def run(tracking: TrackingSegmenter, network, pictures, start=0) -> list[np.ndarray]:
+def run(tracker: PersonTracker, network, pictures, start=0) -> list[np.ndarray]:
     masks = []
     for index, image in enumerate(pictures, start):
-        thumbnail = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (32, 18),
-                               interpolation=cv2.INTER_AREA)  # fmt: skip
-        masks.append(tracking(image, thumbnail, index * FRAME, network))
-        tracking.follow(masks[-1], index * FRAME)
+        masks.append(tracker.segment(Picture(image), index * FRAME, network))
+        tracker.follow(masks[-1], index * FRAME)
     return masks
 
 
@@ -205,7 +203,7 @@ SITTING = (0.4, 0.3, 0.6, 1.0)
 
 def test_the_person_is_seen_larger_in_the_same_place():
     network = Greens()
-    masks = run(TrackingSegmenter(), network, [picture(SITTING)] * 20)
+    masks = run(PersonTracker(), network, [picture(SITTING)] * 20)
     assert network.shown[0] == 640 and set(network.shown[1:]) == {network.shown[1]}
     assert network.shown[1] < 400
     assert all(overlap(each, SITTING) > 0.9 for each in masks)
@@ -213,7 +211,7 @@ def test_the_person_is_seen_larger_in_the_same_place():
 
 def test_a_person_who_jumps_across_the_frame_is_never_cut():
     network = Greens()
-    tracking = TrackingSegmenter()
+    tracking = PersonTracker()
     places = [(x, 0.3, x + 0.2, 1.0) for x in (0.1, 0.1, 0.7, 0.7, 0.1, 0.75, 0.4, 0.0)]
     for place, found in zip(places, run(tracking, network, map(picture, places)), strict=True):
         assert overlap(found, place) > 0.85
@@ -222,12 +220,12 @@ def test_a_person_who_jumps_across_the_frame_is_never_cut():
 @pytest.mark.parametrize("speed", [0.01, 0.02, 0.04, 0.08])  # frame widths per frame
 def test_a_person_who_runs_is_never_cut(speed):
     places = [(x, 0.3, x + 0.2, 1.0) for x in np.arange(0, 0.8, speed)]
-    masks = run(TrackingSegmenter(), Greens(), map(picture, places))
+    masks = run(PersonTracker(), Greens(), map(picture, places))
     assert min(overlap(found, place) for found, place in zip(masks, places, strict=True)) > 0.85
 
 
 def test_a_newcomer_is_seen_within_0_3_seconds():
-    tracking = TrackingSegmenter()
+    tracking = PersonTracker()
     run(tracking, Greens(), [picture(SITTING)] * 10)
     newcomer = (0.85, 0.3, 1.0, 1.0)
     masks = run(tracking, Greens(), [picture(SITTING, newcomer)] * 9, start=10)
@@ -235,7 +233,7 @@ def test_a_newcomer_is_seen_within_0_3_seconds():
 
 
 def test_a_newcomer_too_slow_to_be_noticed_frame_by_frame_is_seen_all_the_same():
-    tracking = TrackingSegmenter()
+    tracking = PersonTracker()
     run(tracking, Greens(), [picture(SITTING)] * 10)
     for index in range(40):
         newcomer = (0.9 - 0.002 * index, 0.3, 1.0, 1.0)
@@ -246,19 +244,19 @@ def test_a_newcomer_too_slow_to_be_noticed_frame_by_frame_is_seen_all_the_same()
 
 def test_two_people_at_the_borders_are_seen_at_every_frame():
     both = (0, 0.3, 0.2, 1), (0.8, 0.3, 1, 1)
-    masks = run(TrackingSegmenter(), Greens(), [picture(*both)] * 40)
+    masks = run(PersonTracker(), Greens(), [picture(*both)] * 40)
     assert min(overlap(found, *both) for found in masks) > 0.85
 
 
 def test_an_empty_room_stays_empty_and_is_looked_at_whole():
     network = Greens()
-    masks = run(TrackingSegmenter(), network, [picture()] * 40)
+    masks = run(PersonTracker(), network, [picture()] * 40)
     assert set(network.shown) == {640} and len(network.shown) == 40
     assert not any(found.any() for found in masks)
 
 
 def test_somebody_who_leaves_leaves_nothing():
-    tracking = TrackingSegmenter()
+    tracking = PersonTracker()
     run(tracking, Greens(), [picture(SITTING)] * 10)
     masks = run(tracking, Greens(), [picture()] * 10, start=10)
     assert not any(found.any() for found in masks)
@@ -277,7 +275,7 @@ def test_a_box_that_lies_is_not_believed(lie):
                 super().__call__(part), LIES[lie])  # fmt: skip
 
     network = Lying()
-    masks = run(TrackingSegmenter(), network, [picture(SITTING)] * 90)
+    masks = run(PersonTracker(), network, [picture(SITTING)] * 90)
     assert min(overlap(found, SITTING) for found in masks) > 0.85
     assert len(network.shown) < 1.2 * len(masks)  # it is not asked twice each time
 
@@ -294,7 +292,7 @@ def test_a_plausible_lie_lasts_no_longer_than_a_second():
             cv2.ellipse(ellipse, (40, 22), (20, 14), 0, 0, 360, 1, -1)
             return ellipse
 
-    masks = run(TrackingSegmenter(), Misled(), [picture(thing)] * 90)
+    masks = run(PersonTracker(), Misled(), [picture(thing)] * 90)
     truth = [overlap(found, thing) > 0.85 for found in masks]
     assert max(np.diff(np.flatnonzero([*truth, True]))) <= WHOLE_INTERVAL / FRAME + 1
 

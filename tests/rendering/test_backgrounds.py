@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,8 +18,8 @@ from background_blur.rendering.backgrounds import StillBackground, open_backgrou
 from background_blur.rendering.compositing import to_bgra
 from background_blur.settings import TRANSPARENT, Settings
 from background_blur.sinks.video import VideoFile
-from blur import BackgroundBlur
 from support import ROOT
+from support.segmenters import FakeBlur
 
 GREEN = (64, 177, 0)  # BGR of #00b140
 
@@ -43,7 +42,7 @@ def fails(small: np.ndarray):
 
 def test_a_colour_is_red_green_blue():
     background = open_background("#00B140", open_file)
-    blur = BackgroundBlur(left_half, Settings(background=background))
+    blur = FakeBlur(left_half, Settings(background=background))
     out = blur(np.full((240, 320, 3), 9, np.uint8)).image
     assert (out[:, 200:] == GREEN).all()
     assert (out[:, :120] == 9).all()
@@ -75,7 +74,7 @@ def clip(tmp_path) -> Path:
     with VideoFile(path, 10) as file:
         for index in range(4):
             image = np.full((48, 64, 3), 60 * index, np.uint8)
-            file.write(SimpleNamespace(image=image, time=index / 10, path=None))
+            file.write(Frame(image, index / 10))
     return path
 
 
@@ -137,28 +136,26 @@ def test_what_is_transparent_is_shown_on_grey_squares(picture):
 
 @pytest.mark.parametrize("view", ["result", "split"])
 def test_a_hidden_frame_is_the_background_alone(picture, view):
-    blur = BackgroundBlur(
-        fails, Settings(view=view, background=open_background("#00b140", open_file))
-    )
+    blur = FakeBlur(fails, Settings(view=view, background=open_background("#00b140", open_file)))
     assert (blur(picture).image[:, -320:] == GREEN).all()
     blur.settings.background = TRANSPARENT
     assert not blur(picture).image[:, -320:].any()
 
 
 def test_the_split_view_of_a_cut_out_has_the_original_beside_it(picture):
-    out = BackgroundBlur(left_half, Settings(view="split", background=TRANSPARENT))(picture).image
+    out = FakeBlur(left_half, Settings(view="split", background=TRANSPARENT))(picture).image
     assert out.shape == (240, 640, 4)
     assert np.array_equal(out[:, :320, :3], picture) and (out[:, :320, 3] == 255).all()
 
 
 def test_the_mirror_leaves_the_background_as_it_is(picture):
-    blur = BackgroundBlur(left_half, Settings(mirror=True, background=StillBackground(picture)))
+    blur = FakeBlur(left_half, Settings(mirror=True, background=StillBackground(picture)))
     assert np.array_equal(blur(np.zeros_like(picture)).image[:, 200:], picture[:, 200:])
 
 
 def test_the_frames_time_is_the_backgrounds(picture):
     times = []
-    blur = BackgroundBlur(
+    blur = FakeBlur(
         left_half, Settings(background=lambda size, time: times.append(time) or picture)
     )
     blur(Frame(picture, 4.5))

@@ -39,7 +39,7 @@ NOBODY = np.zeros((HEIGHT, WIDTH), np.uint8)
 def film(alphas, follower=None, start: float = 0.0) -> np.ndarray:
     """The views of a film, float [n,3]: x, y, size."""
     follower = follower or Follower()
-    return np.array([follower(alpha, start + i / FPS) for i, alpha in enumerate(alphas)])
+    return np.array([follower.follow(alpha, start + i / FPS) for i, alpha in enumerate(alphas)])
 
 
 def eased(share):
@@ -169,7 +169,7 @@ def test_gestures_move_nothing_once_the_view_has_room_for_them():
 @pytest.mark.parametrize("step", [View(0.3, 0.7, 0.5), View(0.6, 0.5, 0.8), View(0.75, 0.25, 0.5)])
 def test_a_new_goal_is_reached_without_overshoot_and_with_bounded_jerk(step):
     smoother = Smoother(WHOLE)
-    views = np.array([smoother(step, 1 / FPS) for _ in range(90)])
+    views = np.array([smoother.move(step, 1 / FPS) for _ in range(90)])
     way = np.subtract(step, WHOLE)
     moved = (views - WHOLE)[:, way != 0] / way[way != 0]
     assert (np.diff(moved, axis=0) >= 0).all() and moved.max() <= 1 + 1e-9
@@ -183,15 +183,15 @@ def test_the_pace_does_not_depend_on_the_frame_rate():
     ends = []
     for fps in (10, 30, 60):
         smoother = Smoother(WHOLE)
-        ends.append([smoother(goal, 1 / fps) for _ in range(fps)][-1])
+        ends.append([smoother.move(goal, 1 / fps) for _ in range(fps)][-1])
     assert np.ptp(ends, axis=0).max() < 0.02
 
 
 def test_a_frame_that_comes_at_the_same_time_moves_nothing():
     follower = Follower()
     film([cut_out(0.2)] * 20, follower)
-    assert follower(cut_out(0.8, 0.5), 19 / FPS) is not None
-    still = [follower(cut_out(0.2), 19 / FPS) for _ in range(5)]
+    assert follower.follow(cut_out(0.8, 0.5), 19 / FPS) is not None
+    still = [follower.follow(cut_out(0.2), 19 / FPS) for _ in range(5)]
     assert len(set(still)) == 1
 
 
@@ -229,7 +229,7 @@ def test_two_people_are_both_in_the_picture():
 def test_a_time_before_the_last_one_begins_anew():
     follower = Follower()
     film([cut_out(0.2)] * 100, follower)
-    assert follower(NOBODY, 0.0) == WHOLE
+    assert follower.follow(NOBODY, 0.0) == WHOLE
     assert film([cut_out(0.8)] * 100, follower)[-1][0] > 0.6
 
 

@@ -8,7 +8,7 @@ from background_blur.matting.refinement import MaskRefiner
 from background_blur.rendering import renderer
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import TRANSPARENT, Settings
-from blur import BackgroundBlur
+from support.segmenters import FakeBlur
 
 GREEN = (64, 177, 0)  # BGR of #00b140
 SIZE = (360, 640)
@@ -40,11 +40,11 @@ def mask(small: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def true_alpha(monkeypatch):
-    monkeypatch.setattr(MaskRefiner, "__call__", lambda self, *_: soft_alpha())
+    monkeypatch.setattr(MaskRefiner, "refine", lambda self, *_: soft_alpha())
 
 
 def result(image: np.ndarray, **settings) -> np.ndarray:
-    return BackgroundBlur(mask, Settings(**settings), is_sequence=False)(image).image
+    return FakeBlur(mask, Settings(**settings), is_sequence=False)(image).image
 
 
 def test_the_old_room_does_not_show_along_the_outline(green):
@@ -83,6 +83,6 @@ def test_the_blur_asks_for_no_colours(monkeypatch):
 @pytest.mark.parametrize("background", ["green", TRANSPARENT])
 def test_without_a_mask_to_trust_nothing_of_the_frame_is_there(green, background):
     background = green if background == "green" else background
-    made = BackgroundBlur(lambda small: None, Settings(background=background))
+    made = FakeBlur(lambda small: None, Settings(background=background))
     out = made(scene(230)).image
     assert (out == (GREEN if background is green else 0)).all()

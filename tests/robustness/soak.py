@@ -15,10 +15,10 @@ from background_blur.capture.camera import Camera
 from background_blur.capture.demo import Demo
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import LEVELS
+from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
 from background_blur.sinks.video import VideoFile
 from background_blur.statistics import RunStatistics
-from blur import BackgroundBlur
 from support import ROOT
 from support.captures import FakeCapture, noise
 from support.pipewire import PipeWireCamera

@@ -28,9 +28,9 @@ from background_blur.rendering.renderer import MIN_HIDING_STRENGTH
 from background_blur.settings import TRANSPARENT, Settings
 from background_blur.sinks.video import VideoFile
 from background_blur.statistics import RunStatistics
-from blur import BackgroundBlur
 from support import ROOT
 from support.display import wait_until
+from support.segmenters import FakeBlur, FakeSegmenter
 from support.virtual_camera import frames
 
 TITLE = "chaos"
@@ -121,7 +121,7 @@ class ChaosNetwork:
         self.faults, self.fault, self.left = faults, None, 0
         self.last = None
 
-    def __call__(self, picture: np.ndarray, scale: float = 1.0):
+    def __call__(self, picture: np.ndarray):
         if self.left == 0 and self.rng.random() < 0.1:
             self.fault = str(self.rng.choice(list(self.faults)))
             self.left = int(self.rng.choice([1, 2, 5, 60]))
@@ -209,7 +209,7 @@ def chaos(
 ):
     """Yields (picture, result) of so many frames that a broken camera and network gave."""
     camera, network = ChaosCamera(seed, sizes), ChaosNetwork(seed, faults)
-    blur, index = BackgroundBlur(network, Settings(**chosen), track=track), 0
+    blur, index = FakeBlur(network, Settings(**chosen), track=track), 0
     while index < count:
         image = read_capture(camera)
         if image is not None:
@@ -223,7 +223,7 @@ def test_the_check_finds_a_leak():
         check(image, image)
     mask = cv2.dilate(true_mask(image), np.ones((31, 31)))  # too wide
     with pytest.raises(AssertionError):
-        check(image, BackgroundBlur(lambda small: mask, Settings())(image).image)
+        check(image, FakeBlur(lambda small: mask, Settings())(image).image)
 
 
 def test_thousands_of_frames_of_chaos_into_a_file(tmp_path):
@@ -269,7 +269,8 @@ def test_thousands_of_frames_of_chaos_into_a_virtual_camera(fake, monkeypatch, c
     source = ChaosSource(seed=10, count=2000)
     monkeypatch.setattr("background_blur.capture.open_source", lambda *_, **__: source)
     monkeypatch.setattr(
-        "background_blur.matting.engines.open_segmenter", lambda *_: ChaosNetwork(10, WRONG_MASKS)
+        "background_blur.matting.engines.open_segmenter",
+        lambda *_, **__: FakeSegmenter(ChaosNetwork(10, WRONG_MASKS)),
     )
     assert main.main(["--virtual-camera", "--no-window", "--threads", "1"]) == 0
     sent = frames(fake, source.size)
@@ -299,7 +300,7 @@ class Fingers:
 
 def test_hundreds_of_frames_of_chaos_with_keys_pressed_at_any_moment():
     source, settings = ChaosSource(seed=11, count=500), Settings()
-    blur = BackgroundBlur(ChaosNetwork(11, WRONG_MASKS), settings, track=True)
+    blur = FakeBlur(ChaosNetwork(11, WRONG_MASKS), settings, track=True)
     quality = ChaosQuality(11)
     green = StillBackground(np.full((1, 1, 3), (64, 177, 0), np.uint8))
     backgrounds = {"blur": None, "green": green, TRANSPARENT: TRANSPARENT}
@@ -337,7 +338,7 @@ def test_each_fault_alone_lets_nothing_out(fault, quality, track):
 @pytest.mark.parametrize("fault", sorted(set(WRONG_MASKS) - {"empty", "stale"}))
 def test_a_fault_that_never_ends_is_never_believed(fault):
     camera = ChaosCamera(3)
-    blur = BackgroundBlur(lambda small: WRONG_MASKS[fault](true_mask(small), None), Settings())
+    blur = FakeBlur(lambda small: WRONG_MASKS[fault](true_mask(small), None), Settings())
     for _ in range(60):
         image = camera.picture()
         result = blur(image)
@@ -347,7 +348,7 @@ def test_a_fault_that_never_ends_is_never_believed(fault):
 
 def test_a_mask_is_not_carried_over_a_cut():
     camera = ChaosCamera(4)
-    blur = BackgroundBlur(true_mask, Settings())
+    blur = FakeBlur(true_mask, Settings())
     for _ in range(20):
         image = camera.picture()
         check(image, blur(image).image)
@@ -357,7 +358,7 @@ def test_a_mask_is_not_carried_over_a_cut():
 def test_an_old_mask_is_not_believed_in_a_new_scene():
     camera = ChaosCamera(5)
     stale = true_mask(camera.picture())
-    blur = BackgroundBlur(lambda small: stale, Settings())
+    blur = FakeBlur(lambda small: stale, Settings())
     blur(camera.picture())
     assert blur.last_result.fully_blurred_because is None
     camera.size, camera.room = camera.size, camera.room[::-1, ::-1].copy()
@@ -372,7 +373,7 @@ def test_an_old_mask_is_not_believed_when_only_the_person_moved():
     camera = ChaosCamera(5, [(128, 72)])
     camera.place[:] = 0.0, 0.5
     stale = true_mask(camera.picture())
-    blur = BackgroundBlur(lambda small: stale, Settings())
+    blur = FakeBlur(lambda small: stale, Settings())
     blur(camera.picture())
     assert blur.last_result.fully_blurred_because is None
     camera.place[:] = 1.0, 0.5
@@ -391,7 +392,7 @@ def test_a_covering_mask_is_believed_after_the_second_that_led_up_to_it_and_no_l
         on_a_wall = (small[0] == 128).all()  # whether it is looked at as a close-up
         return np.ones(grid, np.float32) if on_a_wall else masks.pop(0)
 
-    blur = BackgroundBlur(network, Settings())
+    blur = FakeBlur(network, Settings())
 
     def covers(share):
         mask = np.zeros(grid, np.float32)
@@ -415,7 +416,7 @@ def test_hidden_frames_are_hidden_in_every_view():
     camera = ChaosCamera(7)
     image = camera.picture()
     for view in ("result", "split", "alpha"):
-        out = BackgroundBlur(true_mask, Settings(view=view, hide=True, strength=0))(image).image
+        out = FakeBlur(true_mask, Settings(view=view, hide=True, strength=0))(image).image
         for half in np.hsplit(out, out.shape[1] // image.shape[1]):
             check(image, half)
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import main
-from background_blur import PROGRAM, capture
+from background_blur import capture
 from background_blur.capture import open_source
 from background_blur.capture.camera import Camera
 from background_blur.errors import SinkError
@@ -29,6 +29,7 @@ from background_blur.opening import TITLE
 from background_blur.sinks.parts import GrowingFile
 from background_blur.sinks.video import VideoFile
 from background_blur.sinks.window import Window
+from background_blur.system import PROGRAM
 from support import ROOT
 from support.captures import FakeCapture, Unplugged, is_recognisable, noise, threads
 from support.display import Display, wait_until
@@ -233,7 +234,6 @@ from background_blur.matting import engines
 from support.fuzz import open_cheap
 
 engines.open_segmenter = open_cheap
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored, and heeded so, where nohup runs the tests
 chance, answers = random.Random(sys.argv[1]), []
 for path in sys.argv[2].split(os.pathsep):
     number = chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

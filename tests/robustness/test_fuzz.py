@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import main
-from background_blur import PROGRAM, cli
+from background_blur import cli
 from background_blur.matting.engines import WEIGHTS
+from background_blur.system import PROGRAM
 from support.fuzz import BATCH, mutated, run_all, seeds
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", 300))

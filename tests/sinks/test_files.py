@@ -12,7 +12,6 @@ import av
 import cv2
 import numpy as np
 import pytest
-from av.stream import Disposition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,8 +40,8 @@ def frames(count=5, fps=25, size=(64, 48), names=None):
         yield Frame(image, float(i / Fraction(fps)), Path(names[i]) if names else None)
 
 
-def source(count=5, fps=25, is_sequence=True, sound=None, path=None):
-    return SimpleNamespace(count=count, fps=fps, is_sequence=is_sequence, sound=sound, path=path)
+def source(count=5, fps=25, is_sequence=True, path=None):
+    return SimpleNamespace(count=count, fps=fps, is_sequence=is_sequence, tracks=None, path=path)
 
 
 def decode(path: Path):
@@ -203,14 +202,13 @@ def test_what_is_no_file_is_never_replaced(tmp_path, name):
     assert (tmp_path / name).is_fifo()
 
 
-@pytest.mark.parametrize("how", ["path", "sound"])
-def test_the_source_itself_is_never_overwritten(tmp_path, how):
+def test_the_source_itself_is_never_overwritten(tmp_path):
     path = tmp_path / "in.mp4"
     path.write_bytes(b"precious")
     os.symlink(path, tmp_path / "link.mp4")
     for output in (path, tmp_path / "link.mp4"):
         with pytest.raises(SinkError, match="is the source itself"):
-            open_output(output, source(**{how: path}), force=True)
+            open_output(output, source(path=path), force=True)
     with pytest.raises(SinkError, match="is the source itself"):
         open_output(tmp_path, source(path=tmp_path), force=True)
 
@@ -434,209 +432,6 @@ def test_names_with_odd_characters(tmp_path):
         with VideoFile(tmp_path / name, 30) as sink:
             sink.write(next(frames()))
         assert count_pictures(tmp_path / name) == 1
-
-
-# --- Sound
-
-
-def video_with_sound(path: Path, seconds=2.0, codec="aac", late=0.0, early=0.0) -> Path:
-    """A video of `seconds` at 25 frames/s, beginning `late` seconds in, a tone from `early` on."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=25, options={"bf": "0"})
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        audio = container.add_stream(codec, rate=48000)
-        audio.layout = "mono"
-        for i in range(round(25 * seconds)):
-            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 100, np.uint8), "bgr24")
-            picture.pts, picture.time_base = i + round(25 * late), Fraction(1, 25)
-            container.mux(video.encode(picture))
-        size = 960
-        wave = np.sin(np.arange(size) / 20).astype(np.float32)[None]
-        kind = "s16" if codec == "pcm_s16le" else "flt" if codec == "libopus" else "fltp"
-        wave = (wave * 9000).astype(np.int16) if kind == "s16" else wave
-        for i in range(round(48000 * (seconds + late - early) / size)):
-            sound = av.AudioFrame.from_ndarray(wave, kind, "mono")
-            sound.sample_rate = 48000
-            sound.pts, sound.time_base = i * size + round(48000 * early), Fraction(1, 48000)
-            container.mux(audio.encode(sound))
-        container.mux(video.encode(None))
-        container.mux(audio.encode(None))
-    return path
-
-
-def sound_packets(path: Path) -> list[tuple[float, bytes]]:
-    """(seconds, data) of each packet of sound."""
-    with av.open(str(path)) as container:
-        packets = [packet for packet in container.demux(audio=0) if packet.size]
-        return [(float(packet.pts * packet.time_base), bytes(packet)) for packet in packets]
-
-
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-def test_the_sound_comes_along_untouched(tmp_path, suffix):
-    origin = video_with_sound(tmp_path / "in.mp4")
-    with VideoFile(tmp_path / f"out{suffix}", 25, sound=origin) as sink:
-        assert sink.warning is None
-        for frame in frames(50, 25):
-            sink.write(frame)
-    was, now = sound_packets(origin), sound_packets(tmp_path / f"out{suffix}")
-    assert [data for _, data in now] == [data for _, data in was][: len(now)]
-    assert len(was) - len(now) <= 3
-    stream, pictures = decode(tmp_path / f"out{suffix}")
-    assert len(pictures) == 50 and stream.average_rate == 25
-    # The sound begins a little before the picture; Matroska moves both so that none is below 0.
-    times = [time - pictures[0].time for time, _ in now]
-    assert times == pytest.approx([time for time, _ in was[: len(now)]], abs=0.002)
-
-
-def test_the_sound_is_cut_where_the_video_ends_and_lies_between_the_pictures(tmp_path):
-    origin = video_with_sound(tmp_path / "in.mp4", seconds=4)
-    with VideoFile(tmp_path / "out.mp4", 25, sound=origin) as sink:
-        for frame in frames(50, 25):
-            sink.write(frame)
-    last = sound_packets(tmp_path / "out.mp4")[-1][0]
-    assert 1.9 < last < 2.0
-    with av.open(str(tmp_path / "out.mp4")) as container:
-        order = [(p.pos, p.stream.type) for p in container.demux() if p.size]
-    sorts = [sort for _, sort in sorted(order)]
-    runs = "".join(sort[0] for sort in sorts).split("v")
-    assert max(map(len, runs)) < 60, "the sound lies in one lump"
-
-
-@pytest.mark.parametrize("late, early", [(0.0, 0.48), (0.4, 0.0)])
-def test_sound_and_picture_stay_together_when_one_begins_later(tmp_path, late, early):
-    origin = video_with_sound(tmp_path / "in.mkv", late=late, early=early)
-    with VideoFile(tmp_path / "out.mkv", 25, sound=origin) as sink:
-        for frame in frames(50, 25):  # their times begin at 0, as a source's do
-            sink.write(frame)
-
-    def gap(path):
-        return sound_packets(path)[0][0] - decode(path)[1][0].time
-
-    assert gap(tmp_path / "out.mkv") == pytest.approx(gap(origin), abs=0.003)
-
-
-@pytest.mark.parametrize(
-    "make, words",
-    [
-        (lambda path: video_with_sound(path), "its aac sound does not fit into .webm files"),
-        (lambda path: path.write_bytes(b"no video"), "its sound cannot be read"),
-        (lambda path: None, "its sound cannot be read"),
-    ],
-)
-def test_sound_that_cannot_come_along_is_a_warning(tmp_path, make, words):
-    make(tmp_path / "in.mp4")
-    with VideoFile(tmp_path / "out.webm", 25, sound=tmp_path / "in.mp4") as sink:
-        assert words in sink.warning and "\n" not in sink.warning
-        for frame in frames(5):
-            sink.write(frame)
-    assert count_pictures(tmp_path / "out.webm") == 5
-    assert sorted(set(os.listdir(tmp_path)) - {"in.mp4"}) == ["out.webm"]
-
-
-def video_with_tracks(path: Path, *tracks: tuple) -> Path:
-    """Two seconds at 25 frames/s, and tracks of (codec, layout, language) beside it."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=25, options={"bf": "0"})
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        sounds = []
-        for codec, layout, language in tracks:
-            sounds.append(container.add_stream(codec, rate=48000, layout=layout))
-            sounds[-1].metadata.update({"language": language, "title": f"in {language}"})
-        for i in range(50):
-            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 100, np.uint8), "bgr24")
-            picture.pts, picture.time_base = i, Fraction(1, 25)
-            container.mux(video.encode(picture))
-        for i, sound in [(i, sound) for i in range(100) for sound in sounds]:
-            kind, count = sound.format.name, len(sound.layout.channels)
-            wave = np.sin(np.arange(960) / 20 + count)
-            wave = (9000 * wave).astype(np.int16) if "s16" in kind else wave.astype(np.float32)
-            wave = np.repeat(wave[None], count, 0) if "p" in kind else np.repeat(wave, count)[None]
-            piece = av.AudioFrame.from_ndarray(wave, kind, sound.layout.name)
-            piece.sample_rate, piece.pts, piece.time_base = 48000, 960 * i, Fraction(1, 48000)
-            container.mux(sound.encode(piece))
-        for stream in (video, *sounds):
-            container.mux(stream.encode(None))
-    return path
-
-
-def rewritten(origin: Path, path: Path) -> str | None:
-    """Writes 50 frames and that file's sound; returns the warning."""
-    with VideoFile(path, 25, sound=origin) as sink:
-        for frame in frames(50, 25):
-            sink.write(frame)
-    return sink.warning
-
-
-def tracks_of(path: Path) -> list[tuple]:
-    with av.open(str(path)) as container:
-        return [(it.codec_context.name, it.channels, it.language) for it in container.streams.audio]
-
-
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
-def test_all_sound_tracks_come_along_the_most_channels_first(tmp_path, suffix):
-    tracks = ("aac", "mono", "und"), ("ac3", "5.1(side)", "und"), ("aac", "stereo", "und")
-    origin = video_with_tracks(tmp_path / "in.mp4", *tracks)
-    assert rewritten(origin, tmp_path / f"out{suffix}") is None
-    found = [(codec, channels) for codec, channels, _ in tracks_of(tmp_path / f"out{suffix}")]
-    assert found == [("ac3", 6), ("aac", 2), ("aac", 1)]
-    with av.open(str(tmp_path / f"out{suffix}")) as container:
-        defaults = [bool(it.disposition & Disposition.default) for it in container.streams.audio]
-    assert defaults == [True, False, False]
-    for now, was in enumerate((1, 2, 0)):
-        packets = []
-        for path, index in ((origin, was), (tmp_path / f"out{suffix}", now)):
-            with av.open(str(path)) as container:
-                packets.append([bytes(it) for it in container.demux(audio=index) if it.size])
-        assert len(packets[0]) - 3 <= len(packets[1]) <= len(packets[0])
-        assert packets[1] == packets[0][: len(packets[1])]
-
-
-def test_tracks_keep_their_language_and_the_default_ones_comes_first(tmp_path):
-    tracks = ("aac", "mono", "eng"), ("ac3", "5.1(side)", "deu"), ("aac", "stereo", "eng")
-    origin = video_with_tracks(tmp_path / "in.mp4", *tracks)  # the first one is its default
-    assert rewritten(origin, tmp_path / "out.mkv") is None
-    found = tracks_of(tmp_path / "out.mkv")
-    assert found == [("aac", 2, "eng"), ("aac", 1, "eng"), ("ac3", 6, "deu")]
-    with av.open(str(tmp_path / "out.mkv")) as container:
-        titles = [track.metadata["title"] for track in container.streams.audio]
-    assert titles == ["in eng", "in eng", "in deu"]
-
-
-def test_tracks_that_do_not_fit_are_told_of_beside_those_that_were_kept(tmp_path):
-    tracks = ("aac", "stereo", "eng"), ("libopus", "mono", "eng"), ("ac3", "5.1(side)", "eng")
-    origin = video_with_tracks(tmp_path / "in.mkv", *tracks)
-    warning = rewritten(origin, tmp_path / "out.webm")
-    assert "1 of its 3 sound tracks kept (opus mono)" in warning
-    assert "ac3 and aac sound does not fit into .webm files" in warning and "\n" not in warning
-    assert [codec for codec, *_ in tracks_of(tmp_path / "out.webm")] == ["opus"]
-
-
-def test_opus_fits_into_webm(tmp_path):
-    origin = video_with_sound(tmp_path / "in.mkv", codec="libopus")
-    with VideoFile(tmp_path / "out.webm", 25, sound=origin) as sink:
-        assert sink.warning is None
-        for frame in frames(50, 25):
-            sink.write(frame)
-    assert len(sound_packets(tmp_path / "out.webm")) > 80
-
-
-def test_a_silent_source_gives_no_warning(tmp_path):
-    with VideoFile(tmp_path / "in.mp4", 25) as sink:
-        sink.write(next(frames()))
-    with VideoFile(tmp_path / "out.mp4", 25, sound=tmp_path / "in.mp4") as sink:
-        assert sink.warning is None
-        sink.write(next(frames()))
-
-
-def test_damaged_sound_ends_early_and_the_video_goes_on(tmp_path):
-    origin = video_with_sound(tmp_path / "in.mkv", seconds=4)
-    data = origin.read_bytes()
-    origin.write_bytes(data[: len(data) // 2])
-    with VideoFile(tmp_path / "out.mp4", 25, sound=origin) as sink:
-        for frame in frames(100, 25):
-            sink.write(frame)
-    assert len(decode(tmp_path / "out.mp4")[1]) == 100
-    assert 10 < len(sound_packets(tmp_path / "out.mp4")) < 150
 
 
 # --- Pictures

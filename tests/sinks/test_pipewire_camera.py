@@ -2,11 +2,9 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -19,7 +17,6 @@ from background_blur.sinks import pipewire as client
 from background_blur.sinks import pipewire_camera, virtual_camera
 from background_blur.sinks.pipewire_camera import PipeWireSink
 from background_blur.sinks.virtual_camera import VirtualCamera
-from support import ROOT
 from support.captures import detail
 from support.display import wait_until
 from support.pipewire import PipeWireCamera, Session, Watcher, stalls
@@ -55,33 +52,6 @@ def sink(here):
     sink.close()
 
 
-@pytest.fixture
-def program(pipewire, tmp_path):
-    """Starts `main.py` into the PipeWire camera; ends it."""
-    started = []
-
-    def start(*arguments, session=pipewire, source="demo", through="env"):
-        errors = (tmp_path / f"errors{len(started)}").open("w+")
-        command = [through, sys.executable, ROOT / "main.py", "--source", source, "--no-window"]
-        command += ["--size", "640x360", "--virtual-camera", "pipewire", *arguments]
-        process = session.popen(*command, stderr=errors)
-        started.append(process)
-        process.errors = lambda: Path(errors.name).read_text().splitlines()
-        assert process.stdout.readline() == (
-            'sending 640x360 to the PipeWire camera "Background blur"\n'
-        ), process.errors()
-        return process
-
-    yield start
-    for process in started:
-        process.terminate()  # so that it ends its helper, which might go on by itself
-        try:
-            process.communicate(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-
-
 @pytest.fixture(scope="module")
 def demo() -> np.ndarray:
     with open_source("demo", SIZE) as source:
@@ -114,7 +84,7 @@ def feed(sink, image: np.ndarray, until, what: str):
 
 
 def test_a_reader_gets_blurred_frames_from_the_first_on(program, pipewire, demo):
-    program()
+    program(pipewire)
     with Watcher(pipewire, SIZE) as watcher:
         frames = watcher.frames(60)
     assert len(frames) == 60
@@ -160,7 +130,7 @@ def test_opencv_reads_it_through_v4l2(here):
 
 
 def test_readers_come_and_go_and_come_back(program, pipewire, demo):
-    sender = program()
+    sender = program(pipewire)
     for _ in range(3):
         with (
             Watcher(pipewire, SIZE) as one,
@@ -178,9 +148,8 @@ def test_readers_come_and_go_and_come_back(program, pipewire, demo):
 
 
 def test_it_rests_while_nobody_reads_and_wakes_covered_up(program, pipewire, demo):
-    sender = program()
-    wait_until(lambda: RESTING in sender.errors(), "the rest")
-    time.sleep(1)  # it says so before it is there
+    sender = program(pipewire)
+    wait_until(lambda: RESTING in sender.errors() and pipewire.node(NODE), "the rest")
     with Watcher(pipewire, SIZE) as watcher:
         first, *later = watcher.frames(60)
     assert detail(first) < 5  # nothing but soft spots
@@ -196,11 +165,11 @@ def test_the_webcam_is_off_while_nobody_reads(program, pipewire, demo):
         return (pipewire.node("webcam") or {}).get("state")
 
     with PipeWireCamera(pipewire, [demo]):
-        sender = program(source="0", through="pw-v4l2")
+        sender = program(pipewire, source="0", through="pw-v4l2")
         for times in (1, 2):
             wait_until(lambda n=times: sender.errors().count(RESTING) == n, "the rest")
-            time.sleep(1)  # it says so before it is there
             wait_until(lambda: state() in ("idle", "suspended"), "the webcam to be off")
+            wait_until(lambda: pipewire.node(NODE), "the camera to be there")
             with Watcher(pipewire, SIZE) as watcher:
                 assert not is_sharp(watcher.frames(1)[0], demo)
                 wait_until(lambda w=watcher: is_sharp(w.frames(1)[0], demo), "the person")
@@ -242,7 +211,7 @@ def test_a_helper_that_hangs_holds_up_no_frame_and_is_replaced(sink, monkeypatch
 def test_the_program_outlives_a_restart_of_pipewire(program, demo):
     session = Session()
     try:
-        sender = program(session=session)
+        sender = program(session)
         session.stop_daemon()
         session.start()
         wait_until(lambda: session.node(NODE), "the camera to be back")

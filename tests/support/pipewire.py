@@ -10,6 +10,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support import skip_or_fail
+from support import ROOT, skip_or_fail
 from support.display import wait_until
 
 PROGRAMS = ("dbus-daemon", "pipewire", "wireplumber", "pw-dump", "pw-v4l2", "gst-launch-1.0")
@@ -36,9 +37,10 @@ class Session:
         environment: for the programs that are to use it.
     """
 
-    def __init__(self):
+    def __init__(self, **environment: str):
+        """Starts it, with these variables for its programs."""
         self._folder = Path(tempfile.mkdtemp(prefix="pipewire"))  # a short path: it holds sockets
-        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(self._folder)}
+        self.environment = {**os.environ, **environment, "XDG_RUNTIME_DIR": str(self._folder)}
         self.environment.pop("DISPLAY", None)
         self.environment.pop("WAYLAND_DISPLAY", None)
         self._log = (self._folder / "log").open("w")
@@ -190,7 +192,8 @@ class Watcher:
         """
         width, height = self._size
         assert self.process.stdout
-        data, wanted = b"", count * height * width * 3
+        # Read at once: whoever reads more slowly than frames come may get no more of them.
+        data, wanted = bytearray(), count * height * width * 3
         while len(data) < wanted:
             if not select.select([self.process.stdout], [], [], STALL)[0]:
                 raise Stalled
@@ -219,6 +222,33 @@ def missing() -> str | None:
     known = subprocess.run(["gst-inspect-1.0"], capture_output=True, text=True).stdout
     elements = [element for element in ELEMENTS if f" {element}:" not in known]
     return ", ".join(elements) or None
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Starts `main.py` into a session's PipeWire camera; ends it."""
+    started = []
+
+    def start(session, *arguments, source="demo", size="640x360", camera="pipewire", through="env"):
+        errors = (tmp_path / f"errors{len(started)}").open("w+")
+        command = [through, sys.executable, ROOT / "main.py", "--source", source, "--no-window"]
+        command += ["--size", size, "--virtual-camera", camera, *arguments]
+        process = session.popen(*command, stderr=errors)
+        started.append(process)
+        process.errors = lambda: Path(errors.name).read_text().splitlines()
+        name = camera.partition(":")[2] or "Background blur"
+        sending = f'sending {size} to the PipeWire camera "{name}"\n'
+        assert process.stdout.readline() == sending, process.errors()
+        return process
+
+    yield start
+    for process in started:
+        process.terminate()  # so that it ends its helper, which might go on by itself
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ import numpy as np
 from background_blur.capture.demo import PORTRAIT, Demo
 from background_blur.capture.pictures import read_picture
 from background_blur.matting.engines import open_segmenter
+from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
-from blur import BackgroundBlur
 from tools.command import command_line
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
@@ -26,7 +26,7 @@ FRAMES = 20  # of the demo; the alpha of the last is kept
 def alphas() -> dict[str, np.ndarray]:
     """The portrait's alpha, and that of a frame of the demo in mid-run: uint8 [h,w] each."""
     segmenter = open_segmenter()
-    picture = BackgroundBlur(segmenter.predict_tta, Settings(view="alpha"), is_sequence=False)
+    picture = BackgroundBlur(is_sequence=False, view="alpha")
     video = BackgroundBlur(segmenter, Settings(view="alpha"))
     for frame in islice(Demo((640, 360), paced=False), FRAMES):
         last = video(frame.image)

@@ -17,9 +17,9 @@ from background_blur.capture.demo import PORTRAIT, Demo
 from background_blur.frames import Frame, Size
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.segmenter import PersonSegmenter
+from background_blur.pipeline import BackgroundBlur
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import Settings
-from blur import BackgroundBlur
 from tools.command import command_line
 
 ASSETS = PORTRAIT.parent
@@ -53,8 +53,7 @@ def views(segmenter: PersonSegmenter) -> np.ndarray:
     image = demo((640, 480))[0]
     chosen = Settings(), Settings(view="alpha"), Settings(background=GREEN)
     made = [
-        BackgroundBlur(segmenter.predict_tta, settings, is_sequence=False)(image).image
-        for settings in chosen
+        BackgroundBlur(settings=settings, is_sequence=False)(image).image for settings in chosen
     ]
     return np.hstack([cv2.resize(each, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
                       for each in (image, *made)])  # fmt: skip

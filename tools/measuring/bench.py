@@ -34,7 +34,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -44,15 +44,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-import main as program
+from background_blur import app as program
 from background_blur import cli
 from background_blur.frames import Result
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.segmenter import nearest_input_size
+from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
 from background_blur.signals import RemoteControl
 from background_blur.system import SignalGuard
-from blur import BackgroundBlur
 from tools.command import command_line, existing_file, reports_errors
 from tools.measuring import live, recipes
 from tools.measuring.figures import Times, compare, figures, machine, table
@@ -101,7 +101,7 @@ def open_contender(name: str, args: argparse.Namespace) -> Contender:
     if name == "rvm":
         return Contender(recipes.rvm(args.rvm, args.threads))
     engine = "keras" if name == "ours_keras" else "litert"
-    segmenter = open_segmenter(engine, None, args.threads, program.load_network)
+    segmenter = open_segmenter(engine, None, args.threads)
     if name == "network":
         return Contender(segmenter.engine, prepare=network_input)
     return Contender(BackgroundBlur(segmenter, Settings()))
@@ -176,12 +176,11 @@ def run_alone(name: str, clip: Path, args: argparse.Namespace, born: float) -> d
         watcher = live.Watcher()
         engine = "keras" if name == "ours_keras" else "litert"
         command = ["--source", str(clip), "--no-window", "--engine", engine]
-        with redirect_stdout(io.StringIO()), ExitStack() as stack:
-            given = cli.parse([*command, "--threads", str(args.threads)])
-            cv2.setNumThreads(args.threads)
-            run = program.open_run(given, stack, SignalGuard(), RemoteControl())
-            run.viewer = watcher  # where a window would show the frames
-            program.stream(run)
+        options = cli.parse([*command, "--threads", str(args.threads)])
+        session = program.Session(options, SignalGuard(), RemoteControl())
+        with redirect_stdout(io.StringIO()), session:
+            session.viewer = watcher  # where a window would show the frames
+            session.run()
         finished = watcher.times[0]
     else:
         recipe, frames = open_contender(name, args).run, read_clip(clip)

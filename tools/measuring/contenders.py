@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from background_blur.matting.quality import QualityLevel
-from background_blur.matting.segmenter import PersonSegmenter
+from background_blur.matting.segmenter import PersonSegmenter, Segmenter
+from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
-from blur import BackgroundBlur, Segmenter
 from tools.command import ToolError
 from tools.measuring.recipes import mask_network
 
@@ -28,7 +28,7 @@ def ours(
 ) -> Method:
     def begin() -> AlphaOf:
         settings = Settings(view="alpha", people=people)
-        blur = BackgroundBlur(segmenter, settings, is_sequence)
+        blur = BackgroundBlur(segmenter, settings, is_sequence=is_sequence)
 
         def alpha_of(image: np.ndarray) -> np.ndarray:
             result = blur(image, level)
@@ -43,7 +43,7 @@ def ours(
 
 def unrefined(segmenter: PersonSegmenter) -> Method:
     """The network's mask alone, enlarged bilinearly."""
-    return lambda: lambda image: cv2.resize(segmenter(image).front, image.shape[1::-1])
+    return lambda: lambda image: cv2.resize(segmenter.segment(image).front, image.shape[1::-1])
 
 
 def peer(path: Path) -> Method:

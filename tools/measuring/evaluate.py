@@ -52,8 +52,7 @@ from tqdm import tqdm
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import QualityController
 from background_blur.matting.segmenter import PersonSegmenter
-from blur import USUAL_FPS
-from main import load_network
+from background_blur.pipeline import USUAL_FPS
 from tools.command import ToolError, command_line, existing_file, existing_folder, reports_errors
 from tools.measuring import scenes
 from tools.measuring.clips import measure_clips, measure_composites, measure_talkers
@@ -77,6 +76,7 @@ class Evaluation:
 
     args: argparse.Namespace
     segmenter: PersonSegmenter
+    thorough: PersonSegmenter  # for pictures
     methods: Methods
 
     @cached_property
@@ -142,7 +142,7 @@ class Evaluation:
         people, rooms = self.scenery
         drawn = [photo for photo in people if not photo.soft]
         mattes = [photo for photo in self.photos if photo.prefix == "matte"]
-        method = ours(self.segmenter.predict_tta, is_sequence=False, people="all")
+        method = ours(self.thorough, is_sequence=False, people="all")
         return summed(
             row
             for kind, photos in {"cut-outs": drawn, "mattes": mattes}.items()
@@ -200,16 +200,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 @reports_errors("measuring.evaluate")
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    segmenter = open_segmenter(args.engine, args.weights, load_network=load_network)
+    segmenter = open_segmenter(args.engine, args.weights)
+    thorough = open_segmenter(args.engine, args.weights, thorough=True)
     methods = {
         "ours": ours(segmenter),
-        PICTURES[0]: ours(segmenter.predict_tta, is_sequence=False),
+        PICTURES[0]: ours(thorough, is_sequence=False),
         "ours unrefined": unrefined(segmenter),
     }
     methods |= {path.stem: peer(path) for path in args.model}
     if args.rvm:
         methods |= rvm(args.rvm)
-    evaluation = Evaluation(args, segmenter, methods)
+    evaluation = Evaluation(args, segmenter, thorough, methods)
     possible = [name for name in SECTIONS if getattr(args, NEEDED.get(name, "data"))]
     report = {
         name: SECTIONS[name](evaluation) for name in possible if name in (args.sections or possible)

@@ -18,7 +18,7 @@ from typing import cast
 import cv2
 import numpy as np
 
-import main as program
+from background_blur import app as program
 from background_blur.capture.camera import Camera
 from background_blur.capture.demo import Demo
 from background_blur.controls import Viewer
@@ -26,10 +26,10 @@ from background_blur.frames import Result
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import QualityController
 from background_blur.opening import Sinks
+from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
 from background_blur.statistics import RunStatistics
 from background_blur.system import SignalGuard
-from blur import BackgroundBlur
 from tools.command import ToolError
 from tools.measuring import recipes
 from tools.measuring.figures import spread
@@ -153,9 +153,9 @@ def measure(scene: Scene, threads: int) -> dict:
         source = stack.enter_context(scene.source())
         stack.enter_context(redirect_stdout(io.StringIO()))
         cpu = time.process_time()
-        run = program.Run(source, blur, Sinks(), statistics, SignalGuard(), watcher)
+        run = program.Loop(source, blur, Sinks(), statistics, SignalGuard(), watcher)
         run.quality = QualityController(FPS)
-        program.stream(run)
+        run.run()
         cpu = time.process_time() - cpu
     if not watcher.ages_when_warm:
         raise ToolError("the camera gave no frame after the warm-up", "give a longer --live")

@@ -12,7 +12,7 @@ import pytest
 from background_blur.capture.camera import Camera
 from background_blur.matting.engines import DEFAULT_WEIGHTS
 from background_blur.settings import Settings
-from blur import BackgroundBlur
+from support.segmenters import FakeBlur
 from tools.measuring import bench, figures, live, recipes
 
 FIGURES = {"median_ms", "p95_ms", "fps", "cpu_ms", "frames"}
@@ -148,7 +148,7 @@ def test_a_line_whose_network_fails_is_not_passed_off_as_a_fast_one():
     def broken(frame):
         raise RuntimeError("no network")
 
-    contender = bench.Contender(BackgroundBlur(broken, Settings()))
+    contender = bench.Contender(FakeBlur(broken, Settings()))
     contender.measure(np.zeros((36, 64, 3), np.uint8), True)
     assert figures.figures(contender.times)["fully_blurred"] == 1
 

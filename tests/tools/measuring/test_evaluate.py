@@ -35,10 +35,8 @@ class Looks:
     def __init__(self, look):
         self.look = look
 
-    def __call__(self, image):
+    def segment(self, image, scale=1):
         return Masks(*[self.look(image)] * 2)
-
-    predict_tta = __call__
 
 
 def write(folder: Path, name: str, truth=None, seed=0) -> None:

@@ -303,7 +303,7 @@ def exported(monkeypatch, spare, images, tmp_path) -> Path:
 def test_export_writes_one_network_twice(folded, spare, images, tmp_path, monkeypatch):
     from ai_edge_litert.interpreter import Interpreter
 
-    from background_blur.matting.engines import check_weights
+    from background_blur.matting.engines import read_weights
     from tools.training.fold import fix_limits, fold, unfold
 
     unfold(folded, spare)
@@ -327,7 +327,7 @@ def test_export_writes_one_network_twice(folded, spare, images, tmp_path, monkey
         assert error < 1.25 * np.abs(simulated - exact).mean() + 8 / 255  # half of their own step
     sums = (compiled.parent / "SHA256SUMS").read_text().splitlines()
     assert [line.split()[1] for line in sums] == ["person.tflite", "person.weights.h5"]
-    check_weights(compiled)
+    read_weights(compiled)
 
 
 @pytest.mark.slow
@@ -347,7 +347,7 @@ def test_the_compiled_network_computes_in_int8_and_writes_its_tables_once():
         in_floats = [
             op for op in operators if graph.tensors[op.inputs[0]].type != schema.TensorType.INT8
         ]
-        assert len(operators) > 60 and len(in_floats) == 2  # see the docstring of tools.export
+        assert len(operators) > 60 and len(in_floats) == 2  # see the docstring of tools.training.export
     builder = flatbuffers.Builder(len(data))
     builder.Finish(content.Pack(builder), b"TFL3")
     repetitive = bytes(builder.Output())

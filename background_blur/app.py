@@ -1,0 +1,274 @@
+"""The program, from the command line to the exit code: opens everything, runs the loop, sums up."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from os.path import isfile
+from time import monotonic
+from typing import TYPE_CHECKING, Self
+
+from background_blur import cli
+from background_blur.errors import UserError
+from background_blur.options import Options
+from background_blur.remote import Listener, Running, send
+from background_blur.requirements import (
+    OUT_OF_MEMORY,
+    missing_library,
+    require_packages,
+    require_resources,
+)
+from background_blur.signals import RemoteControl
+from background_blur.system import SignalGuard, open_missing, unbreakable_printing
+
+if TYPE_CHECKING:  # imported late: they take their time, which --help has not
+    from background_blur.capture.base import Source
+    from background_blur.controls import Viewer
+    from background_blur.matting.quality import QualityController
+    from background_blur.opening import Sinks
+    from background_blur.pipeline import BackgroundBlur
+    from background_blur.settings import Background
+    from background_blur.statistics import RunStatistics
+
+# Live frames leave time enough for one thread, and a second costs a sixth more processor time.
+LIVE_THREADS, THREADS = 1, 2
+
+log = logging.getLogger("background_blur")
+
+
+def program() -> None:
+    """`python main.py`, `background-blur` and `python -m background_blur`."""
+    open_missing()
+    code = main()
+    for name in SignalGuard.NAMES:  # all is done; Python only tidies up
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    sys.exit(code)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    with unbreakable_printing() as out:
+        options = cli.parse(argv)
+        cli.set_up_logging(options.verbose)
+        code = run_to_exit_code(options)
+        out.flush()
+        if out.error:
+            hint = "see where the output is piped to, and whether the disk is full"
+            log.error(f"cannot print: {getattr(out.error, 'strerror', None) or out.error}; {hint}")
+    return code or (1 if out.error else 0)
+
+
+def run_to_exit_code(options: Options) -> int:
+    guard, remote = SignalGuard(), RemoteControl()
+    try:
+        if options.send:
+            return send(options.send)
+        require_packages()
+        require_resources()
+        guard.install()
+        remote.install()
+        return run(options, guard, remote)
+    except KeyboardInterrupt as stop:
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+    except UserError as error:
+        complain(error)
+    except ImportError as error:
+        log.error(missing_library(error))
+    except MemoryError:
+        log.error(OUT_OF_MEMORY)
+    except OSError as error:
+        log.error(str(error))
+    finally:
+        guard.ignore_from_now_on()
+    return 1
+
+
+def complain(error: UserError) -> None:
+    for line in error.lines:
+        log.error(line)
+
+
+def run(options: Options, guard: SignalGuard, remote: RemoteControl) -> int:
+    """Does what the command line asks for; returns the exit code.
+
+    Raises:
+        UserError: a file cannot be opened or written at all.
+        KeyboardInterrupt: a signal came.
+    """
+    import cv2
+
+    cv2.setNumThreads(options.threads or LIVE_THREADS)
+    if options.list_cameras or options.check:
+        from background_blur import diagnostics
+
+        if options.list_cameras:
+            return diagnostics.list_cameras()
+        threads = options.threads or LIVE_THREADS
+        return diagnostics.check(options, threads, lambda: open_pipeline(options, threads))
+    from background_blur.jobs import jobs
+
+    code, goes_on = 0, True
+    for job in jobs(options):
+        try:
+            guard.begin()
+            failed, goes_on = run_job(job, guard, remote)
+        except UserError as error:
+            complain(error)
+            failed = True
+        code = max(code, int(failed))
+        if not goes_on:
+            break
+    return code
+
+
+def run_job(options: Options, guard: SignalGuard, remote: RemoteControl) -> tuple[bool, bool]:
+    """Runs one source; returns whether no frame got a mask, and whether the user wants to go on."""
+    if options.skip_existing and options.output and isfile(options.output):
+        print(f"{options.output}: exists; skipped")
+        return False, True
+    with Session(options, guard, remote) as session:
+        goes_on = session.run()
+    return session.statistics.never_trusted, goes_on
+
+
+class Session:
+    """Everything that is open while frames go from one source to its sinks.
+
+    Entered, it opens them; left, it closes them, the output first, and sums up.
+
+    Raises:
+        UserError: something cannot be opened, read or written.
+    """
+
+    def __init__(self, options: Options, guard: SignalGuard, remote: RemoteControl):
+        self.options, self.guard, self.remote = options, guard, remote
+        self.stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as on_failure:
+            on_failure.push(self.stack)
+            self.open(self.stack)
+            on_failure.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> bool | None:
+        from background_blur.reporting import report
+
+        try:
+            return self.stack.__exit__(*error)  # pyright: ignore[reportArgumentType]
+        finally:
+            report(self.statistics, self.source, self.sinks.output)
+
+    def open(self, stack: ExitStack) -> None:
+        from background_blur.capture import open_file, open_source
+        from background_blur.matting.quality import QualityController
+        from background_blur.opening import adapt, open_sinks
+        from background_blur.rendering.backgrounds import open_background
+        from background_blur.statistics import RunStatistics
+
+        options, self.statistics = self.options, RunStatistics()
+        self.backgrounds = {text: open_background(text, open_file) for text in options.background}
+        reopen = partial(
+            open_source,
+            options.source,
+            options.size,
+            options.fps,
+            wait=options.wait,
+            without=options.without,
+        )
+        source = stack.enter_context(reopen())
+        self.sinks = open_sinks(options, source, stack)
+        self.source = source = adapt(source, self.sinks, reopen, options.wait)
+        stack.callback(source.close)
+        self.blur = self.open_pipeline()
+        settings = self.blur.settings
+        self.viewer = self.sinks.viewer(source, settings, self.backgrounds, self.statistics)
+        is_adaptive = source.live and source.is_sequence
+        best = options.quality == "best"
+        self.quality = QualityController(source.fps, best=best) if is_adaptive else None
+        if source.live or self.sinks.are_watched:
+            camera = self.sinks.camera
+            running = Running(source, settings, self.backgrounds, self.statistics, camera)
+            stack.enter_context(Listener(running))
+        if self.sinks.output:
+            stack.push(self.sinks.output)  # completed before anything else, which might hang, ends
+        stack.callback(self.guard.shield_from_now_on)  # the first of what is done at the end
+
+    def open_pipeline(self) -> "BackgroundBlur":
+        import cv2
+
+        threads = self.options.threads or (LIVE_THREADS if self.source.live else THREADS)
+        cv2.setNumThreads(threads)
+        background = self.backgrounds[self.options.background[0]]
+        return open_pipeline(self.options, threads, self.source.is_sequence, background)
+
+    def run(self) -> bool:
+        """Runs the loop; returns whether the source ended, and not the user's patience."""
+        loop = Loop(self.source, self.blur, self.sinks, self.statistics, self.guard)
+        loop.viewer, loop.quality = self.viewer, self.quality
+        loop.obey = partial(self.remote.apply, self.blur.settings, self.backgrounds)
+        return loop.run()
+
+
+@dataclass
+class Loop:
+    """Frames from a source, through the pipeline, to the sinks."""
+
+    source: "Source"
+    blur: "BackgroundBlur"
+    sinks: "Sinks"
+    statistics: "RunStatistics"
+    guard: SignalGuard
+    viewer: "Viewer | None" = None  # shows the frames, where there is a window
+    quality: "QualityController | None" = None  # of live sources
+    obey: Callable[[], list[str]] = list  # does what SIGUSR1 and SIGUSR2 asked for, and says what
+
+    def run(self) -> bool:
+        """Goes on until the source ends, or the user stops it, which returns False."""
+        from background_blur.reporting import progress
+
+        for frame in progress(self.source, self.sinks.output):
+            began = monotonic()
+            for note in self.obey():
+                log.info(note)
+            level = self.quality.level if self.quality else None
+            result = self.blur(frame, level)
+            with self.guard.shielded():
+                for sink in filter(None, (self.sinks.output, self.sinks.camera)):
+                    sink.write(result)
+            self.statistics.record(result, level)
+            self.guard.check()
+            if self.viewer and not self.viewer.show(result):
+                return False
+            if self.quality:
+                self.quality.record(began, monotonic())
+        return True
+
+
+def open_pipeline(
+    options: Options,
+    threads: int,
+    is_sequence: bool = True,
+    background: "Background | str | None" = None,
+) -> "BackgroundBlur":
+    """What finishes the frames, as the user wishes. Raises WeightsError."""
+    from background_blur.matting.engines import open_segmenter
+    from background_blur.pipeline import BackgroundBlur
+    from background_blur.settings import Settings
+
+    settings = Settings(
+        view=options.view,
+        strength=options.strength,
+        mirror=options.mirror,
+        people=options.people,
+        follow=options.follow,
+        background=background,
+        hide=options.hidden,
+    )
+    thorough = not is_sequence
+    segmenter = open_segmenter(options.engine, options.weights, threads, thorough)
+    return BackgroundBlur(segmenter, settings, is_sequence=is_sequence)

@@ -1,0 +1,196 @@
+"""Media files and streams, as FFmpeg reads them: packets in order, on one clock without leaps."""
+
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from av import Packet
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.stream import Stream
+    from av.subtitles.stream import SubtitleStream
+    from av.video.stream import VideoStream
+
+BACK, AHEAD = Fraction(1, 10), Fraction(10)  # seconds; a clock that moves further has leapt
+AT_HAND = 2**25  # bytes of pictures to read ahead for the beginning of the sound
+
+
+def open_media(address: str | Path, remote: bool = False, limit: float | None = None):
+    """Opens a file, or a URL if `remote`, which may take `limit` seconds to answer.
+
+    Raises OSError or FFmpegError.
+    """
+    import av
+
+    # "file:", because FFmpeg takes what is before a colon for a protocol; and a file must not make
+    # us open network connections.
+    return av.open(
+        str(address) if remote else f"file:{address}",
+        "r",
+        container_options={} if remote else {"protocol_whitelist": "file,crypto,data"},
+        timeout=(limit, limit),
+        metadata_errors="replace",  # a damaged title must not stop us
+    )
+
+
+class Clock:
+    """Puts packets on a clock that does not leap, for all streams alike, as FFmpeg's program does.
+
+    Recordings that were joined begin anew in the middle; a broadcast's clock wraps, or is reset.
+    """
+
+    def __init__(self, leaps_ahead: bool):
+        """`leaps_ahead`: the format is one whose clock may also leap forwards."""
+        self.limit = AHEAD if leaps_ahead else None
+        self.offsets = [Fraction(0)]  # seconds, one for each time that the clock was set
+        self.used: dict[int, int] = {}  # which of them, by stream
+        self.due: dict[int, Fraction] = {}  # when the next packet should come, by stream
+        self.latest: Fraction | None = None
+
+    def correct(self, packet: "Packet") -> None:
+        """Moves a packet's times."""
+        index = packet.stream.index
+        if packet.dts is not None and packet.stream.type in ("video", "audio"):
+            raw = packet.dts * packet.time_base
+            length = (packet.duration or 0) * packet.time_base
+            self.used[index] = self.choose(index, raw, length)
+            self.latest = raw + self.offsets[self.used[index]]
+            self.due[index] = self.latest + length
+        ticks = round(self.offsets[self.used.get(index, -1)] / packet.time_base)
+        if packet.pts is not None:
+            packet.pts += ticks
+        if packet.dts is not None:
+            packet.dts += ticks
+
+    def choose(self, index: int, raw: Fraction, length: Fraction) -> int:
+        """Which offset fits a packet: its stream's last one, the newest, or a new one."""
+        newest = len(self.offsets) - 1
+        due = self.due.get(index, self.latest)
+        if due is None:
+            return newest
+        back = BACK + length if index in self.due else self.limit
+        own = self.used.get(index, newest)
+        for each in dict.fromkeys((own, newest)):
+            time = raw + self.offsets[each]
+            paused = self.latest is not None and abs(time - self.latest) <= AHEAD
+            leapt = self.limit is not None and time - due > self.limit
+            if (back is None or time - due >= -back) and (each != own or paused or not leapt):
+                return each
+        if own == newest:
+            self.offsets.append(due - raw)
+            return newest + 1
+        self.offsets[newest] = due - raw  # it comes to the same recording earlier than the others
+        return newest
+
+
+class Demuxer:
+    """Reads a file or URL once: its packets, for whoever decodes the pictures, and all others.
+
+    Attributes:
+        name: for messages.
+        video: the stream of pictures.
+        others: the streams of sound and subtitles.
+        began: seconds on the file's clock of the first picture shown.
+        is_taken: somebody copies the other streams; else they are skipped.
+        is_complete: every picture was shown.
+        has_ended: nothing is left to read.
+        error: what reading ended with, too early.
+    """
+
+    def __init__(self, name: str, container: "InputContainer", video: "VideoStream"):
+        from av.format import Flags
+        from av.stream import Discard
+
+        self.name, self.container, self.video = name, container, video
+        known = [*container.streams.audio, *container.streams.subtitles]
+        self.others: list[AudioStream | SubtitleStream] = [it for it in known if it.codec_context]
+        self.began = Fraction(0)
+        self.is_taken = self.is_complete = self.has_ended = False
+        self.error: Exception | None = None
+        self.held = 0  # bytes of pictures waiting
+        self.waiting: dict[int, deque[Packet]] = {it.index: deque() for it in (video, *self.others)}
+        for stream in container.streams:
+            stream.discard = Discard.default if stream.index in self.waiting else Discard.all
+        leaps_ahead = bool(container.format.flags & Flags.ts_discont.value)
+        self.clock = Clock(leaps_ahead)
+        self.packets: Iterator[Packet] = container.demux(video, *self.others)
+
+    def pictures(self) -> "Iterator[Packet]":
+        """Yields the packets of the pictures; an empty last one has a decoder give all it holds."""
+        import av
+
+        queue = self.waiting[self.video.index]
+        while queue or self.read_on():
+            if queue:
+                self.held -= queue[0].size
+                yield queue.popleft()
+        if self.error:  # nothing more is asked of a decoder after damage: some would crash
+            return
+        last = av.Packet()
+        last.stream, last.time_base = self.video, self.video.time_base or Fraction(1, 1000)
+        yield last
+
+    def read_on(self) -> bool:
+        """Reads one more packet into its queue; returns whether there was one."""
+        from av.error import FFmpegError
+
+        try:
+            packet = next(self.packets, None)
+        except FFmpegError as error:
+            self.error, packet = error, None
+        if packet is None:
+            self.has_ended = True
+            return False
+        if packet.size:  # none at the end, and where a picture is repeated
+            self.clock.correct(packet)
+            self.waiting[packet.stream.index].append(packet)
+            self.held += packet.size if packet.stream is self.video else 0
+        return True
+
+    def read_ahead(self, stream: "Stream", count: int) -> "list[Packet]":
+        """The first packets of a stream, read without taking them; fewer where they come late."""
+        queue = self.waiting[stream.index]
+        while len(queue) < count and self.held < AT_HAND and self.read_on():
+            pass
+        return list(itertools.islice(queue, count))
+
+    def skip_others(self) -> None:
+        from av.stream import Discard
+
+        for stream in self.others:
+            stream.discard = Discard.all
+            self.waiting[stream.index] = deque(maxlen=0)
+
+    def close(self) -> None:
+        self.waiting = {}
+        self.container.close()
+
+
+def without_credentials(address: str) -> str:
+    """A URL as it may be shown."""
+    scheme, mark, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
+
+
+UNSPECIFIED = 2  # of ITU-T H.273
+BT709, BT601 = 1, 5  # of FFmpeg's scaler
+UNREADABLE = {8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "YDzDx", 14: "ICtCp"}
+UNREADABLE |= {13: "chromaticity-derived", 15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro"}
+
+
+def colour_matrix(matrix: int, size: tuple[int, int]) -> int:
+    """The matrix of FFmpeg's scaler for one of ITU-T H.273, and for an unknown one by the size.
+
+    Raises:
+        ValueError: the scaler has none.
+    """
+    if matrix in UNREADABLE:
+        raise ValueError(f"colours coded as {UNREADABLE[matrix]}, which cannot be read")
+    if matrix in (0, UNSPECIFIED, 3):
+        return BT709 if size[0] >= 1280 or size[1] > 576 else BT601  # as players take it
+    return matrix

@@ -1,0 +1,43 @@
+"""What the command line asks for, checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Options:
+    """The flags, by their names in README.md; None where nothing was asked for.
+
+    Attributes:
+        virtual_camera: "" for any that is free.
+        background: the names of all to choose from, at least one.
+        without: files of the source's folder that are left out.
+    """
+
+    source: str
+    output: str | None
+    force: bool
+    skip_existing: bool
+    view: Literal["result", "alpha", "split"]
+    virtual_camera: str | None
+    window: bool
+    size: tuple[int, int] | None
+    fps: float | None
+    wait: float
+    people: Literal["front", "main", "all"]
+    quality: Literal["normal", "best"]
+    mirror: bool
+    strength: float
+    background: tuple[str, ...]
+    follow: bool
+    hidden: bool
+    weights: Path | None
+    engine: Literal["litert", "keras"]
+    threads: int | None
+    send: str | None
+    list_cameras: bool
+    check: bool
+    verbose: bool
+    no_config: bool
+    without: tuple[Path, ...] = ()

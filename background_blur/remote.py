@@ -1,0 +1,172 @@
+"""`--send`: tells the program that is already running what to do, through a local socket."""
+
+import json
+import logging
+import os
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Self
+
+from background_blur.errors import UserError
+from background_blur.signals import next_background, set_hidden
+
+if TYPE_CHECKING:  # else --send would load OpenCV
+    from background_blur.capture.base import Source
+    from background_blur.settings import Settings
+    from background_blur.signals import Backgrounds
+    from background_blur.sinks.virtual_camera import VirtualCamera
+    from background_blur.statistics import RunStatistics
+
+COMMANDS = "hide", "show", "toggle", "next", "status"
+PATIENCE = 10.0  # seconds that an answer may take
+
+log = logging.getLogger("background_blur")
+
+
+def address() -> Path | None:
+    """The socket of the running program; None on systems without a folder for it."""
+    folder = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not (hasattr(socket, "AF_UNIX") and os.path.isdir(folder)):
+        return None
+    return Path(folder, "background-blur", "control")
+
+
+def send(command: str) -> int:
+    """Prints what the running program answers; returns 0. Raises UserError if none does."""
+    path = address()
+    if not path:
+        raise UserError("--send needs a folder for its socket, which XDG_RUNTIME_DIR names")
+    try:
+        answer = ask(path, command)
+    except (FileNotFoundError, ConnectionError):
+        raise UserError("no copy of the program is running here; start one first") from None
+    except OSError as error:
+        raise UserError(f"the running program does not answer: {error}") from error
+    print(answer.strip())
+    return 0
+
+
+def ask(path: Path, command: str) -> str:
+    """The answer to a command, a line of JSON. Raises OSError."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE)
+        connection.connect(str(path))
+        connection.sendall(f"{command}\n".encode())
+        with connection.makefile() as lines:
+            answer = lines.readline()
+    if not answer:
+        raise ConnectionResetError
+    return answer
+
+
+@dataclass
+class Running:
+    """What commands change and `status` tells of."""
+
+    source: "Source"
+    settings: "Settings"
+    backgrounds: "Backgrounds"
+    statistics: "RunStatistics"
+    virtual_camera: "VirtualCamera | None"
+
+    def obey(self, command: str) -> dict[str, object]:
+        """Does what a command stands for, from the next frame on; returns the status."""
+        match command:
+            case "hide" | "show":
+                log.info(set_hidden(self.settings, command == "hide"))
+            case "toggle":
+                log.info(set_hidden(self.settings, not self.settings.hide))
+            case "next":
+                log.info(next_background(self.settings, self.backgrounds))
+            case "status":
+                pass
+            case _:
+                return {"error": f"send one of {', '.join(COMMANDS)}"}
+        return self.status()
+
+    def status(self) -> dict[str, object]:
+        settings, camera = self.settings, self.virtual_camera
+        names = [name for name, it in self.backgrounds.items() if it is settings.background]
+        rate, processor = self.recent()
+        return {
+            "hidden": settings.hide,
+            "background": names[0] if names else None,
+            "people": settings.people,
+            "frames_per_second": round(rate, 1),
+            "processor_ms_per_frame": round(processor, 1),
+            "size": list(self.source.size),
+            "problem": self.source.problem,
+            "virtual_camera": camera.device if camera else None,
+            "readers": camera.readers() if camera else None,
+        }
+
+    def recent(self) -> tuple[float, float]:
+        """Of the last frames: how many a second until now, and processor milliseconds for each."""
+        recent = list(self.statistics.recent)
+        if len(recent) < 2:
+            return 0.0, 0.0
+        (began, processor_began, _), (_, processor, _) = recent[0], recent[-1]
+        frames = len(recent) - 1
+        return frames / (monotonic() - began), 1000 * (processor - processor_began) / frames
+
+
+class Listener:
+    """Has commands obeyed, in a thread of its own, until it is closed."""
+
+    def __init__(self, running: Running):
+        """Starts it, where this system has a place for the socket and no other copy listens."""
+        self._running, self._socket = running, None
+        self._path = address()
+        if not self._path:
+            return
+        try:
+            self._socket = listen(self._path)
+        except OSError as error:
+            log.warning(f"--send will not reach this copy: {error}")
+            return
+        threading.Thread(target=self._serve, args=(self._socket,), daemon=True).start()
+
+    def _serve(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                connection = listening.accept()[0]
+            except OSError:  # closed
+                return
+            with connection, suppress(OSError):
+                connection.settimeout(1)
+                command = connection.recv(64).decode(errors="replace").strip()
+                answer = self._running.obey(command)
+                connection.sendall(json.dumps(answer).encode() + b"\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not (self._socket and self._path):
+            return
+        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # ends the waiting for connections
+        self._socket.close()
+
+
+def listen(path: Path) -> socket.socket:
+    """A socket at that path, for this user alone. Raises OSError, if another copy listens too."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as other:
+        if other.connect_ex(str(path)) == 0:
+            raise OSError("another copy is running, and gets what is sent")
+    path.unlink(missing_ok=True)  # of one that was killed
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        listening.bind(str(path))
+        path.chmod(0o600)
+        listening.listen()
+    except OSError:
+        listening.close()
+        raise
+    return listening
