@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
-NEED_KERAS = ["tools", "test_model.py", "test_golden.py"]
+NEED_KERAS = ["tools/training", "test_model.py"]
 collect_ignore = [] if find_spec("keras") else NEED_KERAS
 
 

@@ -25,14 +25,19 @@ def original(coral: Path | None, threads: int) -> Recipe:
     Any class but background is kept; the weights, random without `coral`, change no time.
     """
     import imutils
-    import tensorflow as tf
 
-    import model
+    try:
+        import tensorflow as tf
+
+        import model
+    except ImportError as error:
+        hint = "pip install -r requirements.txt"
+        raise ToolError("--original needs TensorFlow and Keras", hint) from error
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     net = model.build("voc", 8)
     if coral:
-        from tools.convert_weights import load_coral
+        from tools.training.convert_weights import load_coral
 
         load_coral(net, coral)
 

@@ -1,9 +1,9 @@
 """Compiles the person network's Keras weights for LiteRT, one entry point an input size.
 
-    python -m tools.export weights/person.weights.h5 weights/person.tflite --data DIR
+    python -m tools.training.export weights/person.weights.h5 weights/person.tflite --data DIR
 
 Of several weights, of runs that began alike, it takes the mean, which often does better than each
-(Wortsman et al. 2022, arXiv:2203.05482).
+(Wortsman et al. 2022, arXiv:2203.05482); `a.weights.h5:0.75 b.weights.h5:0.25` weighs them.
 
 The compiled copy computes in int8, in half the time of floats on processors with instructions for
 it. That needs the range of each layer's output, taken from pictures of `DIR/train`. Only the
@@ -15,6 +15,8 @@ entry points share. They are also saved for Keras beside the output, in floats, 
 import argparse
 import hashlib
 import os
+import re
+import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -32,26 +34,42 @@ import model
 from background_blur.errors import WeightsError
 from background_blur.frames import Size
 from background_blur.matting.segmenter import COMPILED_SIZES
-from tools.dataset import Batches, read_photos
-from tools.fold import fix_limits, fold
+from tools.command import command_line, existing_folder, reports_errors
+from tools.photos import read_photos
+from tools.training.dataset import Batches
+from tools.training.fold import fix_limits, fold, unfold
 
 LOGITS = (-8, 8)  # beyond, a probability is 0 or 1; within, a step of it is 0.016 at most
 
 
-def load_mean(paths: list[Path]) -> tuple[keras.Model, model.Design]:
-    """The person network with the mean of the weights in the files, and its design.
+def weighted(text: str) -> tuple[Path, float]:
+    """ "FILE:WEIGHT", or "FILE" with a weight of 1."""
+    path, _, weight = text.rpartition(":")
+    if not path or not re.fullmatch(r"\d*\.?\d+", weight):
+        return Path(text), 1.0
+    if not float(weight):
+        raise argparse.ArgumentTypeError(f"{text}: a weight of 0")
+    return Path(path), float(weight)
+
+
+def load_mean(files: list[tuple[Path, float]]) -> tuple[keras.Model, model.Design]:
+    """The person network with the weighted mean of the files' weights, and its design.
+
+    Equal networks may have unequal weights, where norms and kernels are scaled the other way
+    round. Each is brought into one form first, in which its norms add a bias and nothing else.
 
     Raises:
         WeightsError: weights that cannot be read, or of different designs.
     """
-    net, design = model.load_person(paths[0])
-    loaded = [net.get_weights()]
-    for path in paths[1:]:
-        other, its_design = model.load_person(path)
+    loaded = [model.load_person(path) for path, _ in files]
+    net, design = loaded[0]
+    for (path, _), (other, its_design) in zip(files, loaded, strict=True):
         if its_design != design:
-            raise WeightsError(f"{path}: of another design than {paths[0]}")
-        loaded.append(other.get_weights())
-    net.set_weights([np.mean(same, axis=0) for same in zip(*loaded, strict=True)])
+            raise WeightsError(f"{path}: of another design than {files[0][0]}")
+        unfold(fold(other), other)
+    same = zip(*(other.get_weights() for other, _ in loaded), strict=True)
+    shares = [share for _, share in files]
+    net.set_weights([np.average(weights, 0, shares) for weights in same])
     return net, design
 
 
@@ -114,13 +132,13 @@ def without_repetition(file: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-def entry_point(net: keras.Model, width: int, height: int):
+def entry_point(net: keras.Model, width: int, height: int) -> Any:
     given = keras.layers.Input((height, width, 3))
     sized = keras.Model(given, net(given))
     spec = tf.TensorSpec((1, height, width, 3), tf.float32, "image")
 
     @tf.function(input_signature=[spec], autograph=False)
-    def call(image):
+    def call(image: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = sized(image, training=False)
         return {"logits": tf.quantization.fake_quant_with_min_max_args(logits, *LOGITS)}
 
@@ -133,26 +151,25 @@ def write_sums(*files: Path) -> None:
     files[0].with_name("SHA256SUMS").write_text("".join(lines))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+@reports_errors("training.export")
+def main(argv: list[str] | None = None) -> int:
+    parser = command_line("training.export", __doc__)
     what = "a .weights.h5 of the person network; several: their mean"
-    parser.add_argument("weights", type=Path, nargs="+", help=what)
-    parser.add_argument("out", type=Path, help="the .tflite to write")
-    parser.add_argument(
-        "--data", type=Path, required=True, help="data set, whose train/ gives the ranges of int8"
-    )
-    args = parser.parse_args()
-    try:
-        net, design = load_mean(args.weights)
-        compiled = compile_network(net, pictures(args.data))
-    except (WeightsError, OSError) as error:
-        raise SystemExit(str(error)) from error
+    add = parser.add_argument
+    add("weights", type=weighted, nargs="+", metavar="WEIGHTS[:SHARE]", help=what)
+    add("out", type=Path, help="the .tflite to write")
+    what = "data set, whose train/ gives the ranges of int8"
+    add("--data", type=existing_folder, required=True, metavar="DIR", help=what)
+    args = parser.parse_args(argv)
+    net, design = load_mean(args.weights)
+    compiled = compile_network(net, pictures(args.data))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_bytes(compiled)
     original = args.out.with_suffix(".weights.h5")
     model.save_person(net, design, original)
     write_sums(args.out, original)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

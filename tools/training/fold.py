@@ -3,9 +3,9 @@
 Such a norm is no more than a gain and a bias per channel. `fold` makes them part of the convolution
 before it: the same function at twice the speed. `unfold` turns what was learned back into norms.
 
-A folded network can also be trained with int8 rounding, much as `tools.export` applies it: one
-scale per output channel of a kernel, one per feature tensor. Gradients pass straight through (Jacob
-et al. 2018, arXiv:1712.05877).
+A folded network can also be trained with int8 rounding, much as `export` applies it: one scale per
+output channel of a kernel, one per feature tensor. Gradients pass straight through (Jacob et al.
+2018, arXiv:1712.05877).
 """
 
 from collections.abc import Iterable
@@ -16,8 +16,9 @@ import numpy as np
 from keras import layers
 
 import model
-from tools.convert_weights import identity_norm
+from tools.training.convert_weights import identity_norm
 
+Tensor = Any
 ops = cast(Any, keras.ops)  # Keras's annotations let every operation return None
 fake_quant = cast(Any, keras.quantizers).fake_quant_with_min_max_vars
 
@@ -27,13 +28,13 @@ class Gained(layers.Layer):
 
     rounded = False  # whether its kernel is, to int8
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         channels = self.compute_output_shape(input_shape)[-1]
         self.gain = self.add_weight(name="gain", shape=(channels,), initializer="ones")
         self.shift = self.add_weight(name="shift", shape=(channels,), initializer="zeros")
 
-    def rescaled(self, kernel: Any) -> Any:
+    def rescaled(self, kernel: Tensor) -> Tensor:
         """The kernel, its output channels last, times the gain; rounded to int8 if it is to be."""
         kernel = kernel * self.gain
         if not self.rounded:
@@ -43,12 +44,12 @@ class Gained(layers.Layer):
 
 
 class GainedConv2D(Gained, layers.Conv2D):
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return self.convolution_op(x, self.rescaled(self.kernel)) + self.shift
 
 
 class GainedDepthwiseConv2D(Gained, layers.DepthwiseConv2D):
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         kernel = ops.swapaxes(self.rescaled(ops.swapaxes(self.kernel, 2, 3)), 2, 3)
         x = ops.depthwise_conv(
             x, kernel, self.strides, self.padding, dilation_rate=self.dilation_rate
@@ -57,10 +58,10 @@ class GainedDepthwiseConv2D(Gained, layers.DepthwiseConv2D):
 
 
 class GainedConcatProjection(Gained, model.ConcatProjection):
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple:
         return (*input_shape[1][:-1], self.channels)
 
-    def call(self, inputs):
+    def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         pooled, x = inputs
         kernel = self.rescaled(self.kernel)
         x = ops.conv(x, kernel[:, :, self.seam :])
@@ -70,7 +71,7 @@ class GainedConcatProjection(Gained, model.ConcatProjection):
 class Folded(layers.Layer):
     """Stands where a batch norm was, and is called as that was."""
 
-    def call(self, x, mask=None):
+    def call(self, x: Tensor, mask: Tensor = None) -> Tensor:
         return x
 
 
@@ -79,7 +80,7 @@ class Rounded(layers.Layer):
 
     limits: tuple[float, float] | None = None
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         low, high = self.limits or (ops.minimum(ops.min(x), 0), ops.maximum(ops.max(x), 1e-3))
         return fake_quant(x, ops.stop_gradient(low), ops.stop_gradient(high))
 
@@ -115,7 +116,7 @@ def fold(net: keras.Model, rounded: bool = False) -> keras.Model:
     """
     normed = {layer.name.removesuffix("_BN") for layer in net.layers if layer.name.endswith("_BN")}
 
-    def clone(layer):
+    def clone(layer: Any) -> keras.Layer:
         if layer.name in normed:
             gained = GAINED[type(layer)].from_config(layer.get_config())
             gained.rounded = rounded
@@ -129,7 +130,7 @@ def fold(net: keras.Model, rounded: bool = False) -> keras.Model:
     inner |= {id(net.get_layer(name).output) for name in normed} | {id(net.output)}
     whole = {layer.name for layer in net.layers if id(layer.output) not in inner}
 
-    def call(layer, *args, **kwargs):
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Tensor:
         x = layer(*args, **kwargs)
         return Rounded()(x) if rounded and layer.name in whole else x
 
@@ -146,7 +147,7 @@ def fold(net: keras.Model, rounded: bool = False) -> keras.Model:
     return folded
 
 
-def set_gained(layer: Gained, kernel, gain, shift) -> None:
+def set_gained(layer: Gained, kernel: np.ndarray, gain: np.ndarray, shift: np.ndarray) -> None:
     """Sets the layer to kernel * gain + shift, the size of each channel moved into the gain."""
     depthwise = isinstance(layer, layers.DepthwiseConv2D)
     channel = kernel[..., 0] if depthwise else kernel  # channel last

@@ -1,12 +1,14 @@
 """How fresh a live picture is: the pipeline behind a camera of 30 frames/s, the machine kept busy.
 
-A part of `python -m tools.bench`. The camera is a real one, or our own, which hands out JPEGs
+A part of `tools.measuring.bench`. The camera is a real one, or our own, which hands out JPEGs
 decoded at their time, as webcams do. The frames go through all of `main.py`'s loop and are finished
 where they would be shown; their age there is the time since they were handed out.
 """
 
 import io
+import math
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -20,6 +22,7 @@ from background_blur import app as program
 from background_blur.capture.camera import Camera
 from background_blur.capture.demo import Demo
 from background_blur.controls import Viewer
+from background_blur.frames import Result
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.quality import QualityController
 from background_blur.opening import Sinks
@@ -27,8 +30,9 @@ from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
 from background_blur.statistics import RunStatistics
 from background_blur.system import SignalGuard
-from tools import recipes
 from tools.command import ToolError
+from tools.measuring import recipes
+from tools.measuring.figures import spread
 
 FPS = 30
 PICTURES = 64  # that the camera plays forth and back
@@ -49,40 +53,49 @@ class FakeCamera:
             jpeg = cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8))[1]
             self.pictures.append(jpeg)
         self.pictures += self.pictures[-2:0:-1]
-        self.began, self.index = None, 0
+        self.began, self.index = 0.0, 0
 
-    def isOpened(self):
+    def isOpened(self) -> bool:
         return True
 
-    def set(self, name, value):
+    def set(self, name: int, value: float) -> bool:
         return True
 
-    def get(self, name):
+    def get(self, name: int) -> float:
         return 0
 
-    def read(self):
+    def release(self) -> None:
+        pass
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
         now = time.monotonic()
-        self.began = now if self.began is None else self.began
+        self.began = self.began or now
         self.index = max(self.index + 1, int((now - self.began) * FPS))
         time.sleep(max(0.0, self.began + self.index / FPS - now))
         return True, cv2.imdecode(self.pictures[self.index % len(self.pictures)], cv2.IMREAD_COLOR)
 
-    def release(self):
-        pass
 
+class Watcher(Viewer):
+    """Stands where the window is, and notes when frames come there and how old they are.
 
-class Watcher:
-    """Stands where the window is, and notes how old frames are there, for so many seconds."""
+    So many seconds after the warm-up it wants no more.
+    """
 
-    def __init__(self, seconds: float):
-        self.ages, self.seconds, self.until = [], seconds, None
+    def __init__(self, seconds: float = math.inf):
+        self.seconds = seconds
+        self.times: list[float] = []  # by time.monotonic
+        self.ages: list[float] = []  # in ms
 
-    def show(self, result) -> bool:
+    def show(self, result: Result) -> bool:
         now = time.monotonic()
-        self.until = self.until or now + WARM_UP + self.seconds
-        if now > self.until - self.seconds:
-            self.ages.append(1000 * (now - result.captured_at))
-        return now < self.until
+        self.times.append(now)
+        self.ages.append(1000 * (now - (result.captured_at or now)))
+        return now < self.times[0] + WARM_UP + self.seconds
+
+    @property
+    def ages_when_warm(self) -> list[float]:
+        begin = self.times[0] + WARM_UP if self.times else 0
+        return [age for age, now in zip(self.ages, self.times, strict=True) if now > begin]
 
 
 def spin() -> None:
@@ -91,7 +104,7 @@ def spin() -> None:
 
 
 @contextmanager
-def load(count: int):
+def load(count: int) -> Iterator[None]:
     """Keeps so many processes busy."""
     processes = [get_context("spawn").Process(target=spin, daemon=True) for _ in range(count)]
     for process in processes:
@@ -140,14 +153,21 @@ def measure(scene: Scene, threads: int) -> dict:
         source = stack.enter_context(scene.source())
         stack.enter_context(redirect_stdout(io.StringIO()))
         cpu = time.process_time()
-        run = program.Loop(source, blur, Sinks(), statistics, SignalGuard(), cast(Viewer, watcher))
+        run = program.Loop(source, blur, Sinks(), statistics, SignalGuard(), watcher)
         run.quality = QualityController(FPS)
         run.run()
         cpu = time.process_time() - cpu
-    if not watcher.ages:
+    if not watcher.ages_when_warm:
         raise ToolError("the camera gave no frame after the warm-up", "give a longer --live")
-    got = figures(watcher.ages, statistics, source.dropped)
-    return got | {"cpu_ms": round(1000 * cpu / statistics.frames, 2)}
+    return {
+        "age": spread(watcher.ages_when_warm),
+        "cpu_ms": round(1000 * cpu / statistics.frames, 2),
+        "shown": statistics.frames,
+        "dropped": source.dropped,
+        "masks": dict(statistics.masks),
+        "fully_blurred": statistics.failed,
+        "quality": dict(statistics.levels),
+    }
 
 
 def measure_recipe(scene: Scene, path: Path, threads: int) -> dict:
@@ -167,23 +187,3 @@ def measure_recipe(scene: Scene, path: Path, threads: int) -> dict:
                 break
         cpu = time.process_time() - cpu
     return {"shown": shown, "cpu_ms": round(1000 * cpu / max(1, shown), 2)}
-
-
-def figures(ages: list[float], statistics: RunStatistics, dropped: int) -> dict:
-    """Sums up the ages, in ms, of all frames in their order."""
-    third = max(1, len(ages) // 3)
-    return {
-        "age_ms": percentiles(ages),
-        "first_third_ms": percentiles(ages[:third]),
-        "last_third_ms": percentiles(ages[-third:]),
-        "shown": statistics.frames,
-        "dropped": dropped,
-        "masks": dict(statistics.masks),
-        "fully_blurred": statistics.failed,
-        "quality": dict(statistics.levels),
-    }
-
-
-def percentiles(ages) -> dict:
-    middle, slow = np.percentile(ages, (50, 95))
-    return {"median": round(float(middle), 1), "p95": round(float(slow), 1)}

@@ -1,6 +1,6 @@
 """Measures the pipeline beside other recipes, on clips it makes itself.
 
-    python -m tools.bench --peer selfie_segmentation_landscape.tflite --original --keras
+    python -m tools.measuring.bench --peer selfie_segmentation_landscape.tflite --original --keras
 
 The contenders take turns at every frame, so that a noisy machine hits all alike:
 
@@ -17,7 +17,7 @@ Warm-up is left out. CPU time is that of all threads, and of the time they spin 
 Peak memory and the time from process start to the first finished frame come from a process of
 each contender's own; ours is `main.py` itself there.
 
-    python -m tools.bench --live 60 --load 2
+    python -m tools.measuring.bench --live 60 --load 2
 
 measures instead how old a live picture is when it is shown, for so many seconds, while so many
 other processes keep the cores busy; `--still` is for a picture in which only the noise moves, and
@@ -29,7 +29,6 @@ import argparse
 import io
 import json
 import os
-import platform
 import resource
 import sys
 import time
@@ -37,10 +36,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,43 +51,38 @@ from background_blur.matting.engines import open_segmenter
 from background_blur.matting.segmenter import nearest_input_size
 from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
-from tools import recipes
-from tools.command import command_line, reports_errors
+from background_blur.signals import RemoteControl
+from background_blur.system import SignalGuard
+from tools.command import command_line, existing_file, reports_errors
+from tools.measuring import live, recipes
+from tools.measuring.figures import Times, compare, figures, machine, table
 
 SIZES = "640x360,1280x720,1920x1080,3840x2160"
 WARM_UP = 5  # frames
 ALONE_FRAMES = 5  # in a process of the contender's own
 ORIGINAL_FRAMES = 5  # that the slow recipe runs on, at most
 SETTLE = 0.02  # seconds; so long threads may spin for more work after a call
-LIBRARIES = ("numpy", "opencv-python", "av", "ai-edge-litert", "keras", "tensorflow")
 CONTENDERS = ("original", "mediapipe", "rvm", "ours", "ours_keras", "network")
 
 
 @dataclass
 class Contender:
-    """One way to do it, and what was measured of it, an entry a frame, in ms."""
+    """One way to do it."""
 
     run: Callable  # uint8 [H,W,3] BGR -> a finished frame
     prepare: Callable = lambda image: image  # makes what `run` takes, not measured
-    every: int = 1  # runs on each so-many-th frame
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    stages: list[dict[str, float]] = field(default_factory=list)  # of ours
-    failed: int = 0  # frames that left fully blurred
+    times: Times = field(default_factory=Times)
 
-    def measure(self, image, counts: bool):
+    def measure(self, given: Any, counts: bool) -> Any:
         """Runs once, notes the times if it `counts`, returns the result."""
-        result, wall, cpu = timed(self.run, self.prepare(image))
+        result, wall, cpu = timed(self.run, self.prepare(given))
         if counts:
-            self.wall.append(wall)
-            self.cpu.append(cpu)
+            self.times.wall.append(wall)
+            self.times.cpu.append(cpu)
             if isinstance(result, Result):
-                self.stages.append({k: 1000 * v for k, v in result.seconds.items()})
-                self.failed += bool(result.fully_blurred_because)
+                self.times.stages.append({k: 1000 * v for k, v in result.seconds.items()})
+                self.times.failed += bool(result.fully_blurred_because)
         return result
-
-
-# --- The contenders
 
 
 def chosen(size: tuple[int, int], args: argparse.Namespace) -> list[str]:
@@ -101,7 +95,7 @@ def open_contender(name: str, args: argparse.Namespace) -> Contender:
     """Loads one; raises WeightsError where ours has no weights."""
     if name == "original":
         every = max(1, args.frames // ORIGINAL_FRAMES)
-        return Contender(recipes.original(args.coral, args.threads), every=every)
+        return Contender(recipes.original(args.coral, args.threads), times=Times(every))
     if name == "mediapipe":
         return Contender(recipes.mediapipe(args.peer, args.threads))
     if name == "rvm":
@@ -117,10 +111,7 @@ def network_input(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, nearest_input_size(image.shape[1::-1])).astype(np.float32)
 
 
-# --- Measuring, each function in a process of its own
-
-
-def in_child(function: Callable, *args):
+def in_child(function: Callable, *args: Any) -> Any:
     """Calls it in a fresh process: what was loaded or allocated before is not in its figures."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *args).result()
@@ -152,7 +143,7 @@ def read_clip(path: Path) -> Iterator[np.ndarray]:
             yield frame.to_ndarray(format="bgr24")
 
 
-def timed(call: Callable, *args):
+def timed(call: Callable, *args: Any) -> tuple[Any, float, float]:
     """Returns (its result, ms, ms of CPU in all threads)."""
     cpu, began = time.process_time(), time.perf_counter()
     result = call(*args)
@@ -169,136 +160,38 @@ def take_turns(clip: Path, size: tuple[int, int], args: argparse.Namespace) -> d
     for index in range(-WARM_UP, args.frames):
         image = decode.measure(frames, index >= 0)
         for contender in contenders.values():
-            if index == -WARM_UP or index % contender.every == 0:
+            if index == -WARM_UP or index % contender.times.every == 0:
                 contender.measure(image, index >= 0)
-    result = {name: figures(it, decode) for name, it in contenders.items() if name != "network"}
-    return {"decode": figures(decode), **result, "network": figures(contenders["network"])}
+    result = {name: figures(it.times, decode.times) for name, it in contenders.items()}
+    result["network"] = figures(contenders["network"].times)  # needs no decoding
+    return {"decode": figures(decode.times)} | result
 
 
 def run_alone(name: str, clip: Path, args: argparse.Namespace, born: float) -> dict:
-    """Runs one contender from its start; `born` is when its process was asked for."""
-    finished = []
+    """Runs one contender from its start, ours as all of `main.py`.
 
-    def noted(call: Callable) -> Callable:
-        def run(*given):
-            result = call(*given)
-            finished.append(time.time() - born)
-            return result
-
-        return run
-
+    `born` is when its process was asked for, by time.time().
+    """
     if name.startswith("ours"):
-        BackgroundBlur.__call__ = noted(BackgroundBlur.__call__)
-        command = ["--source", str(clip), "--no-window", "--threads", str(args.threads)]
-        with redirect_stdout(io.StringIO()):
-            program.main([*command, "--engine", "keras" if name == "ours_keras" else "litert"])
+        watcher = live.Watcher()
+        engine = "keras" if name == "ours_keras" else "litert"
+        command = ["--source", str(clip), "--no-window", "--engine", engine]
+        options = cli.parse([*command, "--threads", str(args.threads)])
+        session = program.Session(options, SignalGuard(), RemoteControl())
+        with redirect_stdout(io.StringIO()), session:
+            session.viewer = watcher  # where a window would show the frames
+            session.run()
+        finished = watcher.times[0]
     else:
-        run = noted(open_contender(name, args).run)
-        for image in read_clip(clip):
-            run(image)
+        recipe, frames = open_contender(name, args).run, read_clip(clip)
+        recipe(next(frames))
+        finished = time.monotonic()
+        for image in frames:
+            recipe(image)
+    first = finished - time.monotonic() + time.time() - born
     unit = 2**20 if sys.platform == "darwin" else 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return {"first_frame_s": round(finished[0], 2), "peak_mb": round(peak)}
-
-
-# --- Figures
-
-
-def figures(contender: Contender, decode: Contender | None = None) -> dict:
-    """Sums up; where `decode` is given, each frame's time includes that of its decoding."""
-    wall, cpu = np.array(contender.wall), np.array(contender.cpu)
-    if decode:
-        wall = wall + decode.wall[:: contender.every]
-        cpu = cpu + decode.cpu[:: contender.every]
-    fps, cpu_ms = 1000 / float(np.median(wall)), float(np.median(cpu))
-    names = contender.stages[0] if contender.stages else {}
-    stages = {n: spread([took[n] for took in contender.stages]) for n in names}
-    result = spread(wall) | {"frames": len(wall), "fps": round(fps, 1), "cpu_ms": round(cpu_ms, 2)}
-    if contender.stages:
-        result |= {"stages": stages, "fully_blurred": contender.failed}
-    return result
-
-
-def spread(milliseconds) -> dict:
-    middle, slow = np.percentile(milliseconds, (50, 95))
-    return {"median_ms": round(float(middle), 2), "p95_ms": round(float(slow), 2)}
-
-
-def ratios(sizes: dict) -> dict:
-    """Compares the contenders at each size, {"WxH": {contender: figures}}.
-
-    `line_over_network` is without decoding. `growth_per_doubling` says how our stages outside the
-    network grow from the size before, when the pixels double.
-    """
-    result, last = {}, None
-    for name, at in sizes.items():
-        row, ours, network = {}, at["ours"], at["network"]["median_ms"]
-        for other in ("original", "mediapipe", "rvm", "ours_keras"):
-            if other in at:
-                row[f"fps_over_{other}"] = ours["fps"] / at[other]["fps"]
-                row[f"cpu_over_{other}"] = ours["cpu_ms"] / at[other]["cpu_ms"]
-        row["line_over_network"] = (ours["median_ms"] - at["decode"]["median_ms"]) / network
-        row["line_and_decode_over_network"] = ours["median_ms"] / network
-        outside = sum(v["median_ms"] for k, v in ours["stages"].items() if k != "segment")
-        pixels = np.prod(cli.size(name))
-        if last and pixels != last[0]:
-            doublings = np.log2(pixels / last[0])
-            row["growth_per_doubling"] = (outside / last[1]) ** (1 / doublings)
-        last = pixels, outside
-        result[name] = {k: round(float(v), 2) for k, v in row.items()}
-    return result
-
-
-def machine() -> dict:
-    versions = {d.name: d.version for d in metadata.distributions() if d.name in LIBRARIES}
-    return {
-        "cpu": cpu_model(),
-        "cores": os.cpu_count(),
-        "os": platform.platform(terse=True),
-        "python": platform.python_version(),
-        "versions": {name: versions[name] for name in LIBRARIES if name in versions},
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
-def cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    for text in info.read_text().splitlines() if info.exists() else ():
-        if text.startswith("model name"):
-            return text.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-# --- The command
-
-
-def table(report: dict) -> str:
-    """The report as aligned text."""
-    here = report["machine"]
-    versions = ", ".join(f"{k} {v}" for k, v in here["versions"].items() if v)
-    lines = [
-        f"{here['cpu']}, {here['cores']} cores, {here['os']}, {here['date']}",
-        f"Python {here['python']}, {versions}",
-        "{frames} frames after {warm_up} to warm up, {threads} threads".format(
-            **report["settings"]
-        ),
-    ]
-    heads = ("median", "95 %", "frames/s", "CPU ms", "peak MB", "first s")
-    keys = ("median_ms", "p95_ms", "fps", "cpu_ms", "peak_mb", "first_frame_s")
-    for name, at in report["sizes"].items():
-        lines += ["", f"{name + ', ms per frame':<22}" + "".join(f"{head:>10}" for head in heads)]
-        for contender, got in at.items():
-            lines.append(f"{contender:<22}" + "".join(f"{got.get(k, '-'):>10}" for k in keys))
-            for stage, took in got.get("stages", {}).items():
-                lines.append(f"  {stage:<20}{took['median_ms']:>10}{took['p95_ms']:>10}")
-            if got.get("fully_blurred"):
-                lines.append(f"  beware: {got['fully_blurred']} frames had no mask to trust")
-    names = list(dict.fromkeys(k for row in report["ratios"].values() for k in row))
-    lines += ["", f"{'ratios':<30}" + "".join(f"{name:>12}" for name in report["ratios"])]
-    for key in names:
-        row = [report["ratios"][name].get(key, "-") for name in report["ratios"]]
-        lines.append(f"{key:<30}" + "".join(f"{value:>12}" for value in row))
-    return "\n".join(lines)
+    return {"first_frame_s": round(first, 2), "peak_mb": round(peak)}
 
 
 def measure_all(args: argparse.Namespace) -> dict:
@@ -313,17 +206,15 @@ def measure_all(args: argparse.Namespace) -> dict:
             sizes[name] = in_child(take_turns, clip, shape, args)
             for contender in chosen(shape, args)[:-1]:  # the network alone has no process
                 sizes[name][contender] |= in_child(run_alone, contender, short, args, time.time())
-    settings = {"frames": args.frames, "warm_up": WARM_UP, "threads": args.threads}
-    return {"machine": machine(), "settings": settings, "sizes": sizes, "ratios": ratios(sizes)}
+            compare(sizes[name])
+    settings = {"frames": args.frames, "warm up": WARM_UP, "threads": args.threads}
+    return {"machine": machine(), "settings": settings, "sizes": sizes}
 
 
 def measure_live(args: argparse.Namespace) -> dict:
     """Runs each size for `--live` seconds; returns what `--json` writes."""
-    from tools import live
-
-    settings = {"seconds": args.live, "load": args.load, "still": args.still}
-    settings |= {"camera": args.camera, "threads": args.threads}
-    sizes = {}
+    names = ("live", "load", "still", "camera", "threads")
+    settings, sizes = {name: getattr(args, name) for name in names}, {}
     for size in args.sizes:
         scene = live.Scene(size, args.live, args.load, args.still, args.camera)
         name = "{}x{}".format(*size)
@@ -335,17 +226,6 @@ def measure_live(args: argparse.Namespace) -> dict:
     return {"machine": machine(), "settings": settings, "live": sizes}
 
 
-def live_table(report: dict) -> str:
-    how = "{seconds:g} s, {threads} threads, {load} busy processes, {scene}"
-    scene = "still" if report["settings"]["still"] else "moving"
-    if report["settings"]["camera"] is not None:
-        scene = "camera {camera}".format(**report["settings"])
-    lines = [how.format(scene=scene, **report["settings"])]
-    for name, got in report["live"].items():
-        lines += ["", name, *(f"  {key:<20}{value}" for key, value in got.items())]
-    return "\n".join(lines)
-
-
 def even_sizes(text: str) -> list[tuple[int, int]]:
     sizes = [cli.size(part) for part in text.split(",")]
     if any(side % 2 for shape in sizes for side in shape):
@@ -353,28 +233,18 @@ def even_sizes(text: str) -> list[tuple[int, int]]:
     return sizes
 
 
-def file(text: str) -> Path:
-    if not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"{text}: no such file")
-    return Path(text)
-
-
-def parser() -> argparse.ArgumentParser:
-    p = command_line("bench", __doc__)
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    p = command_line("measuring.bench", __doc__)
     add = p.add_argument
     add("--sizes", type=even_sizes, default=SIZES, metavar="WxH,...", help=f"default {SIZES}")
     count, seconds = cli.number(int, 1, 10000), cli.number(float, 0, 86400)
     add("--frames", type=count, default=60, metavar="N", help="to measure (default 60)")
-    add("--peer", type=file, metavar="FILE.tflite", help="MediaPipe's network, for its recipe")
-    add(
-        "--rvm",
-        type=file,
-        metavar="FILE.tflite",
-        help="Robust Video Matting, compiled for one of the sizes",
-    )
+    network = {"type": existing_file, "metavar": "FILE.tflite"}
+    add("--peer", **network, help="MediaPipe's network, for its recipe")
+    add("--rvm", **network, help="Robust Video Matting, compiled for one of the sizes")
     add("--original", action="store_true", help="the original recipe too; needs TensorFlow")
     add("--keras", action="store_true", help="ours with --engine keras too; needs TensorFlow")
-    add("--coral", type=file, metavar="FILE.tflite", help="weights for the original recipe")
+    add("--coral", **network, help="weights for the original recipe")
     add("--live", type=seconds, metavar="SECONDS", help="how fresh a live picture is")
     add("--load", type=int, default=0, metavar="N", help="processes to keep busy beside --live")
     add("--still", action="store_true", help="nothing but noise moves in the --live picture")
@@ -382,36 +252,28 @@ def parser() -> argparse.ArgumentParser:
     add("--json", metavar="FILE", help="write the figures there; - prints them, not the table")
     threads = cli.number(int, 1, 64)
     add("--threads", type=threads, metavar="N", help="per network (default 2; of --live 1)")
-    return p
-
-
-def check(args: argparse.Namespace, p: argparse.ArgumentParser) -> None:
-    """Refuses options that say nothing together; sets `args.rvm_size`.
-
-    That is found out in a child, as the memory of this process counts into that of its children.
-    """
+    args = p.parse_args(argv)
     if args.live and (args.rvm or args.original or args.keras):
         p.error("--live takes no contender but --peer")
     if not args.live and (args.load or args.still or args.camera is not None):
         p.error("--load, --still and --camera are for --live")
     if args.camera is not None and args.still:
         p.error("--still is for the stand-in, not for a --camera")
+    # In a child, as the memory of this process counts into that of its children.
     args.rvm_size = in_child(recipes.rvm_size, args.rvm) if args.rvm else None
     if args.rvm_size and args.rvm_size not in args.sizes:
         p.error("argument --rvm: a network for frames of {}x{}".format(*args.rvm_size))
-
-
-@reports_errors("tools.bench")
-def main(argv: list[str] | None = None) -> int:
-    p = parser()
-    args = p.parse_args(argv)
     args.threads = args.threads or (program.LIVE_THREADS if args.live else program.THREADS)
+    return args
+
+
+@reports_errors("measuring.bench")
+def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    check(args, p)
-    measure, as_table = (measure_live, live_table) if args.live else (measure_all, table)
-    report = measure(args)
+    args = parse(argv)
+    report = measure_live(args) if args.live else measure_all(args)
     text = json.dumps(report, indent=1)
-    print(text if args.json == "-" else as_table(report))
+    print(text if args.json == "-" else table(report))
     if args.json not in (None, "-"):
         Path(args.json).write_text(text + "\n")
     return 0

@@ -1,11 +1,10 @@
 """Coral's quantised network into Keras weights: with Coral's own file, and with a drawn one."""
 
-import sys
-
 import cv2
 import numpy as np
 import pytest
 
+from background_blur.errors import WeightsError
 from support import SHARED
 
 CORAL = {
@@ -64,7 +63,7 @@ def limits(kind) -> tuple[int, int]:
 def make_folded_network(width: float):
     """A voc network of random weights, its norms adding a bias and nothing else."""
     import model
-    from tools.convert_weights import identity_norm
+    from tools.training.convert_weights import identity_norm
 
     net, rng = model.build("voc", design=model.Design(width=width)), np.random.default_rng(1)
     for layer in net.layers:
@@ -78,7 +77,7 @@ def make_folded_network(width: float):
 def test_a_quantised_file_makes_the_network_that_was_quantised(monkeypatch):
     """The twin, without Coral's file, of the test below."""
     import model
-    from tools import convert_weights
+    from tools.training import convert_weights
 
     original = make_folded_network(width=0.25)
     file = QuantisedFile(original)
@@ -93,22 +92,11 @@ def test_a_quantised_file_makes_the_network_that_was_quantised(monkeypatch):
         ):
             step = np.ptp(theirs) / 255
             np.testing.assert_allclose(ours, theirs, atol=0.51 * step + 1e-6, err_msg=layer.name)
+    with pytest.raises(WeightsError, match="drawn.tflite: .* is "):
+        convert_weights.load_coral(model.build("voc", design=model.Design()), "drawn.tflite")
     image = np.random.default_rng(2).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
     theirs, ours = (np.asarray(each(image)) for each in (original, net))
     assert np.corrcoef(theirs.ravel(), ours.ravel())[0, 1] > 0.99
-
-
-@pytest.mark.slow
-def test_a_quantised_file_of_another_width_is_refused(monkeypatch):
-    import model
-    from background_blur.errors import WeightsError
-    from tools import convert_weights
-
-    file = QuantisedFile(make_folded_network(width=0.25))
-    monkeypatch.setattr(convert_weights, "Interpreter", lambda path: file)
-    net = model.build("voc", design=model.Design(width=0.5))
-    with pytest.raises(WeightsError, match="drawn.tflite: .* is "):
-        convert_weights.load_coral(net, "drawn.tflite")
 
 
 @pytest.mark.slow
@@ -121,7 +109,7 @@ def test_the_coral_numbers_make_the_original_network(width):
     from ai_edge_litert.interpreter import Interpreter
 
     import model
-    from tools.convert_weights import load_coral
+    from tools.training.convert_weights import load_coral
 
     net = model.build("voc", design=model.Design(width=width))
     done = load_coral(net, CORAL[width])
@@ -151,12 +139,10 @@ def test_the_coral_numbers_make_the_original_network(width):
 
 
 @pytest.mark.slow
-def test_a_file_that_is_no_network_is_not_converted(tmp_path, monkeypatch):
-    from tools import convert_weights
+def test_a_file_that_is_no_network_is_not_converted(tmp_path, capsys):
+    from tools.training import convert_weights
 
     (tmp_path / "text.tflite").write_text("not a network\n")
-    argv = ["convert_weights", str(tmp_path / "text.tflite"), str(tmp_path / "out.weights.h5")]
-    monkeypatch.setattr(sys, "argv", argv)
-    with pytest.raises(SystemExit, match="text.tflite"):
-        convert_weights.main()
-    assert not (tmp_path / "out.weights.h5").exists()
+    out = tmp_path / "out.weights.h5"
+    assert convert_weights.main([str(tmp_path / "text.tflite"), str(out)]) == 1
+    assert "text.tflite" in capsys.readouterr().err and not out.exists()

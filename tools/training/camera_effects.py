@@ -2,9 +2,12 @@
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
+from tools.photos import UNKNOWN
 
 
-def camera(rng, image, mask) -> np.ndarray:
+def camera(rng: Generator, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """What a webcam and its room do to a picture: light, colour, noise, blur, compression."""
     x = image.astype(np.float32) / 255
     if rng.random() < 0.1 and mask.any():  # a window behind the person
@@ -38,17 +41,16 @@ def camera(rng, image, mask) -> np.ndarray:
     return x
 
 
-def shade(rng, x) -> np.ndarray:
+def shade(rng: Generator, x: np.ndarray) -> np.ndarray:
     """Light that falls off across the picture, as a lamp's at one side does."""
     height, width = x.shape[:2]
     angle = rng.uniform(0, 2 * np.pi)
-    ramp = np.linspace(-1, 1, width) * np.cos(angle) + np.linspace(-1, 1, height)[:, None] * np.sin(
-        angle
-    )
+    across, down = np.linspace(-1, 1, width), np.linspace(-1, 1, height)[:, None]
+    ramp = across * np.cos(angle) + down * np.sin(angle)
     return x * (1 + rng.uniform(0.1, 0.6) * ramp[..., None].astype(np.float32))
 
 
-def smear(rng, x) -> np.ndarray:
+def smear(rng: Generator, x: np.ndarray) -> np.ndarray:
     """Defocus, or motion along a line."""
     if rng.random() < 0.6:
         return cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.5))
@@ -60,17 +62,17 @@ def smear(rng, x) -> np.ndarray:
     return cv2.filter2D(x, -1, kernel / max(kernel.sum(), 1e-6))
 
 
-def clothe(rng, image: np.ndarray, masks: np.ndarray) -> None:
+def clothe(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
     """Puts other clothes on the people, plain, striped or checked, under the same light.
 
     From about the topmost person's chin down, so on whoever is shorter a little higher.
 
     Args:
         image: uint8 [h,w,3] BGR, changed in place.
-        masks: uint8 [h,w,2], of anybody and of those in front; 128 is unknown, and not covered.
+        masks: uint8 [h,w,2], of anybody and of those in front; what is unknown is not covered.
     """
     mask = masks[..., 0]
-    share = np.where(mask == 128, 0, mask).astype(np.float32) / 255
+    share = np.where(mask == UNKNOWN, 0, mask).astype(np.float32) / 255
     rows = np.nonzero((share > 0.5).any(1))[0]
     if len(rows) < 20:
         return
@@ -91,7 +93,7 @@ def clothe(rng, image: np.ndarray, masks: np.ndarray) -> None:
     image[:] = np.clip(image * (1 - cover) + cloth * cover, 0, 255).astype(np.uint8)
 
 
-def print_on(rng, image: np.ndarray, masks: np.ndarray, picture: np.ndarray) -> None:
+def print_on(rng: Generator, image: np.ndarray, masks: np.ndarray, picture: np.ndarray) -> None:
     """Prints a picture onto somebody's chest, in colour, grey or one ink; all of it stays person.
 
     Args:
@@ -100,7 +102,7 @@ def print_on(rng, image: np.ndarray, masks: np.ndarray, picture: np.ndarray) -> 
         picture: uint8 [h,w,3] BGR, of anything, faces too.
     """
     height, width = masks.shape[:2]
-    person = (masks[..., 0] > 200) & (masks[..., 0] != 128)
+    person = masks[..., 0] > 200
     rows = np.nonzero(person.any(1))[0]
     if not len(rows) or height - rows[0] < 0.3 * height:
         return
@@ -128,13 +130,13 @@ def print_on(rng, image: np.ndarray, masks: np.ndarray, picture: np.ndarray) -> 
     image[:] = (image * (1 - cover) + layer * cover).astype(np.uint8)
 
 
-def flicker(rng, image: np.ndarray) -> np.ndarray:
+def flicker(rng: Generator, image: np.ndarray) -> np.ndarray:
     """The same view, uint8 [h,w,3], a moment later: other noise, a breath of other light."""
     later = image * rng.uniform(0.97, 1.03) + rng.normal(0, rng.uniform(1, 6), image.shape)
     return np.clip(np.rint(later), 0, 255).astype(np.uint8)
 
 
-def headset(rng, image, masks) -> None:
+def headset(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
     """Draws headphones onto the topmost head: a band over it, a cup at each side; all person."""
     mask = masks[..., 1]
     ys, _ = np.nonzero(mask == 255)
@@ -154,9 +156,8 @@ def headset(rng, image, masks) -> None:
     if len(there) < 8 or np.ptp(there) > 1.5 * head:  # nobody there, or more than one
         return
     left, right = int(there[0]), int(there[-1])
-    colour = [
-        int(v) for v in np.clip(rng.choice([20, 40, 200, 235]) + rng.normal(0, 15, 3), 0, 255)
-    ]
+    shade_of_plastic = rng.choice([20, 40, 200, 235]) + rng.normal(0, 15, 3)
+    colour = np.clip(shade_of_plastic, 0, 255).astype(int).tolist()
     thick = max(2, int(head * rng.uniform(0.05, 0.12)))
     middle, half = ((left + right) // 2, row), ((right - left) // 2, row - top + thick // 2)
     cup = max(2, int(head * rng.uniform(0.08, 0.14))), max(3, int(head * rng.uniform(0.15, 0.24)))

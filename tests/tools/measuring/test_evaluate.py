@@ -1,4 +1,4 @@
-"""The measuring tool: its figures against known answers and plain versions, and the command."""
+"""The section measures through the command, with a network that finds what is red."""
 
 import json
 from pathlib import Path
@@ -6,185 +6,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from background_blur.matting.engines import DEFAULT_WEIGHTS
 from background_blur.matting.segmenter import Masks
-from support import SHARED
 from support.networks import write_network
-from tools import contenders, evaluate, metrics, scenes
 from tools.command import ToolError
+from tools.measuring import clips, contenders, evaluate, metrics, people, scenes
+from tools.photos import read_photos
 
 
 def rectangle(shape, top, left, bottom, right, value=255) -> np.ndarray:
     picture = np.zeros(shape, np.uint8)
     picture[top:bottom, left:right] = value
     return picture
-
-
-def as_alpha(truth) -> np.ndarray:
-    return (truth == 255).astype(np.float32)
-
-
-def blobs(seed: int, values=(0, 255)) -> np.ndarray:
-    """uint8 [40,60]: random parts of each value, all there."""
-    rng = np.random.default_rng(seed)
-    waves = [cv2.GaussianBlur(rng.normal(size=(40, 60)), (0, 0), 3) for _ in values]
-    return np.array(values, np.uint8)[np.argmax(waves, 0)]
-
-
-seeds = st.integers(0, 10_000)
-quick = settings(max_examples=50, deadline=None)
-
-
-@quick
-@given(seeds)
-def test_a_perfect_alpha_has_perfect_figures(seed):
-    truth = blobs(seed, (0, 128, 255))
-    alpha = as_alpha(truth)
-    assert metrics.iou(alpha, truth) == 1
-    assert metrics.mae(alpha, truth) == 0
-    assert metrics.leak(alpha, truth) == 0
-    assert metrics.boundary_f(as_alpha(blobs(seed)), blobs(seed)) == 1
-
-
-@quick
-@given(seeds, seeds)
-def test_figures_are_shares_and_iou_is_symmetric(seed, other):
-    truth = blobs(seed, (0, 128, 255))
-    alpha = np.random.default_rng(other).random(truth.shape, np.float32)
-    for figure in (metrics.iou, metrics.boundary_f, metrics.mae, metrics.leak):
-        value = figure(alpha, truth)
-        assert np.isnan(value) or 0 <= value <= 1
-    one, two = blobs(seed), blobs(other)
-    assert metrics.iou(as_alpha(one), two) == metrics.iou(as_alpha(two), one)
-
-
-@quick
-@given(seeds, seeds)
-def test_what_is_unknown_counts_for_nothing(seed, other):
-    truth = blobs(seed, (0, 128, 255))
-    alpha = np.random.default_rng(other).random(truth.shape, np.float32)
-    changed = np.where(truth == 128, 1 - alpha, alpha)
-    for figure in (metrics.iou, metrics.mae, metrics.leak):
-        assert figure(alpha, truth) == figure(changed, truth)
-
-
-@pytest.mark.parametrize("shift", [0, 1, 7, 20])
-def test_iou_of_shifted_rectangles(shift):
-    truth = rectangle((40, 60), 5, 10, 35, 30)
-    alpha = as_alpha(rectangle((40, 60), 5, 10 + shift, 35, 30 + shift))
-    assert metrics.iou(alpha, truth) == pytest.approx((20 - shift) / (20 + shift))
-
-
-def test_mae_and_leak_by_hand():
-    truth = np.array([[0, 0, 0, 0, 255, 255, 128, 128]], np.uint8)
-    alpha = np.array([[0, 0.5, 0.6, 1, 1, 0.5, 1, 0]], np.float32)
-    assert metrics.leak(alpha, truth) == 2 / 4
-    assert metrics.mae(alpha, truth) == pytest.approx(2.6 / 6)
-
-
-@pytest.mark.parametrize(
-    "shift, expected", [(0, 1), (1, 1), (2, 1), (3, 0), (40, 0), (-2, 1), (-3, 0)]
-)
-def test_outline_may_be_off_by_the_tolerance(shift, expected):
-    """300x400 pixels: 0.4 % of the diagonal is 2; the picture's border is no outline."""
-    truth = rectangle((300, 400), 0, 200, 300, 400)
-    alpha = as_alpha(rectangle((300, 400), 0, 200 + shift, 300, 400))
-    assert metrics.boundary_f(alpha, truth) == expected
-
-
-@settings(max_examples=15, deadline=None)
-@given(seeds, seeds)
-def test_boundary_f_equals_a_plain_one(seed, other):
-    alpha, truth = as_alpha(blobs(seed)), blobs(other)
-    tolerance = 0.004 * np.hypot(40, 60)
-
-    def outline(person):
-        ringed = np.pad(person, 1, mode="edge")  # the picture's border makes no outline
-        steps = [(0, 1), (2, 1), (1, 0), (1, 2)]
-        neighbours = [ringed[y : y + 40, x : x + 60] for y, x in steps]
-        return np.argwhere(person & ~np.logical_and.reduce(neighbours))
-
-    def found(points, others):
-        gaps = np.linalg.norm(points[:, None] - others[None], axis=-1)
-        return (gaps.min(1) <= tolerance).mean()
-
-    marked, person = outline(alpha > 0.5), outline(truth == 255)
-    precision, recall = found(marked, person), found(person, marked)
-    expected = 2 * precision * recall / (precision + recall) if precision + recall else 0
-    assert metrics.boundary_f(alpha, truth) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("shift, expected", [(0, 1), (5, 0)])
-def test_a_thin_unknown_seam_is_cut_along_its_middle(shift, expected):
-    truth = rectangle((300, 400), 0, 200, 300, 400)
-    truth[:, 198:202] = 128
-    alpha = as_alpha(rectangle((300, 400), 0, 200 + shift, 300, 400))
-    assert metrics.boundary_f(alpha, truth) == expected
-
-
-@pytest.mark.parametrize("held", [0, 1])
-def test_outlines_at_a_wide_unknown_part_are_left_out(held):
-    """A bag of unknown at the person's side: keeping it and dropping it are as good."""
-    truth = rectangle((300, 400), 50, 100, 300, 200)
-    truth[150:250, 200:260] = 128
-    alpha = as_alpha(truth)
-    alpha[truth == 128] = held
-    assert metrics.boundary_f(alpha, truth) == 1
-
-
-def test_nobody_found_is_no_outline_found():
-    truth = rectangle((40, 60), 5, 10, 35, 30)
-    assert metrics.boundary_f(np.zeros((40, 60), np.float32), truth) == 0
-    assert np.isnan(metrics.boundary_f(np.zeros((40, 60), np.float32), 0 * truth))
-
-
-def test_grad_equals_a_plain_one():
-    rng = np.random.default_rng(3)
-    alpha, truth = (cv2.blur(rng.random((20, 30), np.float32), (3, 3)) for _ in range(2))
-    across = np.arange(-4, 5)
-    bell = np.exp(-(across**2) / (2 * 1.4**2))
-    kernel = np.outer(bell, -across * bell)
-    kernel /= np.sqrt((kernel**2).sum())
-
-    def steepness(plane):
-        padded, out = np.pad(plane.astype(float), 4, mode="edge"), np.zeros(plane.shape)
-        for y, x in np.ndindex(*plane.shape):
-            window = padded[y : y + 9, x : x + 9]
-            out[y, x] = np.hypot((window * kernel).sum(), (window * kernel.T).sum())
-        return out
-
-    expected = ((steepness(alpha) - steepness(truth)) ** 2).sum() / 1000
-    assert metrics.grad(alpha, truth) == pytest.approx(expected, rel=1e-4)
-    assert metrics.grad(truth, truth) == 0
-
-
-def test_matting_figures_by_hand():
-    zero, half = np.zeros((2, 2), np.float32), np.full((2, 2), 0.5, np.float32)
-    assert metrics.mad(half, zero) == 500
-    assert metrics.mse(half, zero) == 250
-    assert metrics.dtssd(half, zero, zero, zero) == pytest.approx(50)
-    assert metrics.dtssd(half, zero, half, zero) == 0
-    still = np.array([[True, True], [False, False]])
-    flash = np.array([[0, 0.1], [1, 1]], np.float32)
-    assert metrics.flicker(flash, zero, still) == pytest.approx(50)
-    assert np.isnan(metrics.flicker(flash, zero, ~still & False))
-
-
-@pytest.mark.parametrize("frames", [-1, 0, 0.35, 1, 2.5])
-@pytest.mark.parametrize("gain, offset", [(1, 0), (0.6, 40)])
-def test_lag_is_found_between_frames(frames, gain, offset):
-    times = np.arange(44)
-    true = np.array([1280 * scenes.path(t) for t in times])
-    late = gain * np.interp(times - frames, times, true) + offset
-    assert metrics.lag(late, true) == pytest.approx(frames, abs=0.051)
-
-
-def test_lag_of_what_stands_still_is_unknown():
-    assert np.isnan(metrics.lag(np.ones(9), np.arange(9)))
-    assert np.isnan(metrics.lag(np.full(9, np.nan), np.arange(9)))
 
 
 # People are red here, nothing else is: a segmenter that sees red is right.
@@ -201,10 +35,8 @@ class Looks:
     def __init__(self, look):
         self.look = look
 
-    def __call__(self, image):
+    def segment(self, image, scale=1):
         return Masks(*[self.look(image)] * 2)
-
-    predict_tta = __call__
 
 
 def write(folder: Path, name: str, truth=None, seed=0) -> None:
@@ -278,6 +110,7 @@ def test_a_segmenter_that_marks_everything_is_told_off(run, monkeypatch):
     assert stills["selfie"]["ours unrefined"]["iou"] == pytest.approx(40 * 70 / (90 * 120))
 
 
+@pytest.mark.slow
 def test_composites_and_clips_of_a_right_segmenter_score_well(run):
     code, report = run("--sections", "composites,clips", "--limit", "1")
     assert code == 0 and list(report) == ["composites", "clips"]
@@ -290,16 +123,17 @@ def test_composites_and_clips_of_a_right_segmenter_score_well(run):
     assert report["clips"]["static"]["ours"]["flicker"] < 20
 
 
-def test_limit_and_darkness(run, data, monkeypatch):
+def test_dark_photographs_have_little_light_and_noise(run, monkeypatch):
     seen = []
-    segmenter = lambda image: (seen.append(image.mean()), see_red(image))[1]  # noqa: E731
+    segmenter = lambda image: (seen.append(image), see_red(image))[1]  # noqa: E731
     monkeypatch.setattr(evaluate, "open_segmenter", lambda *_, **__: Looks(segmenter))
     code, report = run("--sections", "dark", "--limit", "1")
     assert code == 0 and list(report) == ["dark"]
     assert {group: by["ours"]["pictures"] for group, by in report["dark"].items()} == {
-        "selfie": 1, "room": 1, "voc": 1, "all": 3
+        "room": 1, "selfie": 1, "voc": 1, "all": 3
     }  # fmt: skip
-    assert max(seen) < 60 and seen[0] == seen[1]  # dark, and the same picture for every method
+    assert max(image.mean() for image in seen) < 60
+    assert (seen[0] == seen[1]).all()  # the same picture for every method
 
 
 def test_json_to_stdout_is_json_alone(run, data, capsys):
@@ -329,27 +163,46 @@ def test_photographs_are_scored_by_the_groups_of_a_file(run, tmp_path, capsys):
     assert "groups.json" in one_line(capsys)
 
 
-def test_a_second_person_is_scored_by_who_stays_sharp(run, data, capsys):
-    code, report = run("--sections", "second", "--limit", "1")
+@pytest.mark.slow
+def test_a_second_person_is_scored_by_who_stays_sharp(run):
+    code, report = run("--sections", "people", "--limit", "1")
     assert code == 0
-    assert list(report["second"]) == ["0.9 as tall", "0.55 as tall"]
-    for by in report["second"].values():
-        assert list(by) == ["ours, main", "ours, front"]
-        assert by["ours, main"]["touching"] < 0.2
-        assert by["ours, main"]["lost"] < 0.1
-    nearly_as_tall = report["second"]["0.9 as tall"]["ours, front"]
-    assert nearly_as_tall["touching"] > 0.8 and nearly_as_tall["apart"] > 0.8
-    assert report["second"]["0.55 as tall"]["ours, main"]["apart"] < 0.1
+    assert list(report["people"]) == list(people.STORIES)
+    for story, by in report["people"].items():
+        assert list(by) == ["ours, front", "ours, main"]
+        for row in by.values():
+            assert row["leak"] <= row["most_leak"] and row["lost"] < 0.1
+            assert ("touching" in row) == (story in people.RATIOS)
+    alone = report["people"]["walks in"]["ours, main"]
+    front, main = (report["people"]["beside"][f"ours, {who}"] for who in ("front", "main"))
+    assert alone["most_leak"] < 0.01 and main["most_apart"] < 0.1
+    assert front["apart"] > 0.8 and front["leak"] > main["leak"] > 0.01
 
 
-def test_the_second_person_comes_until_behind_the_first(data, small_scenes):
-    people, rooms = scenes.people_and_rooms(evaluate.read_data(data, None))
-    clip = list(scenes.second_clip(people[0], people[1], rooms[0], 0.9, seed=5))
-    touching = [frame.touching for frame in clip]
-    assert not touching[0] and touching[-1] and touching == sorted(touching)
-    assert all((frame.first == clip[0].first).all() for frame in clip)
-    assert not any((frame.first & frame.second).any() for frame in clip)
-    assert clip[0].second.sum() > clip[-1].second.sum() > 0
+@pytest.mark.slow
+@pytest.mark.parametrize("story, ratio", [("behind", 0.77), ("beside", 0.95)])
+def test_the_second_person_comes_touches_and_goes(data, small_scenes, story, ratio):
+    photos, rooms = scenes.people_and_rooms(read_photos(data))
+    clip = list(people.meeting(story, photos[0], photos[1], rooms[0], seed=5))
+    seen = [frame.second.sum() for frame in clip]
+    assert seen[0] == seen[-1] == 0 and max(seen) > 100
+    touching = ["touching" in people.score(frame.second > 0.5, frame) for frame in clip]
+    assert any(touching) and not touching[10] and not touching[-3]
+    tall = [max(np.ptp(np.nonzero(each > 0.5)[0]) for each in alphas if each.any())
+            for alphas in ([f.first for f in clip], [f.second for f in clip])]  # fmt: skip
+    assert tall[1] / tall[0] == pytest.approx(ratio, abs=0.03)
+
+
+def test_the_colours_along_an_outline_are_compared_with_the_true_ones(run, data):
+    truth = cv2.GaussianBlur(rectangle((90, 120), 20, 40, 90, 80), (0, 0), 1.5)
+    write(data, "matte_0", np.where(truth > 127, 255, 0).astype(np.uint8))
+    cv2.imwrite(str(data / "matte_0.png"), truth)
+    report = run("--sections", "colours")[1]["colours"]
+    for kind in ("cut-outs", "mattes"):
+        assert report[kind]["true, true"]["error"] == 0
+        assert report[kind]["true, ours"]["error"] < 0.7 * report[kind]["true, raw"]["error"]
+        assert report[kind]["true, ours"]["bleed"] < report[kind]["true, raw"]["bleed"]
+        assert report[kind]["ours, true"]["error"] > 0
 
 
 def test_talkers_are_keyed_and_measured(run, tmp_path):
@@ -366,16 +219,6 @@ def test_talkers_are_keyed_and_measured(run, tmp_path):
     talkers = report["talkers"]["talkers"]["ours"]
     assert talkers["mad"] < 60 and talkers["worst_leak"] < 0.05
     assert {"mse", "grad", "rim", "dtssd", "flicker"} <= talkers.keys()
-
-
-def test_the_rim_counts_along_the_outline_alone():
-    truth = cv2.GaussianBlur(rectangle((200, 300), 50, 100, 200, 200), (0, 0), 1) / np.float32(255)
-    assert metrics.rim(truth, truth) == 0
-    far = truth.copy()
-    far[:20, :20] = 1
-    assert metrics.rim(far, truth) == 0
-    wide = cv2.dilate(truth, np.ones((5, 5)))
-    assert metrics.rim(wide, truth) > 100
 
 
 FAKE_RVM = """
@@ -412,41 +255,24 @@ def test_an_rvm_that_does_not_run_is_one_line(tmp_path, code):
 
 @pytest.mark.slow
 def test_real_clips_are_measured_for_flicker(run, tmp_path):
-    clips = tmp_path / "clips"
-    clips.mkdir()
+    folder = tmp_path / "clips"
+    folder.mkdir()
     size = (160, 96)
-    video = cv2.VideoWriter(str(clips / "wall.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, size)
+    video = cv2.VideoWriter(str(folder / "wall.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, size)
     for _ in range(4):
         video.write(np.full((96, 160, 3), 90, np.uint8))
     video.release()
-    code, report = run("--sections", "clips", "--limit", "1", "--clips", str(clips))
+    code, report = run("--sections", "clips", "--limit", "1", "--clips", str(folder))
     assert code == 0
     assert report["clips"]["wall"]["ours"] == {"pictures": 1, "flicker": 0}
-    (clips / "broken.mp4").write_bytes(b"no video")
-    code, _ = run("--sections", "clips", "--limit", "1", "--clips", str(clips))
+    (folder / "broken.mp4").write_bytes(b"no video")
+    code, _ = run("--sections", "clips", "--limit", "1", "--clips", str(folder))
     assert code == 1
 
 
-def test_darkening_takes_the_light_and_adds_noise():
-    dark = scenes.darken(np.full((200, 200, 3), 200, np.uint8), seed=7)
-    assert dark.dtype == np.uint8
-    assert dark.mean() == pytest.approx(0.18 * 200, abs=0.1)
-    assert dark.std() == pytest.approx(0.02 * 255, rel=0.03)
-    assert (dark == scenes.darken(np.full((200, 200, 3), 200, np.uint8), seed=7)).all()
-
-
-def test_a_composite_is_the_room_where_alpha_is_0(data, small_scenes):
-    people, rooms = scenes.people_and_rooms(evaluate.read_data(data, None))
-    image, alpha = scenes.composite(people[0], rooms[0], seed=5)
-    assert image.shape == (136, 240, 3) and alpha.min() == 0 and alpha.max() == 1
-    assert (image[alpha == 0] == scenes.fill(rooms[0].image)[alpha == 0]).all()
-    assert (see_red(image)[alpha > 0.9] > 0.5).all()
-    assert (alpha[-1] > 0).any()  # they come from below
-
-
 def test_clips_move_and_stand_still_as_said(data, small_scenes):
-    people, rooms = scenes.people_and_rooms(evaluate.read_data(data, None))
-    moving = list(scenes.moving_clip(people[0], rooms[0], seed=5))
+    photos, rooms = scenes.people_and_rooms(read_photos(data))
+    moving = list(scenes.moving_clip(photos[0], rooms[0], seed=5))
     centres = [metrics.centre(frame.truth) for frame in moving]
     ways = [240 * (scenes.path(t) - scenes.path(0)) for t in range(len(moving))]
     assert np.allclose(np.subtract(centres, centres[0]), ways, atol=0.5)
@@ -454,18 +280,18 @@ def test_clips_move_and_stand_still_as_said(data, small_scenes):
     moved = moving[30]
     assert not moved.still[moved.truth > 0.01].all()
     assert moved.still[(moved.truth == 0) & (moving[29].truth == 0)].all()
-    first, second, *_ = scenes.static_clip(people[0], rooms[0], seed=5)
+    first, second, *_ = scenes.static_clip(photos[0], rooms[0], seed=5)
     assert second.still.all() and (first.truth == second.truth).all()
     assert 0 < np.abs(first.image.astype(float) - second.image).mean() < 2 * scenes.NOISE
 
 
 @pytest.mark.parametrize("late", [0, 1])
 def test_an_alpha_that_comes_late_has_its_lag_measured(data, small_scenes, late):
-    people, rooms = scenes.people_and_rooms(evaluate.read_data(data, None))
-    clip = list(scenes.moving_clip(people[0], rooms[0], seed=5))
+    photos, rooms = scenes.people_and_rooms(read_photos(data))
+    clip = list(scenes.moving_clip(photos[0], rooms[0], seed=5))
     truths = [clip[0].truth] * late + [frame.truth for frame in clip]
     coming = iter(truths)
-    figures = evaluate.score_clip(lambda image: next(coming), clip)
+    figures = clips.score_clip(lambda image: next(coming), clip)
     assert figures["lag"] == pytest.approx(late, abs=0.1)
     if late:
         assert figures["mad"] > 0 and figures["dtssd"] > 0
@@ -476,7 +302,7 @@ def test_an_alpha_that_comes_late_has_its_lag_measured(data, small_scenes, late)
 
 def one_line(capsys) -> str:
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("evaluate: ")
+    assert line.startswith("tools.measuring.evaluate: ")
     return line
 
 
@@ -510,21 +336,9 @@ def test_wrong_usage_exits_with_2(args):
 
 @pytest.mark.slow
 def test_a_peer_is_given_rgb_from_0_to_1_and_its_mask_is_enlarged(tmp_path):
-    """The twin, without MediaPipe's files, of the test below: a network that finds what is red."""
     write_network(tmp_path / "red.tflite", lambda image: {"mask": image[..., :1]}, (1, 24, 32, 3))
     picture = rectangle((96, 128, 3), 0, 64, 96, 128, value=(10, 20, 255))  # BGR
     alpha = contenders.peer(tmp_path / "red.tflite")()(picture)
     assert alpha.shape == (96, 128) and alpha.dtype == np.float32
     np.testing.assert_allclose(alpha[:, :56], 0, atol=1e-6)
     np.testing.assert_allclose(alpha[:, 72:], 1, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ["selfie_segmentation", "selfie_segmentation_landscape"])
-def test_a_peer_finds_the_person(portrait, name):
-    path = SHARED / "peers" / f"{name}.tflite"
-    if not path.exists():
-        pytest.skip(f"{path.name} is not there")
-    alpha = contenders.peer(path)()(portrait)
-    assert alpha.shape == portrait.shape[:2] and alpha.dtype == np.float32
-    assert alpha[100:400, 180:260].mean() > 0.9  # face and chest
-    assert alpha[:100, :60].mean() < 0.1  # the wall

@@ -1,6 +1,6 @@
 """Trains the person network, from the Coral numbers, on photographs with masks.
 
-    python -m tools.train --data DIR --coral FILE.tflite --work DIR --until 18:30
+    python -m tools.training.train --data DIR --coral FILE.tflite --work DIR --until 18:30
 
 Prints the loss and, every so often, figures on `DIR/val`; keeps the best weights there in
 `WORK/person.weights.h5`, the latest in `WORK/last.weights.h5`; run again after an interruption, it
@@ -9,7 +9,7 @@ Plain Keras: `KERAS_BACKEND=jax` or `torch` runs it on whatever those find.
 
 What makes it work, each found by trying:
 - the pretrained norms' statistics stay frozen. They are then only a gain and a bias a channel, so
-  for training they are folded into their kernels (`tools/fold.py`): the same, at twice the speed;
+  for training they are folded into their kernels (`fold`): the same, at twice the speed;
 - kernels of the starting numbers differ in size by orders of magnitude, which Adam's steps, all
   of one size, would wreck. `fold` moves each channel's size into its gain, exactly;
 - the new decoder has no statistics to freeze. It starts from gains and biases that make its
@@ -20,14 +20,16 @@ What makes it work, each found by trying:
   masks that differ there are what flickers before a camera;
 - the learning rate falls with the time left until `--until`, however fast the machine is by then;
 - an average of the weights over the last steps (EMA) is what is validated and kept;
-- with `--rounded` a last run learns to bear the rounding to int8 that `tools.export` does.
+- with `--rounded` a last run learns to bear the rounding to int8 that `export` does.
 """
 
 import argparse
 import os
 import shutil
+import sys
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +42,12 @@ from keras import layers
 
 import model
 from background_blur.matting.segmenter import INPUT_SIZES, nearest_input_size, scaled_size
-from tools.convert_weights import load_coral
+from tools.command import command_line, existing_file, existing_folder, reports_errors
 from tools.cutouts import keyed
-from tools.dataset import TWINS, UNKNOWN, Batches, Photo, read_photos
-from tools.fold import Gained, fold, unfold
+from tools.photos import UNKNOWN, Photo, read_photos
+from tools.training.convert_weights import load_coral
+from tools.training.dataset import TWINS, Batches, soften
+from tools.training.fold import Gained, Tensor, fold, unfold
 
 ops = cast(Any, keras.ops)  # Keras's annotations let every operation return None
 
@@ -54,7 +58,7 @@ DESIGNS = {"full": model.FULL, "slim": model.SLIM, "coarse": model.COARSE}
 ROUNDS = (1, 1.25, 1, 1.5, 1, 1.25)  # sides of the input over the usual ones, round by round
 
 
-def calm(folded: keras.Model, images, names: set[str]) -> None:
+def calm(folded: keras.Model, images: np.ndarray, names: set[str]) -> None:
     """Makes the untrained features of these layers zero-mean and unit-variance on these images."""
     for layer in folded.layers:
         if isinstance(layer, Gained) and layer.name in names:
@@ -71,20 +75,20 @@ def is_decoder(name: str) -> bool:
 class TwoRateAdamW(keras.optimizers.AdamW):
     """AdamW whose learning rate is higher for the decoder."""
 
-    def build(self, variables):
+    def build(self, variables: list) -> None:
         super().build(variables)
         self.factors = [DECODER_RATE if is_decoder(v.path) else 1 for v in variables]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Tensor, variable: Any, learning_rate: Tensor) -> None:
         factor = self.factors[self._get_variable_index(variable)]
         super().update_step(gradient, variable, learning_rate * factor)
 
 
-def loss(target, logits):
+def loss(target: Tensor, logits: Tensor) -> Tensor:
     """The losses of all masks a network tells, and of the alpha of the first where it is true.
 
     Args:
-        target: float32 [n,h,w,5], see `tools.dataset.target`.
+        target: float32 [n,h,w,5], see `tools.training.dataset.target`.
         logits: float32 [n,h,w,1 or 2]: person and, if there, front.
 
     The last TWINS of the n show the same as the first, whose masks should not differ.
@@ -98,12 +102,11 @@ def loss(target, logits):
         weight = weight * (1 + 3 * behind)
         total = total + mask_loss(share, weight, logits[..., i : i + 1])
     total = total / outputs + matte_loss(target[..., :1], target[..., 4:], logits[..., :1])
-    return total + TWIN_WEIGHT * ops.mean(
-        ops.abs(ops.sigmoid(logits[-TWINS:]) - ops.sigmoid(logits[:TWINS]))
-    )
+    twins = ops.abs(ops.sigmoid(logits[-TWINS:]) - ops.sigmoid(logits[:TWINS]))
+    return total + TWIN_WEIGHT * ops.mean(twins)
 
 
-def mask_loss(share, weight, logits):
+def mask_loss(share: Tensor, weight: Tensor, logits: Tensor) -> Tensor:
     """Weighted cross-entropy, outlines five times as heavy, plus half the soft Dice loss.
 
     All float32 [n,h,w,1]: the person's share and the weight of each cell, and the logits.
@@ -118,7 +121,7 @@ def mask_loss(share, weight, logits):
     return entropy + 0.5 * ops.mean(1 - (2 * both + little) / (either + little))
 
 
-def matte_loss(share, exact, logits):
+def matte_loss(share: Tensor, exact: Tensor, logits: Tensor) -> Tensor:
     """L1 of the alpha and of its gradients, in the cells whose alpha is true."""
     error = ops.sigmoid(logits) - share
     along = ops.abs(error[:, :, 1:] - error[:, :, :-1]) * exact[:, :, 1:] * exact[:, :, :-1]
@@ -136,7 +139,9 @@ def schedule(step: int, progress: float, peak: float) -> float:
 class Plan:
     """When to stop, and how far on a run is: after a number of steps, or at an hour."""
 
-    def __init__(self, steps: int, until: float | None = None, clock=time.time):
+    def __init__(
+        self, steps: int, until: float | None = None, clock: Callable[[], float] = time.time
+    ):
         self.steps, self.until, self.clock = steps, until, clock
         self.progress, self.last = 0.0, clock()
 
@@ -158,10 +163,13 @@ def grid_of_step(step: int) -> tuple[int, int]:
     return scaled_size(INPUT_SIZES[step % len(INPUT_SIZES)], scale)
 
 
-def ahead(batches: Batches, first: int, plan: Plan):
+Step = tuple[int, np.ndarray, np.ndarray]  # its number, images and targets
+
+
+def ahead(batches: Batches, first: int, plan: Plan) -> Iterator[Step]:
     """Yields (step, images, targets), made in a thread a few steps ahead."""
 
-    def make(step):
+    def make(step: int) -> Step:
         return step, *batches.batch(step, grid_of_step(step))
 
     with ThreadPoolExecutor(1) as maker:
@@ -178,13 +186,14 @@ def ahead(batches: Batches, first: int, plan: Plan):
 class Learner:
     """Training steps on any input size: one compiled step a size, the weights shared."""
 
-    def __init__(self, net: keras.Model, optimizer):
-        self.net, self.optimizer, self.sized = net, optimizer, {}
+    def __init__(self, net: keras.Model, optimizer: keras.Optimizer):
+        self.net, self.optimizer = net, optimizer
+        self.sized: dict[tuple, Any] = {}
 
-    def learn(self, images, targets) -> float:
+    def learn(self, images: np.ndarray, targets: np.ndarray) -> float:
         return float(self.at(images.shape[1:]).train_on_batch(images, targets))
 
-    def logits(self, image) -> np.ndarray:
+    def logits(self, image: np.ndarray) -> np.ndarray:
         """uint8 [h,w,3] RGB -> float32 [h/s,w/s,outputs]"""
         return self.at(image.shape).predict_on_batch(image[None].astype(np.float32))[0]
 
@@ -200,11 +209,9 @@ def validate(learner: Learner, photos: list[Photo]) -> dict[str, float]:
     """Mean IoU a prefix of people, and the share of pixels marked where there is nobody."""
     figures = {}
     for photo in photos:
-        height, width = photo.mask.shape
-        small = cv2.resize(
-            photo.image, nearest_input_size((width, height)), interpolation=cv2.INTER_AREA
-        )
-        mask = cv2.resize(learner.logits(small[..., ::-1])[..., 0], (width, height)) > 0
+        size = photo.mask.shape[::-1]
+        small = cv2.resize(photo.image, nearest_input_size(size), interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(learner.logits(small[..., ::-1])[..., 0], size) > 0
         person, known = photo.mask > UNKNOWN, photo.mask != UNKNOWN
         if person.any():
             value = (mask & person).sum() / ((mask | person) & known).sum()
@@ -286,7 +293,7 @@ def transfer(source: keras.Model, net: keras.Model) -> set[str]:
     return done
 
 
-def start(args) -> tuple[Run, set[str]]:
+def start(args: argparse.Namespace) -> tuple[Run, set[str]]:
     """A new run, and the names of the decoder's layers that start from nothing."""
     design = DESIGNS[args.design]
     net = model.build("person", design=design)
@@ -302,15 +309,15 @@ def start(args) -> tuple[Run, set[str]]:
     return Run(folded, design, optimizer, Average(folded, 0.999), plan), new
 
 
-def read_training_photos(args) -> list[Photo]:
-    photos = read_photos(args.data / "train", args.edges)
+def read_training_photos(args: argparse.Namespace) -> list[Photo]:
+    photos = [soften(photo, args.edges) for photo in read_photos(args.data / "train")]
     for path in sorted(args.keyed.iterdir()) if args.keyed else ():
         frames = keyed(path)
         photos += [Photo(f"keyed_{path.stem}_{i}", *f, soft=True) for i, f in enumerate(frames)]
     return photos
 
 
-def train(args) -> None:
+def train(args: argparse.Namespace) -> None:
     run, new = start(args)
     stride = run.design.mask_stride
     batches = Batches(read_training_photos(args), args.batch, args.seed, stride)
@@ -361,16 +368,19 @@ def hour(text: str) -> float:
     return time.mktime((*now[:3], then.tm_hour, then.tm_min, 0, 0, 0, -1))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+@reports_errors("training.train")
+def main(argv: list[str] | None = None) -> int:
+    parser = command_line("training.train", __doc__)
     add = parser.add_argument
-    add("--data", type=Path, required=True, help="folder with train/ and val/")
-    add("--edges", type=Path, help="folder of soft alphas that lend drawn masks their edges")
-    add("--keyed", type=Path, help="folder of clips of people before a blue screen")
-    add("--coral", type=Path, help="the Coral .tflite to start from")
-    add("--start", type=Path, help="person weights to start from instead")
+    folder = {"type": existing_folder, "metavar": "DIR"}
+    add("--data", **folder, required=True, help="folder with train/ and val/")
+    add("--edges", **folder, help="folder of soft alphas that lend drawn masks their edges")
+    add("--keyed", **folder, help="folder of clips of people before a blue screen")
+    begin = parser.add_mutually_exclusive_group(required=True)
+    begin.add_argument("--coral", type=existing_file, help="the Coral .tflite to start from")
+    begin.add_argument("--start", type=existing_file, help="person weights to start from")
     add("--design", choices=DESIGNS, default="full", help="the network to train")
-    add("--work", type=Path, required=True, help="folder for weights and state")
+    add("--work", type=Path, required=True, metavar="DIR", help="folder for weights and state")
     add("--images", type=int, default=62_400, help="how many to train on")
     add("--until", type=hour, metavar="HH:MM", help="when to stop, in place of --images")
     add("--rounded", action="store_true", help="simulate rounding to int8; for a last run")
@@ -379,12 +389,11 @@ def main() -> None:
     add("--seed", type=int, default=2018, help="another one, other batches")
     add("--every", type=int, default=400, help="steps between validations")
     add("--val-every", type=int, default=1, metavar="N", help="validate on every Nth photograph")
-    args = parser.parse_args()
-    if not (args.coral or args.start):
-        parser.error("give --coral or --start")
+    args = parser.parse_args(argv)
     args.work.mkdir(parents=True, exist_ok=True)
     train(args)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Renews the alphas that `tests/test_golden.py` compares with, after looking at them.
 
-    python -m tools.golden
+    python -m tools.assets.golden
 
 Run it when a change of network or refinement is meant to change them, and look at the pictures
 before committing them.
@@ -17,8 +17,9 @@ from background_blur.capture.pictures import read_picture
 from background_blur.matting.engines import open_segmenter
 from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
+from tools.command import command_line
 
-GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
+GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 FRAMES = 20  # of the demo; the alpha of the last is kept
 
 
@@ -36,6 +37,7 @@ def alphas() -> dict[str, np.ndarray]:
 
 
 def main() -> None:
+    command_line("assets.golden", __doc__).parse_args()
     GOLDEN.mkdir(exist_ok=True)
     for name, alpha in alphas().items():
         cv2.imwrite(str(GOLDEN / f"{name}.png"), alpha)

@@ -1,4 +1,4 @@
-"""Makes the pictures of the README: `python -m tools.pictures [--clip PERSON.mkv]`.
+"""Makes the pictures of the README: `python -m tools.assets.pictures [--clip PERSON.mkv]`.
 
 assets/demo.webp     an animation: a line sweeps over the demo, original before it, result behind it
 assets/views.jpg     one frame: original, result, alpha, another background
@@ -14,8 +14,9 @@ from skimage import data
 
 from background_blur.capture import open_file
 from background_blur.capture.demo import PORTRAIT, Demo
-from background_blur.frames import Frame
+from background_blur.frames import Frame, Size
 from background_blur.matting.engines import open_segmenter
+from background_blur.matting.segmenter import PersonSegmenter
 from background_blur.pipeline import BackgroundBlur
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import Settings
@@ -29,11 +30,11 @@ CLIP_RATE = 15
 GREEN = StillBackground(np.full((1, 1, 3), (64, 177, 0), np.uint8))  # BGR of #00b140
 
 
-def demo(size) -> list[np.ndarray]:
+def demo(size: Size) -> list[np.ndarray]:
     return [f.image for f in islice(Demo(size, RATE, paced=False), round(SECONDS * RATE))]
 
 
-def animation(segmenter) -> list[np.ndarray]:
+def animation(segmenter: PersonSegmenter) -> list[np.ndarray]:
     blur = BackgroundBlur(segmenter, Settings())
     originals = demo((2 * SIZE[0], 2 * SIZE[1]))
     results = [blur(image).image for image in originals]
@@ -48,7 +49,7 @@ def animation(segmenter) -> list[np.ndarray]:
     return frames
 
 
-def views(segmenter) -> np.ndarray:
+def views(segmenter: PersonSegmenter) -> np.ndarray:
     image = demo((640, 480))[0]
     chosen = Settings(), Settings(view="alpha"), Settings(background=GREEN)
     made = [
@@ -58,7 +59,7 @@ def views(segmenter) -> np.ndarray:
                       for each in (image, *made)])  # fmt: skip
 
 
-def gestures(segmenter, clip: str) -> list[np.ndarray]:
+def gestures(segmenter: PersonSegmenter, clip: str) -> list[np.ndarray]:
     """The clip four times at once, there and back, so that it loops."""
     originals = [frame.image for frame in open_file(clip)]
     originals = [*originals, *originals[::-1]][::2]
@@ -81,7 +82,7 @@ def write_animation(name: str, frames: list[np.ndarray], rate: float, quality: i
 
 
 def main() -> None:
-    parser = command_line("pictures", __doc__)
+    parser = command_line("assets.pictures", __doc__)
     parser.add_argument("--clip", metavar="VIDEO", help="make gestures.webp, and that alone")
     args = parser.parse_args()
     segmenter = open_segmenter()

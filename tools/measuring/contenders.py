@@ -9,21 +9,28 @@ import cv2
 import numpy as np
 
 from background_blur.matting.quality import QualityLevel
+from background_blur.matting.segmenter import PersonSegmenter, Segmenter
 from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
 from tools.command import ToolError
-from tools.recipes import mask_network
+from tools.measuring.recipes import mask_network
 
 AlphaOf = Callable[[np.ndarray], np.ndarray]  # uint8 [h,w,3] BGR -> float32 [h,w], 0..1
 Method = Callable[[], AlphaOf]  # begins a new source: a picture, or the frames of one clip
+Methods = dict[str, Method]
 
 
-def ours(segmenter, is_sequence=True, people="front", level: QualityLevel | None = None) -> Method:
+def ours(
+    segmenter: Segmenter,
+    is_sequence: bool = True,
+    people: str = "front",
+    level: QualityLevel | None = None,
+) -> Method:
     def begin() -> AlphaOf:
         settings = Settings(view="alpha", people=people)
         blur = BackgroundBlur(segmenter, settings, is_sequence=is_sequence)
 
-        def alpha_of(image):
+        def alpha_of(image: np.ndarray) -> np.ndarray:
             result = blur(image, level)
             if reason := result.fully_blurred_because:
                 print(f"a picture was fully blurred: {reason}", file=sys.stderr)
@@ -34,8 +41,9 @@ def ours(segmenter, is_sequence=True, people="front", level: QualityLevel | None
     return begin
 
 
-def unrefined(segmenter) -> Method:
-    return lambda: lambda image: enlarge(segmenter.segment(image).front, image)
+def unrefined(segmenter: PersonSegmenter) -> Method:
+    """The network's mask alone, enlarged bilinearly."""
+    return lambda: lambda image: cv2.resize(segmenter.segment(image).front, image.shape[1::-1])
 
 
 def peer(path: Path) -> Method:
@@ -48,11 +56,7 @@ def peer(path: Path) -> Method:
     return lambda: mask_of
 
 
-def enlarge(mask, image) -> np.ndarray:
-    return cv2.resize(mask, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
-
-
-def rvm(folder: Path) -> dict[str, Method]:
+def rvm(folder: Path) -> Methods:
     """Robust Video Matting, by a `rvm.py` with a class RVM: frame by frame, and on pictures.
 
     Raises:

@@ -3,11 +3,11 @@
 The file holds Google's DeepLabV3 with MobileNetV2, trained on PASCAL VOC 2012, as uint8 with one
 scale and zero point per tensor, and the batch norms folded into kernels and biases:
 
-    python -m tools.convert_weights deeplabv3_mnv2_pascal_quant.tflite voc.weights.h5
+    python -m tools.training.convert_weights deeplabv3_mnv2_pascal_quant.tflite voc.weights.h5
 """
 
-import argparse
 import re
+import sys
 from pathlib import Path
 
 import keras
@@ -16,6 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import model
 from background_blur.errors import WeightsError
+from tools.command import ToolError, command_line, existing_file, reports_errors
 
 
 def load_coral(net: keras.Model, path: str | Path) -> list[str]:
@@ -31,7 +32,7 @@ def load_coral(net: keras.Model, path: str | Path) -> list[str]:
     layers = {layer.name: layer for layer in net.layers}
     done = []
     for name in sorted(kernels.keys() & layers.keys()):
-        layer, kernel = layers[name], arrange(kernels[name])
+        layer, kernel = layers[name], kernels[name]
         if kernel.shape != tuple(layer.weights[0].shape):
             raise WeightsError(f"{path}: {name} is {kernel.shape}")
         if len(layer.weights) == 2:
@@ -46,7 +47,10 @@ def load_coral(net: keras.Model, path: str | Path) -> list[str]:
 
 
 def read_coral(path: str | Path) -> tuple[dict, dict]:
-    """Returns ({layer: kernel}, {layer: bias}) as float32, kernels as TFLite lays them out."""
+    """Returns ({layer: kernel}, {layer: bias}) as float32.
+
+    Kernels [out,h,w,in] become [h,w,in,out], depthwise ones [1,h,w,c] likewise [h,w,c,1].
+    """
     try:
         interpreter = Interpreter(str(path))
         interpreter.allocate_tensors()
@@ -61,46 +65,41 @@ def read_coral(path: str | Path) -> tuple[dict, dict]:
         is_kernel = "weights_quant" in tensor["name"] and len(tensor["shape"]) == 4
         is_bias = tensor["dtype"] is np.int32 and len(tensor["shape"]) == 1
         if name and (is_kernel or is_bias):
-            value = interpreter.get_tensor(tensor["index"])
-            (kernels if is_kernel else biases)[name[1].replace("/", "_")] = dequantise(
-                value, tensor["quantization"]
-            )
+            value = dequantise(interpreter.get_tensor(tensor["index"]), tensor["quantization"])
+            if is_kernel:
+                kernels[name[1].replace("/", "_")] = value.transpose(1, 2, 3, 0)
+            else:
+                biases[name[1].replace("/", "_")] = value
     return kernels, biases
 
 
-def dequantise(value, quantization) -> np.ndarray:
+def dequantise(value: np.ndarray, quantization: tuple[float, int]) -> np.ndarray:
     scale, zero_point = quantization
     return (scale * (value.astype(np.float64) - zero_point)).astype(np.float32)
 
 
-def arrange(kernel) -> np.ndarray:
-    """[out,h,w,in] -> [h,w,in,out]; a depthwise [1,h,w,c] becomes [h,w,c,1] likewise."""
-    return kernel.transpose(1, 2, 3, 0)
-
-
-def identity_norm(beta, epsilon: float) -> list[np.ndarray]:
+def identity_norm(beta: np.ndarray, epsilon: float) -> list[np.ndarray]:
     """Weights [gamma, beta, mean, variance] of a batch norm that only adds `beta`."""
     one, zero = np.ones_like(beta), np.zeros_like(beta)
     return [one, beta, zero, one - np.float32(epsilon)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("tflite", type=Path)
+@reports_errors("training.convert_weights")
+def main(argv: list[str] | None = None) -> int:
+    parser = command_line("training.convert_weights", __doc__)
+    parser.add_argument("tflite", type=existing_file)
     parser.add_argument("out", type=Path, help="a .weights.h5 file for model.build('voc')")
     parser.add_argument("--width", type=float, default=1.0, help="0.5 for the `dm05` file")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     net = model.build("voc", design=model.Design(width=args.width))
-    try:
-        done = load_coral(net, args.tflite)
-    except WeightsError as error:
-        raise SystemExit(str(error)) from error
+    done = load_coral(net, args.tflite)
     missing = {layer.name for layer in model.layers_with_weights(net)} - set(done)
     if missing:
-        raise SystemExit(f"{args.tflite}: nothing for {', '.join(sorted(missing))}")
+        raise ToolError(f"{args.tflite}: nothing for {', '.join(sorted(missing))}")
     net.save_weights(args.out)
     print(f"{len(done)} layers -> {args.out}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
