@@ -347,7 +347,7 @@ def test_the_compiled_network_computes_in_int8_and_writes_its_tables_once():
         in_floats = [
             op for op in operators if graph.tensors[op.inputs[0]].type != schema.TensorType.INT8
         ]
-        assert len(operators) > 60 and len(in_floats) == 2  # see the docstring of tools.training.export
+        assert len(operators) > 60 and len(in_floats) == 2  # as tools.training.export says
     builder = flatbuffers.Builder(len(data))
     builder.Finish(content.Pack(builder), b"TFL3")
     repetitive = bytes(builder.Output())
