@@ -20,9 +20,9 @@ def packages() -> list[str]:
 
 def copy_of_package(name: str, folder: Path) -> None:
     files = distribution(name).files or []
-    for file in (it for it in files if TEXTS.search(it.name) and it.suffix != ".py"):
+    for file in (it for it in files if TEXTS.search(it.name) and it.suffix in ("", ".md", ".txt")):
         folder.joinpath(name).mkdir(exist_ok=True)
-        shutil.copy(str(file.locate()), folder / name / file.name)
+        shutil.copyfile(str(file.locate()), folder / name / "-".join(file.parts[1:]))
 
 
 def copy_of_libraries(bundle: Path, folder: Path) -> None:
