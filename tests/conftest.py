@@ -8,8 +8,8 @@ import hypothesis
 import numpy as np
 import pytest
 
-hypothesis.settings.register_profile("busy machine", deadline=None)
-hypothesis.settings.load_profile("busy machine")
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 pytest_plugins = [
     "support.display",

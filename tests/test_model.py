@@ -13,7 +13,7 @@ WEIGHTS = Path(__file__).parent.parent / "weights"
 
 @pytest.fixture(scope="module")
 def model():
-    import model
+    from background_blur import network as model
 
     return model
 
