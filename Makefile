@@ -4,7 +4,7 @@ MINUTES ?= 20
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
 
-.PHONY: run call test fast types fuzz soak format lock
+.PHONY: run call test fast types fuzz soak format lock bundle deb bundle-test
 
 # Ctrl-C, after which the program exits with 130, is a way to end it and no error.
 UNLESS_STOPPED = || [ $$? -eq 130 ]
@@ -35,6 +35,15 @@ soak: .venv/all  ## endurance: make soak MINUTES=20
 format: .venv/all
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bundle: .venv/all  ## dist/background-blur-VERSION-linux-x86_64.tar.gz, which needs no Python
+	packaging/bundle
+
+deb: bundle  ## a Debian package of it
+	packaging/deb
+
+bundle-test:  ## both in bare Debian systems; needs root, debootstrap, Xvfb and xdotool
+	packaging/test
 
 lock:  ## renew the requirements after a change of pyproject.toml; needs uv; UPGRADE=--upgrade
 	$(LOCK) $(UPGRADE) -o requirements-run.txt

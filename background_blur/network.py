@@ -21,7 +21,7 @@ from keras import layers, ops
 
 from background_blur.errors import WeightsError
 
-TRAIN_HINT = "give a .weights.h5 written by tools/train.py or tools/export.py"
+TRAIN_HINT = "give a .weights.h5 written by tools/training/train.py or tools/training/export.py"
 VOC_CLASSES = 21
 VOC_PERSON = 15
 
@@ -194,8 +194,8 @@ def depthwise_bn(
 def norm(x: Tensor, name: str, epsilon: float = 1e-3, relu: bool | int = False) -> Tensor:
     """Batch norm, then ReLU (True), ReLU6 (6) or nothing.
 
-    It is frozen, so it uses its stored statistics in training too: `tools/fold.py` folds what is
-    left of it, a gain and a bias per channel, into the convolution before it, to be trained there.
+    It is frozen, so it uses its stored statistics in training too: `tools/training/fold.py` folds
+    what is left of it, a gain and a bias per channel, into the convolution before it.
     """
     x = layers.BatchNormalization(epsilon=epsilon, trainable=False, name=name)(x)
     return layers.ReLU(max_value=6 if relu == 6 else None)(x) if relu else x

@@ -1,5 +1,6 @@
 """Checks that everything the program needs is there: packages, libraries, threads."""
 
+import ctypes
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,12 @@ PACKAGES = {  # as pyproject.toml names them: as they are imported
 }
 OUT_OF_MEMORY = "too little memory; end other programs, or raise the limit (ulimit -v)"
 ADDRESS_SPACE = 2 * 2**30  # bytes, for all libraries
+LIBRARIES = {  # of Linux, for OpenCV's window: the packages that Debian and Ubuntu have them in
+    "libGL.so.1": "libgl1",
+    "libSM.so.6": "libsm6",
+    "libXext.so.6": "libxext6",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+}
 ROOT = Path(__file__).parents[1]
 
 
@@ -43,8 +50,10 @@ def missing_library(error: ImportError) -> str:
     """The message for a package that is installed but cannot be loaded."""
     library, _, reason = str(error).partition(": ")
     if "cannot open shared object file" in reason:
-        fix = "sudo apt install libgl1 libglib2.0-0"
-        return f"the system's library {library} is missing; on Debian and Ubuntu: {fix}"
+        missing = [name for name in LIBRARIES if not can_load(name)] or [library]
+        packages = " ".join(LIBRARIES.get(name, "") for name in missing)
+        fix = f"on Debian and Ubuntu run: sudo apt install {packages}" if packages else "install it"
+        return f"{', '.join(missing)} missing; {fix}"
     if "failed to map segment" in reason or "allocate memory" in reason:
         return OUT_OF_MEMORY
     return f"{error.name or 'a package'} cannot be loaded: {error}; install the packages again"
@@ -72,3 +81,11 @@ def require_resources() -> None:
         for thread in threads:
             if thread.ident:
                 thread.join()
+
+
+def can_load(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

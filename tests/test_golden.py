@@ -1,10 +1,10 @@
-"""The whole way to an alpha, against stored ones; `python -m tools.golden` renews those."""
+"""The whole way to an alpha, against stored ones; `python -m tools.assets.golden` renews those."""
 
 import cv2
 import numpy as np
 import pytest
 
-from tools.golden import GOLDEN, alphas
+from tools.assets.golden import GOLDEN, alphas
 
 
 @pytest.fixture(scope="module")

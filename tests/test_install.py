@@ -120,6 +120,15 @@ def test_a_missing_package_is_named_with_the_environment_that_has_it(tmp_path, m
         requirements.require_packages()
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux's libraries")
+def test_missing_libraries_of_the_system_are_named_with_their_packages(monkeypatch):
+    missing = {"libnone.so.1": "libnone1", "libc.so.6": "libc6", "libno.so.2": "libno2"}
+    monkeypatch.setattr(requirements, "LIBRARIES", missing)
+    message = "^libnone.so.1, libno.so.2 missing; .*: sudo apt install libnone1 libno2$"
+    with pytest.raises(UserError, match=message):
+        requirements.require_packages()
+
+
 def test_an_old_python_is_told_which_one_is_needed(tmp_path):
     old = "import sys, runpy; sys.version_info = (3, 9, 2); runpy.run_path(sys.argv[1])"
     result = run(sys.executable, "-c", old, ROOT / "main.py", cwd=ROOT)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import main
-from background_blur import app, capture
+from background_blur import __version__, app, capture
 from background_blur.capture import open_source
 from background_blur.capture.camera import Camera
 from background_blur.cli import parser
@@ -89,7 +89,7 @@ def test_it_calls_itself_as_it_was_called(call, program):
         done = subprocess.run([sys.executable, *call, *arguments], cwd=ROOT, **TEXT)
         return done.stdout + done.stderr
 
-    assert say("--version").startswith(f"{program} 1.")
+    assert say("--version") == f"{program} {__version__}\n"
     assert say("--fps", "0").splitlines()[-1].startswith(f"{program}: error: ")
     assert say("--source", "nowhere").startswith(f"{program}: nowhere: ")
     usage, *_, examples = say("--help").split("\n\n", 1)

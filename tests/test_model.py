@@ -6,8 +6,6 @@ import h5py
 import numpy as np
 import pytest
 
-from background_blur.errors import WeightsError
-
 pytestmark = pytest.mark.slow
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -15,16 +13,9 @@ WEIGHTS = Path(__file__).parent.parent / "weights"
 
 @pytest.fixture(scope="module")
 def model():
-    import model
+    from background_blur import network as model
 
     return model
-
-
-@pytest.fixture(scope="module")
-def port_weights():
-    from tools import port_weights  # imports Keras
-
-    return port_weights
 
 
 @pytest.fixture(scope="module")
@@ -88,105 +79,10 @@ def port_layers() -> dict[str, list[tuple]]:
     return found
 
 
-def port_numbers() -> dict[str, list[np.ndarray]]:
-    rng = np.random.default_rng(0)
-    return {
-        name: [rng.normal(size=shape).astype(np.float32) for shape in shapes]
-        for name, shapes in port_layers().items()
-    }
-
-
-def write_port_file(path, layers: dict, group: str | None = None) -> None:
-    """An `.h5` as Keras 1 and 2 wrote it; layers without weights are listed too."""
-    layers = {"input_1": [], **layers, "lambda_1": [], "bilinear_upsampling_1": []}
-    with h5py.File(path, "w") as file:
-        root = file.create_group(group) if group else file
-        root.attrs["layer_names"] = [name.encode() for name in layers]
-        root.attrs["backend"], root.attrs["keras_version"] = b"tensorflow", b"2.1.6"
-        for name, values in layers.items():
-            weights = [f"{name}/weight_{i}:0" for i in range(len(values))]
-            layer = root.create_group(name)
-            layer.attrs["weight_names"] = [w.encode() for w in weights]
-            for weight, value in zip(weights, values, strict=True):
-                layer[weight] = value
-
-
 def test_voc_has_the_layers_of_the_port(voc):
     assert weight_shapes(voc) == port_layers()
     assert len(port_layers()) == 109
     assert voc.count_params() == 2_146_645
-
-
-@pytest.mark.parametrize("group", [None, "model_weights"])
-def test_every_number_of_a_port_file_arrives(model, voc, tmp_path, group, port_weights):
-    numbers = port_numbers()
-    write_port_file(tmp_path / "port.h5", numbers, group)
-    port_weights.load_port_weights(voc, tmp_path / "port.h5")
-    for name, values in numbers.items():
-        for loaded, value in zip(voc.get_layer(name).get_weights(), values, strict=True):
-            np.testing.assert_array_equal(loaded, value)
-
-
-def lacking(numbers):
-    del numbers["aspp0_BN"]
-
-
-def with_more(numbers):
-    numbers["aspp1_depthwise"] = [np.zeros((3, 3, 320, 1), np.float32)]
-
-
-def with_19_classes(numbers):
-    numbers["logits_semantic"] = [np.zeros((1, 1, 256, 19)), np.zeros(19)]
-
-
-def with_own_classes(numbers):  # the port's name of the last layer for any other number of classes
-    del numbers["logits_semantic"]
-    numbers["custom_logits_semantic"] = [np.zeros((1, 1, 256, 2)), np.zeros(2)]
-
-
-def with_too_few_weights(numbers):
-    numbers["Conv_BN"].pop()
-
-
-@pytest.mark.parametrize(
-    "spoil, fitting, named",
-    [
-        (lacking, 108, ["aspp0_BN missing"]),
-        (with_more, 109, ["aspp1_depthwise unknown"]),
-        (with_19_classes, 108, ["logits_semantic", "19", "21"]),
-        (with_own_classes, 108, ["logits_semantic missing", "custom_logits_semantic unknown"]),
-        (with_too_few_weights, 108, ["Conv_BN"]),
-    ],
-)
-def test_a_port_file_that_does_not_fit_changes_nothing(
-    model, voc, tmp_path, spoil, fitting, named, port_weights
-):
-    before = voc.get_weights()
-    numbers = {name: [value + 1 for value in values] for name, values in port_numbers().items()}
-    spoil(numbers)
-    write_port_file(tmp_path / "other.h5", numbers)
-    with pytest.raises(WeightsError) as caught:
-        port_weights.load_port_weights(voc, tmp_path / "other.h5")
-    message = str(caught.value)
-    assert f"{fitting} of 109 layers fit" in message
-    assert "\n" not in message
-    assert all(name in message for name in named)
-    for weight, value in zip(voc.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(weight, value)
-
-
-def test_a_file_that_is_no_port_file_is_named(model, voc, tmp_path, port_weights):
-    write_port_file(tmp_path / "whole.h5", {"Conv": port_numbers()["Conv"]})
-    whole = (tmp_path / "whole.h5").read_bytes()
-    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "text.h5").write_text("not weights\n")
-    (tmp_path / "empty.h5").write_bytes(b"")
-    with h5py.File(tmp_path / "bare.h5", "w") as file:
-        file["model_weights"] = np.zeros(3)
-    for name in ("cut.h5", "text.h5", "empty.h5", "bare.h5", "absent.h5"):
-        with pytest.raises(WeightsError, match="not a Keras .h5 weights file") as caught:
-            port_weights.load_port_weights(voc, tmp_path / name)
-        assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_concat_projection_is_concatenation_and_convolution(model):
@@ -284,7 +180,6 @@ def test_weights_that_say_nothing_of_a_design_are_of_the_coarse_one(model, tmp_p
 
 @pytest.mark.parametrize("design", ['{"width": 0.5}', '{"colour": 1}', "no json"])
 def test_weights_of_another_design_than_they_say_are_refused(model, person, tmp_path, design):
-    import h5py
 
     path = tmp_path / "wrong.weights.h5"
     person.save_weights(path)

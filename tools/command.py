@@ -1,4 +1,4 @@
-"""What the measuring tools share: their photographs, and one line where something is wrong."""
+"""What all commands share: their command line, and one line where something is wrong."""
 
 import argparse
 import sys
@@ -7,13 +7,12 @@ from functools import wraps
 from pathlib import Path
 
 from background_blur.errors import UserError
-from tools.dataset import SUFFIXES, Photo, read_photo
 
 Main = Callable[..., int]  # the arguments of the command line -> the exit code
 
 
 class ToolError(UserError):
-    """What is asked for cannot be measured."""
+    """What is asked for cannot be done."""
 
 
 def command_line(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -34,30 +33,24 @@ def reports_errors(name: str) -> Callable[[Main], Main]:
             try:
                 return main(argv)
             except (UserError, OSError) as error:
-                print(f"{name}: {error}", file=sys.stderr)
+                print(f"tools.{name}: {error}", file=sys.stderr)
                 return 1
+            except KeyboardInterrupt:
+                return 130
 
         return run
 
     return decorate
 
 
-def read_data(folder: Path, limit: int | None) -> list[Photo]:
-    """Reads the photographs of a folder, at most `limit` per prefix, evenly spread.
-
-    Raises:
-        ToolError: there are none.
-    """
-    by_prefix: dict[str, list[Path]] = {}
-    for path in sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES):
-        by_prefix.setdefault(path.name.split("_")[0], []).append(path)
-    if not by_prefix:
-        raise ToolError(f"{folder}: no photographs (NAME.jpg or .webp)", "give another --data")
-    return [read_photo(path) for paths in by_prefix.values() for path in spread(paths, limit)]
+def existing_file(text: str) -> Path:
+    """The type of an option that names a file to read."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text}: no such file")
+    return Path(text)
 
 
-def spread(items: list, limit: int | None) -> list:
-    """At most `limit` of the items, evenly spread."""
-    if limit is None or limit >= len(items):
-        return items
-    return [items[i * len(items) // limit] for i in range(limit)]
+def existing_folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: no such folder")
+    return Path(text)

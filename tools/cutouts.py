@@ -1,120 +1,99 @@
 """People cut out of photographs and of blue-screen clips, to be put before rooms."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
-UNKNOWN = 128
-
-
-@dataclass
-class Cutout:
-    colours: np.ndarray  # uint8 [h,w,3] BGR, the person's own, also where the rim mixed with others
-    mask: np.ndarray  # uint8 [h,w]: share of person, 128 don't know
-    soft: bool  # the mask is a true or nearly true alpha
-    whole: bool  # head to foot: to be cut off somewhere, as before a webcam
+from background_blur.frames import Size
+from tools.photos import UNKNOWN, Photo, known
 
 
-@dataclass
-class Spot:
-    """Where a cutout goes: its own pixels to those of the view, by an affine map."""
+def standing(mask: np.ndarray, size: Size, rise: float, x: float, shown: float = 1) -> np.ndarray:
+    """The affine map, [2,3], that stands a person on the lower border of a view.
 
-    cutout: Cutout
-    matrix: np.ndarray  # [2,3]
-    scale: float
-
-
-def place(rng, cutout: Cutout, shape, rise: float, x: float) -> Spot:
-    """Stands somebody on the lower border, `rise` of the view tall, around the column `x`."""
-    ys, xs = np.nonzero(cutout.mask[::4, ::4])
-    top, tall = 4 * ys.min(), 4 * np.ptp(ys) + 4
-    tall *= rng.uniform(0.25, 0.7) if cutout.whole else rng.uniform(0.8, 1)
-    scale = shape[0] * rise / tall
-    to_x, to_y = x - 4 * np.median(xs) * scale, shape[0] - (top + tall) * scale + 1
-    return Spot(cutout, np.array([[scale, 0, to_x], [0, scale, to_y]]), scale)
+    Args:
+        mask: uint8 [h,w], with a person; size: (width, height) of the view.
+        rise: how tall the person becomes, in heights of the view.
+        x: where, in widths of the view.
+        shown: how much of the person's height is above the border, 0..1.
+    """
+    person = mask > UNKNOWN
+    rows, columns = np.flatnonzero(person.any(1)), person.sum(0).cumsum()
+    tall = shown * (rows[-1] + 1 - rows[0])
+    scale = rise * size[1] / tall
+    to_x = x * size[0] - scale * np.searchsorted(columns, columns[-1] / 2)  # the median column
+    return np.array([[scale, 0, to_x], [0, scale, size[1] - 1 - scale * (rows[0] + tall - 1)]])
 
 
-def paste(rng, image, spot: Spot):
-    """Puts a cutout into a picture.
+def warped(
+    photo: Photo, colours: np.ndarray, matrix: np.ndarray, size: Size, softness: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """A person mapped into a view: (uint8 [h,w,3], what they cover of it, float32 [h,w], 0..1).
+
+    A drawn mask becomes a pixel smaller, lest old background shows; a true alpha stays as it is.
+
+    Args:
+        colours: uint8 [h,w,3], of the person.
+        softness: sigma of the outline's blur, in pixels of the view.
+    """
+    if matrix[0, 0] < 0.67:  # bilinear sampling would alias
+        colours = cv2.GaussianBlur(colours, (0, 0), 0.3 / matrix[0, 0])
+    layer = cv2.warpAffine(colours, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+    if photo.soft:
+        cut = photo.mask.astype(np.float32) / 255
+    else:
+        cut = cv2.erode((photo.mask > 0).astype(np.float32), np.ones((3, 3)))
+    cover = cv2.warpAffine(cut, matrix, size)
+    return layer, cv2.GaussianBlur(cover, (0, 0), softness) if softness > 0.2 else cover
+
+
+def paste(
+    rng: Generator, image: np.ndarray, photo: Photo, matrix: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Puts a person into a picture.
 
     Returns:
         the picture, uint8 [h,w,3]; how much the person covers, float32 [h,w], 0..1; where that is
         not known, bool [h,w].
     """
-    height, width = image.shape[:2]
-    colours, mask = spot.cutout.colours, spot.cutout.mask
-    if spot.scale < 0.67:
-        colours = cv2.GaussianBlur(colours, (0, 0), 0.3 / spot.scale)
-    size = (width, height)
-    layer = cv2.warpAffine(colours, spot.matrix, size, borderMode=cv2.BORDER_REPLICATE)
-    unknown = mask == UNKNOWN
-    if spot.cutout.soft:
-        cut = mask.astype(np.float32) / 255
-        softness = rng.uniform(0, 0.6)
-    else:
-        cut = cv2.erode((mask > 0).astype(np.float32), np.ones((3, 3)))
-        softness = rng.uniform(0.4, 1.0)
-    cover = cv2.warpAffine(cut, spot.matrix, size)
-    if softness > 0.2:
-        cover = cv2.GaussianBlur(cover, (0, 0), softness)
-    layer = match_light(rng, layer, image, cover[..., None])
+    size = image.shape[1::-1]
+    softness = rng.uniform(0, 0.6) if photo.soft else rng.uniform(0.4, 1.0)
+    layer, cover = warped(photo, photo.colours, matrix, size, softness)
+    layer = match_light(rng, layer, image, cover)
     blend = cover[..., None] * layer + (1 - cover[..., None]) * image
-    blank = np.zeros(image.shape[:2], bool)
-    if unknown.any():
-        blank = cv2.warpAffine(unknown.astype(np.float32), spot.matrix, size) > 0.05
-    return np.clip(blend, 0, 255).astype(np.uint8), cover, blank
+    unknown = cv2.warpAffine((photo.mask == UNKNOWN).astype(np.float32), matrix, size)
+    return np.clip(blend, 0, 255).astype(np.uint8), cover, unknown > 0.05
 
 
-def lay(masks, cover, blank, others: str) -> np.ndarray:
+def lay(masks: np.ndarray, cover: np.ndarray, blank: np.ndarray, behind: bool) -> np.ndarray:
     """Masks, uint8 [h,w,2] of person and front, with somebody laid over them.
 
-    `others` says what those there before are to the new person: "behind", or "unsure", so that
-    whether they belong to the front becomes unknown.
+    Those there before are `behind` the new person, or it is not known whether they are.
     """
-    front = masks[..., 1].copy()
-    if others == "behind":
-        front[:] = 0
-    else:
-        front[front > 0] = UNKNOWN
+    front = np.where(masks[..., 1] > 0, 0 if behind else UNKNOWN, 0).astype(np.uint8)
     out = []
     for mask in (masks[..., 0], front):
         unknown = mask == UNKNOWN
-        share = np.rint(cover * 255 + (1 - cover) * np.where(unknown, 0, mask)).astype(np.uint8)
-        share[share == UNKNOWN] += 1
+        share = known(cover * 255 + (1 - cover) * np.where(unknown, 0, mask))
         share[blank | (unknown & (cover < 0.99))] = UNKNOWN
         out.append(share)
     return np.stack(out, -1)
 
 
-def match_light(rng, layer, image, alpha) -> np.ndarray:
+def match_light(
+    rng: Generator, layer: np.ndarray, image: np.ndarray, cover: np.ndarray
+) -> np.ndarray:
     """Moves the person's mean colour some random way towards the room's."""
-    weight = alpha / max(float(alpha.sum()), 1)
+    weight = cover[..., None] / max(float(cover.sum()), 1)
     person, room = (layer * weight).sum((0, 1)), image.mean((0, 1))
     gain = np.clip((room + 20) / (person + 20), 0.4, 2.0) ** rng.uniform(0, 0.8)
     return np.clip(layer * gain, 0, 255)
 
 
-def foreground(image, mask) -> np.ndarray:
-    """The person's own colours, by blur fusion (Forte 2021, arXiv:2006.14970), uint8 [h,w,3].
-
-    Args:
-        image: uint8 [h,w,3]; mask: uint8 [h,w], the share of person, 128 don't know (taken whole).
-    """
-    alpha = np.where(mask == UNKNOWN, 255, mask).astype(np.float32)[..., None] / 255
-    picture = image.astype(np.float32)
-    colours = picture
-    for reach in (45, 7):
-        blur = lambda x: cv2.blur(x, (reach, reach)).reshape(*x.shape[:2], -1)  # noqa: B023, E731
-        inside = blur(colours * alpha) / (blur(alpha) + 1e-3)
-        outside = blur(picture * (1 - alpha)) / (blur(1 - alpha) + 1e-3)
-        colours = inside + alpha * (picture - alpha * inside - (1 - alpha) * outside)
-        colours = np.clip(colours, 0, 255)
-    return np.rint(colours).astype(np.uint8)
-
-
-def keyed(path: Path, every: int = 12):
+def keyed(path: Path, every: int = 12) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields (image, mask) of frames of somebody before a blue screen, the mask a soft alpha.
 
     The key is min(blue, green) - red over that of the screen nearby; inside the person, where a
@@ -132,9 +111,9 @@ def keyed(path: Path, every: int = 12):
         video.release()
 
 
-def without_spill(image, mask) -> np.ndarray:
+def without_spill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Takes the screen's light out of the rim: blue and green become at most as strong as red."""
-    inner = cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 15)))
+    inner = cv2.erode(mask, ellipse(15))
     rim = cv2.GaussianBlur((inner < 250).astype(np.float32), (0, 0), 2)[..., None]
     blue, green, red = np.moveaxis(image.astype(np.float32), -1, 0)
     spill = np.maximum(np.minimum(blue, green) - red, 0)
@@ -142,8 +121,8 @@ def without_spill(image, mask) -> np.ndarray:
     return np.rint(rim * clean + (1 - rim) * image).astype(np.uint8)
 
 
-def key(image) -> np.ndarray:
-    """uint8 [h,w,3] BGR before a blue screen -> uint8 [h,w], the alpha; a true 128 becomes 129."""
+def key(image: np.ndarray) -> np.ndarray:
+    """uint8 [h,w,3] BGR before a blue screen -> uint8 [h,w], the alpha."""
     blue, green, red = np.moveaxis(cv2.GaussianBlur(image, (0, 0), 0.5).astype(np.float32), -1, 0)
     strength = np.minimum(blue, green) - red
     screen = strength > 0.6 * np.quantile(strength[: len(strength) // 6], 0.5)
@@ -155,9 +134,10 @@ def key(image) -> np.ndarray:
     outlines, _ = cv2.findContours(body, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     solid = np.zeros_like(body)
     cv2.drawContours(solid, [max(outlines, key=cv2.contourArea)], -1, 1, -1)
-    inner = cv2.erode(solid, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)), borderValue=1)
-    near = cv2.dilate(solid, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (17, 17)))
-    alpha = np.where(near > 0, np.maximum(alpha, inner), 0)
-    out = np.rint(alpha * 255).astype(np.uint8)
-    out[out == UNKNOWN] += 1
-    return out
+    inner = cv2.erode(solid, ellipse(9), borderValue=1)
+    near = cv2.dilate(solid, ellipse(17))
+    return known(255 * np.where(near > 0, np.maximum(alpha, inner), 0))
+
+
+def ellipse(side: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))

@@ -22,7 +22,7 @@ from background_blur.system import suppress_stderr
 
 WEIGHTS = RESOURCES / "weights"
 DEFAULT_WEIGHTS = {"litert": WEIGHTS / "person.tflite", "keras": WEIGHTS / "person.weights.h5"}
-NOT_COMPILED = "not the compiled person network; give a .tflite written by tools/export.py"
+NOT_COMPILED = "not the compiled person network; give a .tflite written by tools/training/export.py"
 
 SIZES_READY = 4  # input sizes; those of the whole frame and of the people, both at two scales
 

@@ -213,13 +213,13 @@ def test_weights_that_are_not_there(tmp_path):
 @pytest.mark.slow
 def test_another_networks_weights_are_refused(tmp_path):
     write_network(tmp_path / "other.tflite", lambda image: image[..., :1], (1, 24, 32, 3))
-    assert "tools/export.py" in refusal(tmp_path / "other.tflite")
+    assert "tools/training/export.py" in refusal(tmp_path / "other.tflite")
 
 
 def test_mediapipes_weights_are_refused():
     if not PEER.exists():
         pytest.skip(f"{PEER} is not there")
-    assert "tools/export.py" in refusal(PEER)
+    assert "tools/training/export.py" in refusal(PEER)
 
 
 OPEN_EACH = """
@@ -257,7 +257,7 @@ def test_damaged_weights_never_crash_the_interpreter(tmp_path):
     answers = run_python(OPEN_EACH, *tmp_path.iterdir())
     assert len(answers) == len(files)
     for name, answer in answers.items():
-        refused = name in answer and "tools/export.py" in answer and "\n" not in answer
+        refused = name in answer and "tools/training/export.py" in answer and "\n" not in answer
         assert refused or (answer in ("(44, 80)", "(88, 160)") and name.startswith("changed"))
 
 
@@ -319,4 +319,4 @@ def test_weights_that_keras_cannot_take(tmp_path):
     model.build("voc").save_weights(tmp_path / "voc.weights.h5")
     shutil.copy(WEIGHTS / "person.tflite", tmp_path)
     for path in tmp_path.iterdir():
-        assert "tools/train.py" in refusal(path, "keras")
+        assert "tools/training/train.py" in refusal(path, "keras")

@@ -1,0 +1,7 @@
+"""Runs first in the bundle: programs it starts, such as GStreamer, use the system's libraries."""
+
+import os
+
+os.environ.pop("LD_LIBRARY_PATH", None)
+if original := os.environ.pop("LD_LIBRARY_PATH_ORIG", None):
+    os.environ["LD_LIBRARY_PATH"] = original

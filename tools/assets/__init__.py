@@ -1,0 +1,1 @@
+"""Makes the pictures in assets/ and tests/golden/."""

@@ -1,0 +1,1 @@
+"""Measures masks and speed; needs no Keras."""

@@ -1,0 +1,153 @@
+"""Other people's ways to blur a background, each a function of a frame: what ours is timed beside.
+
+Each takes uint8 [H,W,3] BGR and returns a finished frame like it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from background_blur.system import suppress_stderr
+from tools.command import ToolError
+
+Recipe = Callable[[np.ndarray], np.ndarray]
+
+ORIGINAL_WIDTH, ORIGINAL_INPUT = 512, 512  # pixels
+RVM_INPUTS = ("src", "r1i", "r2i", "r3i", "r4i")
+
+
+def original(coral: Path | None, threads: int) -> Recipe:
+    """What this program began as: Keras `predict` of the 21-class network at output stride 8.
+
+    Any class but background is kept; the weights, random without `coral`, change no time.
+    """
+    import imutils
+
+    try:
+        import tensorflow as tf
+
+        import model
+    except ImportError as error:
+        hint = "pip install -r requirements.txt"
+        raise ToolError("--original needs TensorFlow and Keras", hint) from error
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    net = model.build("voc", 8)
+    if coral:
+        from tools.training.convert_weights import load_coral
+
+        load_coral(net, coral)
+
+    def run(image: np.ndarray) -> np.ndarray:
+        frame = imutils.resize(image, width=ORIGINAL_WIDTH)
+        square = cv2.resize(frame, (ORIGINAL_INPUT, ORIGINAL_INPUT))
+        square = cv2.cvtColor(square, cv2.COLOR_BGR2RGB)
+        batch = square[None].astype(np.float32)
+        # [512,512,21]. Keras has no annotation of `verbose`, and its default is a string.
+        logits = net.predict(batch, verbose=0)[0]  # pyright: ignore[reportArgumentType]
+        labels = logits.argmax(-1).astype(np.uint8)
+        labels = cv2.resize(labels, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        blurred = cv2.GaussianBlur(frame, (81, 81), 0)
+        frame[labels == 0] = blurred[labels == 0]
+        return frame
+
+    return run
+
+
+def mediapipe(path: Path, threads: int) -> Recipe:
+    """The documented one of MediaPipe Selfie Segmentation, at full size.
+
+    Raises:
+        ToolError: another kind of network.
+    """
+    mask_of = mask_network(path, threads)
+    return lambda image: composite(image, mask_of(image) > 0.1)
+
+
+def rvm(path: Path, threads: int) -> Recipe:
+    """Robust Video Matting, compiled for one size of frames, and the compositing of `mediapipe`.
+
+    Inputs `src`, float32 [1,H,W,3] RGB 0..1, and four states; outputs alpha and those states.
+
+    Raises:
+        ToolError: another network.
+    """
+    net = load(path, threads)
+    inputs = rvm_inputs(net, path)
+    outputs = sorted(net.get_output_details(), key=lambda detail: str(detail["name"]))
+    states = [np.zeros(inputs[name]["shape"], np.float32) for name in RVM_INPUTS[1:]]
+
+    def run(image: np.ndarray) -> np.ndarray:
+        source = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)[None].astype(np.float32) / 255
+        for name, value in zip(RVM_INPUTS, (source, *states), strict=True):
+            net.set_tensor(inputs[name]["index"], value)
+        net.invoke()
+        alpha, *new = (net.get_tensor(detail["index"]) for detail in outputs)
+        states[:] = new
+        return composite(image, alpha[0] > 0.5)
+
+    return run
+
+
+def rvm_inputs(net: Any, path: Path) -> dict[str, dict]:
+    """What LiteRT tells of each input, by its name; raises ToolError for another network."""
+    inputs = {str(detail["name"]): detail for detail in net.get_input_details()}
+    if set(inputs) != set(RVM_INPUTS) or len(net.get_output_details()) != len(RVM_INPUTS):
+        raise ToolError(f"{path}: not Robust Video Matting with inputs {', '.join(RVM_INPUTS)}")
+    return inputs
+
+
+def rvm_size(path: Path) -> tuple[int, int]:
+    """(width, height) of the frames it is compiled for; raises ToolError for another network."""
+    height, width = rvm_inputs(load(path, 1), path)["src"]["shape"][1:3]
+    return int(width), int(height)
+
+
+def load(path: Path, threads: int) -> Any:
+    """LiteRT's interpreter with a network.
+
+    Raises:
+        ToolError: not a network that it can run.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        with suppress_stderr():
+            net = Interpreter(str(path), num_threads=threads)
+            net.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ToolError(f"{path}: not a .tflite that LiteRT can run") from error
+    return net
+
+
+def mask_network(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A network from [1,h,w,3] RGB 0..1 to [1,h,w,1], for frames of any size.
+
+    Returns:
+        A function from uint8 [H,W,3] BGR to float32 [H,W], the probability of a person, 0..1.
+
+    Raises:
+        ToolError: another kind of network.
+    """
+    net = load(path, threads)
+    (given, *more_given), (made, *more_made) = net.get_input_details(), net.get_output_details()
+    shape, shape_made = list(given["shape"]), list(made["shape"])
+    if more_given or more_made or shape != [1, *shape[1:3], 3] or shape_made != [*shape[:3], 1]:
+        raise ToolError(f"{path}: takes {shape} and gives {shape_made}, not a picture and a mask")
+
+    def mask_of(image: np.ndarray) -> np.ndarray:
+        small = cv2.cvtColor(cv2.resize(image, (shape[2], shape[1])), cv2.COLOR_BGR2RGB)
+        net.set_tensor(given["index"], small[None].astype(np.float32) / 255)
+        net.invoke()
+        return cv2.resize(net.get_tensor(made["index"])[0, ..., 0], image.shape[1::-1])
+
+    return mask_of
+
+
+def composite(image: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """The person, bool [H,W] or [H,W,1], before the blurred frame, as MediaPipe's guide does it."""
+    person = np.broadcast_to(person.reshape(*image.shape[:2], 1), image.shape)
+    return np.where(person, image, cv2.GaussianBlur(image, (55, 55), 0))

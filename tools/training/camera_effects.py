@@ -1,0 +1,167 @@
+"""What a webcam, its room, other clothes and a headset do to a training picture."""
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from tools.photos import UNKNOWN
+
+
+def camera(rng: Generator, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """What a webcam and its room do to a picture: light, colour, noise, blur, compression."""
+    x = image.astype(np.float32) / 255
+    if rng.random() < 0.1 and mask.any():  # a window behind the person
+        person = cv2.GaussianBlur((mask > 0).astype(np.float32), (0, 0), 2)[..., None]
+        x = x * (person * rng.uniform(0.3, 0.8) + (1 - person) * rng.uniform(1.0, 1.8))
+    elif rng.random() < 0.08 and mask.any():  # a lamp on the person in a dark room
+        person = cv2.GaussianBlur((mask > 0).astype(np.float32), (0, 0), 4)[..., None]
+        x = x * (person + (1 - person) * rng.uniform(0.1, 0.6))
+    if rng.random() < 0.8:
+        x = np.clip(x, 0, 1) ** rng.uniform(0.6, 1.6) * rng.uniform(0.6, 1.3)
+        x = x * rng.normal(1, 0.08, 3)
+    if rng.random() < 0.3:
+        x = shade(rng, x)
+    if rng.random() < 0.3:
+        grey = x.mean(2, keepdims=True)
+        x = grey + (x - grey) * rng.uniform(0, 1.5)
+    if rng.random() < 0.3:
+        x = smear(rng, x)
+    if rng.random() < 0.18:
+        light = rng.uniform(0.08, 0.4)
+        x = np.clip(x, 0, 1) * light + rng.normal(0, rng.uniform(0.005, 0.03), x.shape)
+        if rng.random() < 0.3:  # the camera turns its gain up
+            x = x * rng.uniform(1, 0.7 / light)
+    elif rng.random() < 0.4:
+        x = x + rng.normal(0, rng.uniform(0.005, 0.05), x.shape)
+    x = (np.clip(x, 0, 1) * 255).astype(np.uint8)
+    if rng.random() < 0.3:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
+        x = cv2.imdecode(cv2.imencode(".jpg", x, quality)[1], cv2.IMREAD_COLOR)
+        assert x is not None  # encoded just now
+    return x
+
+
+def shade(rng: Generator, x: np.ndarray) -> np.ndarray:
+    """Light that falls off across the picture, as a lamp's at one side does."""
+    height, width = x.shape[:2]
+    angle = rng.uniform(0, 2 * np.pi)
+    across, down = np.linspace(-1, 1, width), np.linspace(-1, 1, height)[:, None]
+    ramp = across * np.cos(angle) + down * np.sin(angle)
+    return x * (1 + rng.uniform(0.1, 0.6) * ramp[..., None].astype(np.float32))
+
+
+def smear(rng: Generator, x: np.ndarray) -> np.ndarray:
+    """Defocus, or motion along a line."""
+    if rng.random() < 0.6:
+        return cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.5))
+    length = int(rng.integers(3, 8))
+    kernel = np.zeros((length, length), np.float32)
+    kernel[length // 2] = 1 / length
+    turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), rng.uniform(0, 180), 1)
+    kernel = cv2.warpAffine(kernel, turn, (length, length))
+    return cv2.filter2D(x, -1, kernel / max(kernel.sum(), 1e-6))
+
+
+def clothe(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
+    """Puts other clothes on the people, plain, striped or checked, under the same light.
+
+    From about the topmost person's chin down, so on whoever is shorter a little higher.
+
+    Args:
+        image: uint8 [h,w,3] BGR, changed in place.
+        masks: uint8 [h,w,2], of anybody and of those in front; what is unknown is not covered.
+    """
+    mask = masks[..., 0]
+    share = np.where(mask == UNKNOWN, 0, mask).astype(np.float32) / 255
+    rows = np.nonzero((share > 0.5).any(1))[0]
+    if len(rows) < 20:
+        return
+    height, width = share.shape
+    chin = rows[0] + rng.uniform(0.35, 0.6) * np.ptp(rows)
+    below = np.clip((np.arange(height) - chin) / (0.05 * height), 0, 1)[:, None]
+    grey = cv2.GaussianBlur(image.mean(2), (0, 0), 1)
+    light = 0.5 + 0.5 * np.clip(grey / (grey[share > 0.5].mean() + 1), 0.3, 2)
+    y, x = np.mgrid[:height, :width]
+    turn, period = rng.uniform(0, np.pi), rng.uniform(5, 40)
+    waves = np.sin((x * np.cos(turn) + y * np.sin(turn)) * 2 * np.pi / period)
+    if rng.random() < 0.5:
+        waves = waves * np.sin((y * np.cos(turn) - x * np.sin(turn)) * 2 * np.pi / period)
+    colour = 200 * rng.uniform(0, 1) ** 2 + rng.normal(0, 20, 3)
+    other = rng.uniform(-60, 60, 3) * rng.choice([0, 1])
+    cloth = (colour + other * np.clip(3 * waves, -1, 1)[..., None]) * light[..., None]
+    cover = (share * below)[..., None]
+    image[:] = np.clip(image * (1 - cover) + cloth * cover, 0, 255).astype(np.uint8)
+
+
+def print_on(rng: Generator, image: np.ndarray, masks: np.ndarray, picture: np.ndarray) -> None:
+    """Prints a picture onto somebody's chest, in colour, grey or one ink; all of it stays person.
+
+    Args:
+        image: uint8 [h,w,3] BGR, changed in place.
+        masks: uint8 [h,w,2]; printed on is what is surely person.
+        picture: uint8 [h,w,3] BGR, of anything, faces too.
+    """
+    height, width = masks.shape[:2]
+    person = masks[..., 0] > 200
+    rows = np.nonzero(person.any(1))[0]
+    if not len(rows) or height - rows[0] < 0.3 * height:
+        return
+    tall = height - rows[0]
+    columns = np.nonzero(person[height * 6 // 10 :])[1]
+    x = (columns.mean() if len(columns) else width / 2) + tall * rng.uniform(-0.12, 0.12)
+    y = rows[0] + tall * rng.uniform(0.5, 0.85)
+    scale = tall * rng.uniform(0.15, 0.5) / picture.shape[0]
+    high, wide = picture.shape[:2]
+    matrix = np.array([[scale, 0, x - scale * wide / 2], [0, scale, y - scale * high / 2]])
+    if scale < 0.67:
+        picture = cv2.GaussianBlur(picture, (0, 0), 0.3 / scale)
+    shape = np.full((high, wide), 255, np.uint8)
+    if rng.random() < 0.5:
+        shape[:] = 0
+        cv2.ellipse(shape, (wide // 2, high // 2), (wide // 2, high // 2), 0, 0, 360, 255, -1)
+    layer = cv2.warpAffine(picture, matrix, (width, height))
+    cover = cv2.warpAffine(shape, matrix, (width, height)) / np.float32(255) * person
+    style, grey = rng.integers(3), layer.mean(2, keepdims=True)
+    if style == 1:
+        layer = np.repeat(grey, 3, 2)
+    elif style == 2:
+        layer = np.where(grey > rng.uniform(70, 170), rng.integers(0, 256, 3), image)
+    cover = cover[..., None] * rng.uniform(0.6, 1)
+    image[:] = (image * (1 - cover) + layer * cover).astype(np.uint8)
+
+
+def flicker(rng: Generator, image: np.ndarray) -> np.ndarray:
+    """The same view, uint8 [h,w,3], a moment later: other noise, a breath of other light."""
+    later = image * rng.uniform(0.97, 1.03) + rng.normal(0, rng.uniform(1, 6), image.shape)
+    return np.clip(np.rint(later), 0, 255).astype(np.uint8)
+
+
+def headset(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
+    """Draws headphones onto the topmost head: a band over it, a cup at each side; all person."""
+    mask = masks[..., 1]
+    ys, _ = np.nonzero(mask == 255)
+    if len(ys) == 0 or ys.min() < 0.04 * mask.shape[0]:
+        return
+    top = ys.min()
+    rows = mask[top : ys.max()] == 255
+    ends = rows.shape[1] - rows[:, ::-1].argmax(1)
+    widths = np.where(rows.any(1), ends - rows.argmax(1), 0)
+    if len(widths) < 3:
+        return
+    head = int(np.median(widths[: len(widths) // 3]))  # its width, about
+    if not 12 < head < 0.6 * mask.shape[1]:
+        return
+    row = min(top + int(head * rng.uniform(0.5, 0.75)), mask.shape[0] - 1)  # of the ears
+    there = np.nonzero(mask[row] == 255)[0]
+    if len(there) < 8 or np.ptp(there) > 1.5 * head:  # nobody there, or more than one
+        return
+    left, right = int(there[0]), int(there[-1])
+    shade_of_plastic = rng.choice([20, 40, 200, 235]) + rng.normal(0, 15, 3)
+    colour = np.clip(shade_of_plastic, 0, 255).astype(int).tolist()
+    thick = max(2, int(head * rng.uniform(0.05, 0.12)))
+    middle, half = ((left + right) // 2, row), ((right - left) // 2, row - top + thick // 2)
+    cup = max(2, int(head * rng.uniform(0.08, 0.14))), max(3, int(head * rng.uniform(0.15, 0.24)))
+    for canvas, value in ((image, colour), (masks, (255, 255))):
+        cv2.ellipse(canvas, middle, half, 0, 180, 360, value, thick)
+        cv2.ellipse(canvas, (left, row), cup, 0, 0, 360, value, -1)
+        cv2.ellipse(canvas, (right, row), cup, 0, 0, 360, value, -1)
