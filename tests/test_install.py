@@ -141,3 +141,17 @@ def test_every_dependency_is_looked_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = {re.split("[><=~;]", text)[0] for text in project["dependencies"]}
     assert wanted == requirements.PACKAGES.keys()
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+@pytest.mark.parametrize("code, ends_well", [(0, True), (130, True), (1, False), (2, False)])
+def test_make_run_takes_ctrl_c_for_a_good_end_and_nothing_else(tmp_path, code, ends_well):
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!/bin/sh\nexit {code}\n")
+    python.chmod(0o755)
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "requirements-run.txt").touch()
+    (tmp_path / ".venv" / "run").touch()
+    made = run("make", "run", cwd=tmp_path)
+    assert ((made.returncode, made.stderr) == (0, "")) == ends_well, made.stderr
