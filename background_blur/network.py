@@ -1,9 +1,9 @@
 """DeepLabV3 with a MobileNetV2 backbone, in Keras 3: two networks from one builder.
 
-`voc` is the original network of 21 PASCAL VOC classes, layer by layer the one of the well-known
-Keras port, so that its weights load. `person`, which the program runs, keeps that backbone and head
+`voc` is the original network of 21 PASCAL VOC classes, with the layers of the well-known Keras
+port, so that its weights load. `person`, which the program runs, keeps that backbone and head
 and adds the decoder of DeepLabV3+. A `Design` says how wide it is, how fine its mask is and what it
-tells.
+outputs.
 
 Papers: MobileNetV2, arXiv:1801.04381. DeepLabV3, arXiv:1706.05587. DeepLabV3+, arXiv:1802.02611.
 Importing this module imports Keras; by default the program runs a compiled copy instead.

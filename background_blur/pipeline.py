@@ -3,7 +3,7 @@
 This is the one place that decides what may leave: a frame without a trusted mask, whatever the
 reason, leaves fully blurred, or as the chosen background alone. What is trusted is decided by
 `background_blur.matting.validation`. Nothing carries over from one frame to the next across a cut,
-a change of size, a mirroring or a fault.
+a change of size, a mirroring or an error.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """What changed from one picture to another, and how it moved.
 
-All thresholds on the change of pictures stand here, since what leaves the program sharp hangs on
-them: when a scene is another, when a mask may be used again, when the network must look again.
+All thresholds for changes are here, since what stays sharp depends on them: when a new scene
+begins, when a mask may be reused, and when the network must run again.
 """
 
 from functools import lru_cache

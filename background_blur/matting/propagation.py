@@ -1,7 +1,7 @@
 """Propagates a mask from its key frame to the next frames, by the motion measured between them.
 
-Propagation costs a tenth of the network. The motion is believed where it explains the new frame:
-the key frame, moved by it, must look like the new one wherever there is a person or somebody near.
+Propagation costs a tenth of the network. The motion is trusted if it explains the new frame:
+the key frame, moved by it, must look like the new one on and around the person.
 """
 
 import math

@@ -4,11 +4,11 @@ The network's input is small. A box around the people of the last mask uses it b
 whole frame: more detail at the same cost. Whatever is outside the box counts as background, so a
 wrong box blurs too much, never too little. The network runs on the whole frame
 
-- at first, after a cut or a fault, and while nobody is there; once somebody is, it runs on their
+- at first, after a cut or an error, and while nobody is there; once somebody is, it runs on their
   box in the same frame;
 - when the mask touches the border of the box, or what was in the box has gone: in the same frame;
-- besides the box, when something changes outside it, at most four times per second, and at least
-  once per second. The box's mask is kept where the two agree, so that nothing is seen of this.
+- in addition to the box, when something changes outside it, at most four times per second, and
+  at least once per second. The box's mask is kept where the two agree, so that this does not show.
 """
 
 import math

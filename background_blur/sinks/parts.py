@@ -1,7 +1,7 @@
 """Incomplete files: `NAME.xxxxxx.part.EXT`, in the folder of the complete file.
 
 FFmpeg writes videos in fragments of half a second, each playable with those before it. So a part
-plays however the run ended, and only its last moments are missing.
+plays however the run ended; only its last moments are missing.
 """
 
 import errno

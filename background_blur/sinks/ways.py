@@ -1,6 +1,6 @@
 """How a track of sound or subtitles gets into another file: copied, or encoded anew.
 
-Which way works is found out by writing a few packets for trial, and reading them again.
+Which way works is found out by writing a few packets and reading them again.
 """
 
 import io
