@@ -18,8 +18,8 @@ from background_blur.errors import UserError
 from background_blur.frames import Size
 from background_blur.options import Options
 from background_blur.sinks import pipewire
-from background_blur.sinks.parts import folder_of, leftovers
 from background_blur.sinks.pipewire_camera import NAME, PipeWireSink, node_name
+from background_blur.sinks.unfinished import folder_of, leftovers
 from background_blur.sinks.video import ENCODERS
 from background_blur.sinks.virtual_camera import VirtualCamera
 from background_blur.sinks.window import check_display

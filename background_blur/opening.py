@@ -17,7 +17,7 @@ from background_blur.paths import same_file
 from background_blur.settings import Background, Settings
 from background_blur.sinks import open_output
 from background_blur.sinks.base import Sink
-from background_blur.sinks.parts import folder_of, leftovers
+from background_blur.sinks.unfinished import folder_of, leftovers
 from background_blur.sinks.video import ENCODERS
 from background_blur.sinks.virtual_camera import VirtualCamera
 from background_blur.sinks.window import Window

@@ -118,7 +118,8 @@ def test_a_video_among_pictures_is_named_where_it_cannot_be_done(tmp_path, portr
 def test_the_resolution_is_kept(tmp_path, portrait, suffix, depth):
     if depth == 16 and suffix not in (".png", ".tif"):
         pytest.skip("holds 8 bits")
-    from background_blur.metadata import Metadata, encode_picture
+    from background_blur.metadata import Metadata
+    from background_blur.sinks.encoding import encode_picture
 
     image = portrait.astype(np.uint16) * 257 if depth == 16 else portrait
     data = encode_picture(image, suffix, Metadata(dpi=(300, 150)))

@@ -13,9 +13,10 @@ from PIL import Image, ImageCms
 from background_blur.capture import open_source
 from background_blur.frames import Frame
 from background_blur.imaging import flatten_alpha
-from background_blur.metadata import EXIF_IFD, Metadata, encode_picture, kept_exif, read_metadata
+from background_blur.metadata import EXIF_IFD, Metadata, kept_exif, read_metadata
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import TRANSPARENT, Settings
+from background_blur.sinks.encoding import encode_picture
 from support.captures import is_recognisable
 from support.segmenters import FakeBlur
 from test_main import headless, run

@@ -6,14 +6,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from background_blur.frames import Frame, Size
 from background_blur.imaging import letterbox
 from background_blur.media import BT709, UNSPECIFIED, Demuxer, colour_matrix
-from background_blur.sinks.files import AtomicFile, fill_up, sink_errors
-from background_blur.sinks.parts import GrowingFile, fragments, plays
+from background_blur.sinks.files import AtomicFile, sink_errors
 from background_blur.sinks.tracks import Tracks
+from background_blur.sinks.unfinished import GrowingFile, fragments, plays
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -33,8 +34,8 @@ class VideoFile(AtomicFile):
     H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm. No B-frames: with them, files of variable
     frame rate would report too short a duration. With alpha: ProRes 4444 in .mov, VP9 in .webm.
 
-    Its part is playable at any moment, up to the last second; see `parts`. So what was written is
-    kept if, say, the disk fills up.
+    Its part is playable at any moment, up to the last second; see `unfinished`. So what was
+    written is kept if, say, the disk fills up.
     """
 
     def __init__(
@@ -227,7 +228,11 @@ class VideoEncoder:
 
     def encode(self, image: np.ndarray, seconds: float) -> "list[Packet]":
         """Encodes a uint8 [H,W,3 or 4], shown from that time on, or just after the last one."""
-        frame = self.frame(fill_up(letterbox(image, self.size), self.coded_size))
+        image = letterbox(image, self.size)
+        if self.coded_size != self.size:
+            right, below = self.coded_size[0] - self.size[0], self.coded_size[1] - self.size[1]
+            image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
+        frame = self.frame(image)
         frame.pts = self.last_pts = max(round(seconds / self.tick), self.last_pts + 1)
         return self.stream.encode(frame)
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from fractions import Fraction
 from typing import TYPE_CHECKING, Union, cast
 
-from background_blur.sinks.parts import fragments
+from background_blur.sinks.unfinished import fragments
 
 if TYPE_CHECKING:
     from av import Packet
