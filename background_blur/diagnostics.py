@@ -13,7 +13,7 @@ import numpy as np
 
 from background_blur.capture import open_source
 from background_blur.capture.base import CAMERA_SIZE
-from background_blur.capture.camera import BLACK_LEVEL, DEVICES, camera_problem
+from background_blur.capture.camera import BLACK_LEVEL, DEVICES, camera_problem, set_up_opencv
 from background_blur.errors import UserError
 from background_blur.frames import Size
 from background_blur.options import Options
@@ -53,7 +53,7 @@ def list_cameras(open: OpenCamera = cv2.VideoCapture) -> int:
 
     Then those that only PipeWire offers, which have no number.
     """
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    set_up_opencv()
     found = False
     for number in camera_numbers():
         if modes := camera_modes(number, open):
@@ -166,7 +166,7 @@ def virtual_camera(options: Options) -> str:
     size, fps = options.size or CAMERA_SIZE, options.fps or 30
     with VirtualCamera(options.virtual_camera, size, fps) as camera:
         text = f"{camera.device} accepts {camera.size[0]}x{camera.size[1]}"
-        is_pipewire = isinstance(camera.camera, PipeWireSink)
+        is_pipewire = isinstance(camera.backend, PipeWireSink)
     if not is_pipewire:
         return text
     if pipewire.has_portal() is False:

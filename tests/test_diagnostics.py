@@ -132,6 +132,9 @@ def look_at(images, monkeypatch, warning=None) -> str:
         def __iter__(self):
             return (Frame(image, 0.0) for image in images)
 
+        def close(self):
+            pass
+
     fake = Fake()
     fake.warning = warning
     monkeypatch.setattr(diagnostics, "open_source", lambda *_: fake)
@@ -151,11 +154,11 @@ def test_slow_machines_are_told_what_to_do(monkeypatch):
     now = iter(range(0, 100, 10))
     monkeypatch.setattr(diagnostics, "perf_counter", lambda: next(now))
     pipeline = lambda: lambda image: image  # noqa: E731
-    args = SimpleNamespace(engine="litert", weights=None, threads=2, size=(64, 36))
+    args = SimpleNamespace(engine="litert", weights=None, size=(64, 36))
     with pytest.raises(diagnostics.Problem, match="only 2 frames/s at 64x36 .* --size"):
-        diagnostics.speed(args, pipeline)
+        diagnostics.speed(args, 2, pipeline)
     monkeypatch.setattr(diagnostics, "perf_counter", iter([0.0, 0.2]).__next__)
-    assert diagnostics.speed(args, pipeline) == "100 frames/s at 64x36 on 2 threads"
+    assert diagnostics.speed(args, 2, pipeline) == "100 frames/s at 64x36 on 2 threads"
 
 
 def test_check_prints_a_line_each_and_fails_where_something_needs_mending():

@@ -3,27 +3,24 @@
 from collections.abc import Iterator
 from time import sleep
 
-from background_blur.capture.base import Source
+from background_blur.capture.base import Source, WrappedSource
 from background_blur.frames import Frame
 
 
-class HeldPictures(Source):
+class HeldPictures(WrappedSource):
     """Unrelated pictures, each repeated at the source's rate until `advance` is called.
 
     A window has to be redrawn, and a call that reads a virtual camera expects frames.
     """
 
-    live, is_sequence = True, False
+    count = None
 
-    def __init__(self, pictures: Source):
-        """Takes over an open source of unrelated pictures."""
-        self.pictures = pictures
-        self.size, self.fps, self.count = pictures.size, pictures.fps, pictures.count
-        self.path = pictures.path
+    def __init__(self, source: Source):
+        super().__init__(source)
         self._held = True
 
     def __iter__(self) -> Iterator[Frame]:
-        for frame in self.pictures:
+        for frame in self.source:
             self._held = True
             while self._held:
                 yield frame
@@ -34,4 +31,4 @@ class HeldPictures(Source):
 
     def close(self) -> None:
         self.advance()
-        self.pictures.close()
+        super().close()

@@ -2,34 +2,25 @@
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from background_blur.errors import SinkError
-from background_blur.media import Demuxer
 from background_blur.paths import is_folder, same_file
 from background_blur.sinks.base import Sink
 from background_blur.sinks.files import EXISTS, IMAGE_SUFFIXES, ImageFile, ImageFolder
 from background_blur.sinks.video import ENCODERS, VideoFile
 
-
-class Input(Protocol):
-    """What an output needs to know about the source; see `capture.base.Source`."""
-
-    @property
-    def count(self) -> int | None: ...
-
-    @property
-    def fps(self) -> float: ...
-
-    @property
-    def path(self) -> Path | None: ...
-
-    @property
-    def tracks(self) -> Demuxer | None: ...
+if TYPE_CHECKING:
+    from background_blur.capture.base import Source
 
 
 def open_output(
-    path: Path | str, source: Input, force: bool = False, skip: bool = False, alpha: bool = False
+    path: Path | str,
+    source: "Source",
+    *,
+    force: bool = False,
+    skip: bool = False,
+    alpha: bool = False,
 ) -> Sink:
     """Opens the file sink that suits a path and a source.
 
@@ -56,7 +47,7 @@ def open_output(
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise SinkError(f"{path}: neither a file nor a folder; give one, such as out.mp4")
     if to_folder:
-        return ImageFolder(path, force, source.path, skip)
+        return ImageFolder(path, force=force, source=source.path, skip=skip)
     if suffix not in (*ENCODERS, *IMAGE_SUFFIXES):
         known = " ".join((*ENCODERS, *IMAGE_SUFFIXES))
         raise SinkError(f"{path}: cannot write {suffix} files; give a folder or one of {known}")
@@ -67,4 +58,4 @@ def open_output(
         raise SinkError(f"{path}: {EXISTS}")
     if suffix in IMAGE_SUFFIXES:
         return ImageFile(path, force)
-    return VideoFile(path, source.fps or 30, source.tracks, force=force, alpha=alpha)
+    return VideoFile(path, source.fps or 30, tracks=source.tracks, force=force, alpha=alpha)

@@ -1,5 +1,6 @@
 """What a sink is."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -8,7 +9,7 @@ from typing import Self
 from background_blur.frames import Frame
 
 
-class Sink:
+class Sink(ABC):
     """Where finished frames go.
 
     A written frame stays, whatever ends the run: as a context manager a sink closes itself and
@@ -17,6 +18,7 @@ class Sink:
 
     warning: str | None = None  # one line about what was left out
 
+    @abstractmethod
     def write(self, frame: Frame) -> None:
         """Takes a finished frame, whose image, uint8 [H,W,3] BGR, it neither keeps nor changes.
 
@@ -28,6 +30,7 @@ class Sink:
         """Whether to skip the source's picture of that path, relative to its folder."""
         return False
 
+    @abstractmethod
     def close(self) -> None:
         """Completes what was written; may be called again. Without a frame no file is left behind.
 

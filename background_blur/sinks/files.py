@@ -148,7 +148,7 @@ class ImageFolder(Sink):
     """
 
     def __init__(
-        self, path: Path, force: bool = False, source: Path | None = None, skip: bool = False
+        self, path: Path, *, force: bool = False, source: Path | None = None, skip: bool = False
     ):
         """Creates the folder.
 

@@ -117,11 +117,7 @@ class PipeWireSink:
         return f"{self.device} does not work: {reason}; {again}"
 
     def send(self, image: np.ndarray) -> None:
-        """Takes the next frame, uint8 [H,W,3] BGR of the camera's size, and never waits.
-
-        Raises:
-            SinkError: GStreamer ended twice within a minute.
-        """
+        """Never waits; raises SinkError where GStreamer ended twice within a minute."""
         data = to_yuy2(image)
         with self._changed:
             if self._error:
@@ -130,12 +126,10 @@ class PipeWireSink:
             self._changed.notify()
 
     def has_consumers(self) -> bool | None:
-        """Whether a program reads the camera; None if unknown."""
         state = self._monitor.state
         return None if state is None else state == "running"
 
     def readers(self) -> list[str]:
-        """The programs that read the camera."""
         return pipewire.readers(pipewire.objects(), node_name(self.name))
 
     def _take(self) -> np.ndarray | None:

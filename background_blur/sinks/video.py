@@ -42,6 +42,7 @@ class VideoFile(AtomicFile):
         self,
         path: Path,
         fps: float,
+        *,
         tracks: Demuxer | None = None,
         size: Size | None = None,
         force: bool = False,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from time import monotonic, sleep
 from types import ModuleType
+from typing import Protocol
 
 import numpy as np
 
@@ -29,12 +30,34 @@ SUBSCRIBE, TAKE, READ_EVENT, AT_ONCE = 0x4020565A, 0x80885659, 0x10E00001, 1
 EVENT_BYTES = 136
 
 
+class VirtualCameraBackend(Protocol):
+    """What makes a virtual camera.
+
+    Attributes:
+        device: what to call it in messages.
+    """
+
+    device: str
+
+    def send(self, image: np.ndarray) -> None:
+        """Takes the next frame, uint8 [H,W,3] BGR of the camera's size; raises SinkError."""
+
+    def has_consumers(self) -> bool | None:
+        """Whether a program reads the camera; None where the system does not say."""
+
+    def readers(self) -> list[str] | None:
+        """The programs that read the camera; None where the system does not say."""
+
+    def close(self) -> None:
+        """To be called once."""
+
+
 class VirtualCamera(PacedSink):
     """Sends frames to a virtual camera, fitted to its size, which never changes."""
 
     closed = False
 
-    def __init__(self, device: str | None, size: Size, fps: float, paced: bool = False):
+    def __init__(self, device: str | None, size: Size, fps: float, *, paced: bool = False):
         """Opens it.
 
         Args:
@@ -50,8 +73,8 @@ class VirtualCamera(PacedSink):
         """
         self.size = max(2, size[0] // 2 * 2), max(2, size[1] // 2 * 2)
         self.fps, self.paced = fps, paced
-        self.camera = open_camera(device or "", self.size, fps)
-        self.device = self.camera.device
+        self.backend = open_backend(device or "", self.size, fps)
+        self.device = self.backend.device
 
     def write(self, frame: Frame) -> None:
         if self.paced:
@@ -65,24 +88,22 @@ class VirtualCamera(PacedSink):
             self.send()
 
     def send(self) -> None:
-        self.camera.send(self.last)
+        self.backend.send(self.last)
         self.sent = monotonic()
 
     def has_consumers(self) -> bool | None:
-        """Whether a program reads the camera; None where the system does not say."""
-        return self.camera.has_consumers()
+        return self.backend.has_consumers()
 
     def readers(self) -> list[str] | None:
-        """The programs that read the camera; None where the system does not say."""
-        return self.camera.readers() if isinstance(self.camera, PipeWireSink) else None
+        return self.backend.readers()
 
     def close(self) -> None:
         if not self.closed:
-            self.camera.close()
+            self.backend.close()
         self.closed = True
 
 
-def open_camera(device: str, size: tuple[int, int], fps: float) -> "PipeWireSink | DriverSink":
+def open_backend(device: str, size: Size, fps: float) -> VirtualCameraBackend:
     """A `PipeWireSink` or a `DriverSink`, whichever is asked for, or there; raises SinkError."""
     if not sys.platform.startswith("linux"):
         return DriverSink(device, size, fps)
@@ -104,7 +125,7 @@ def open_camera(device: str, size: tuple[int, int], fps: float) -> "PipeWireSink
 class DriverSink:
     """A virtual camera that a driver makes: v4l2loopback, OBS's, UnityCapture."""
 
-    def __init__(self, device: str, size: tuple[int, int], fps: float):
+    def __init__(self, device: str, size: Size, fps: float):
         """Opens it; "" for the first that is free. Raises SinkError."""
         pyvirtualcam = load()
         try:
@@ -120,7 +141,6 @@ class DriverSink:
             raise SinkError(wrong_size(self.device, kept))
 
     def send(self, image: np.ndarray) -> None:
-        """Takes the next frame, uint8 [H,W,3] BGR of the camera's size; raises SinkError."""
         try:
             self.camera.send(image)
         except Exception as error:
@@ -129,8 +149,10 @@ class DriverSink:
             raise SinkError(f"{self.device}: accepts no more frames ({error}); {hint}") from error
 
     def has_consumers(self) -> bool | None:
-        """Whether a program reads the camera; None where the system does not say."""
         return has_consumers(self.device)
+
+    def readers(self) -> None:
+        return None
 
     def close(self) -> None:
         self.camera.close()
@@ -209,7 +231,7 @@ def install_command() -> str:
     return "" if installed else "sudo apt install v4l2loopback-dkms && "
 
 
-def kept_size(device: str) -> tuple[int, int] | None:
+def kept_size(device: str) -> Size | None:
     """The size that Linux's driver now has for the device; None where it does not say.
 
     While a program reads the device its size cannot change.
