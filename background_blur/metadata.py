@@ -4,27 +4,28 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from PIL.ExifTags import IFD, Base
+
 if TYPE_CHECKING:
     from PIL import Image
 
 log = logging.getLogger(__name__)
 
-# Tags of EXIF 2.32. Those left out describe how the original pixels were stored, or may hold
-# another picture (thumbnails, previews, XMP, Photoshop's blocks).
-DESCRIPTIVE = {
-    270: "ImageDescription",
-    271: "Make",
-    272: "Model",
-    282: "XResolution",
-    283: "YResolution",
-    296: "ResolutionUnit",
-    305: "Software",
-    306: "DateTime",
-    315: "Artist",
-    33432: "Copyright",
-}
-EXIF_IFD = 34665
-MAKER_NOTE, WIDTH, HEIGHT, INTEROP = 37500, 40962, 40963, 40965  # in the EXIF IFD, not kept
+# Of EXIF 2.32. Those left out describe how the original pixels were stored, or may hold another
+# picture (thumbnails, previews, XMP, Photoshop's blocks).
+DESCRIPTIVE = (
+    Base.ImageDescription,
+    Base.Make,
+    Base.Model,
+    Base.XResolution,
+    Base.YResolution,
+    Base.ResolutionUnit,
+    Base.Software,
+    Base.DateTime,
+    Base.Artist,
+    Base.Copyright,
+)
+LEFT_OUT = Base.MakerNote, Base.ExifImageWidth, Base.ExifImageHeight, IFD.Interop  # of the details
 LONGEST = 65000  # bytes of EXIF that fit into a JPEG
 LARGEST_DPI = 30000
 
@@ -65,10 +66,9 @@ def kept_exif(exif: "Image.Exif") -> bytes:
     from PIL import Image
 
     kept = Image.Exif()
-    kept.update({tag: exif[tag] for tag in DESCRIPTIVE if tag in exif})
-    left_out = MAKER_NOTE, WIDTH, HEIGHT, INTEROP
-    details = {tag: it for tag, it in exif.get_ifd(EXIF_IFD).items() if tag not in left_out}
+    kept.update({int(tag): exif[tag] for tag in DESCRIPTIVE if tag in exif})
+    details = {tag: it for tag, it in exif.get_ifd(IFD.Exif).items() if tag not in LEFT_OUT}
     if details:
-        kept.get_ifd(EXIF_IFD).update(details)
+        kept.get_ifd(IFD.Exif).update(details)
     data = kept.tobytes().removeprefix(b"Exif\0\0") if len(kept) or details else b""
     return data if len(data) <= LONGEST else b""

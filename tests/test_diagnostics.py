@@ -184,7 +184,7 @@ def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code, capsys
         monkeypatch.setattr(diagnostics, name, missing)
     for name in ("source", "speed", "recordings"):
         monkeypatch.setattr(diagnostics, name, lambda *_, **__: "fine")
-    assert diagnostics.check(SimpleNamespace(virtual_camera=asked), None) == code
+    assert diagnostics.check(SimpleNamespace(virtual_camera=asked), 1, None) == code
     words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert words == ["ok", "none", "fix" if code else "none", "ok", "ok"]
 

@@ -25,6 +25,7 @@ REOPEN_TIMEOUT = 2.0, 1.0, 5.0
 REOPEN_PAUSE = 0.5  # seconds, at most, between two attempts to open it again
 PLACEHOLDER_INTERVAL = 0.1  # seconds
 BLACK_LEVEL = 10  # the brightest pixel of a black frame
+BLACK = "gives only black frames; uncover its lens, or close the program that uses it"
 BLACK_SECONDS = 2.0  # of black frames before they are reported
 DEVICES = Path("/dev")
 
@@ -117,12 +118,10 @@ class Camera(Live):
                 since = now - self._began
                 dark = image[::8, ::8].max() <= BLACK_LEVEL
                 dark_since = min(dark_since, now) if dark else math.inf
-                self._darkness = self._black() if now - dark_since >= BLACK_SECONDS else None
+                self._darkness = (
+                    f"{self._name} {BLACK}" if now - dark_since >= BLACK_SECONDS else None
+                )
                 yield Frame(image, since) if due(since) else None
-
-    def _black(self) -> str:
-        hint = "uncover its lens, or close the program that uses it"
-        return f"{self._name} gives only black frames; {hint}"
 
     def _images(
         self, open: Callable[[int], cv2.VideoCapture], size: Size

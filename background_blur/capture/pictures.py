@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from PIL.ExifTags import Base
 
 from background_blur.capture.base import RATE, Source, check_file
 from background_blur.capture.kinds import (
@@ -35,7 +36,6 @@ KEEP_DEPTH = cv2.IMREAD_LOAD_GDAL
 DAMAGED = "damaged, or not a picture; take it out, or save it as PNG"
 TOO_LARGE = "too large, or damaged; make it smaller"
 MOVING = "a video, no photo; give a folder as --output, or this alone as --source"
-REDUCED, DNG_VERSION = 254, 50706  # tags of TIFFs: of another picture's preview, and of a DNG
 
 
 class NoPictureError(SourceError):
@@ -210,7 +210,7 @@ def check_picture(path: Path, picture: "Image.Image") -> None:
         raise SourceError(f"{path}: {TOO_LARGE}")
     if is_animation(picture):
         raise AnimationError(f"{path}: {MOVING}")
-    if tags.get(REDUCED, 0) & 1 or DNG_VERSION in tags:
+    if tags.get(Base.NewSubfileType, 0) & 1 or Base.DNGVersion in tags:  # a raw photo's preview
         raise SourceError(f"{path}: a raw photo; develop it into a JPEG or TIFF first")
 
 

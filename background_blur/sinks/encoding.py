@@ -7,12 +7,11 @@ import zlib
 
 import cv2
 import numpy as np
+from PIL.ExifTags import IFD, Base
 
-from background_blur.metadata import EXIF_IFD, Metadata
+from background_blur.metadata import Metadata
 from background_blur.system import suppress_stderr
 
-STRIP_OFFSETS, ICC = 273, 34675  # tags of TIFFs
-X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 QUALITY = 95  # of JPEGs, of 100
 HEADER = 33  # bytes of a PNG, before its other chunks
 
@@ -76,19 +75,19 @@ def with_tags(tiff: bytes, metadata: Metadata) -> bytes:
     old.seek(tags.next)
     tags.load(old)
     dict(tags)  # only tags that were read get saved
-    tags[STRIP_OFFSETS] = tuple(at - len(header) for at in tags[STRIP_OFFSETS])
+    tags[Base.StripOffsets] = tuple(at - len(header) for at in tags[Base.StripOffsets])
     exif = Image.Exif()
     exif.load(metadata.exif)
     for tag, value in exif.items():
         tags[tag] = value
-    if details := exif.get_ifd(EXIF_IFD):
-        tags[EXIF_IFD] = dict(details)
+    if details := exif.get_ifd(IFD.Exif):
+        tags[IFD.Exif] = dict(details)
     if metadata.dpi:
-        tags[X_RESOLUTION], tags[Y_RESOLUTION] = metadata.dpi
-        tags[RESOLUTION_UNIT] = 2  # inches
+        tags[Base.XResolution], tags[Base.YResolution] = metadata.dpi
+        tags[Base.ResolutionUnit] = 2  # inches
     if metadata.icc:
-        tags.tagtype[ICC] = 7  # bytes
-        tags[ICC] = metadata.icc
+        tags.tagtype[Base.InterColorProfile] = 7  # bytes
+        tags[Base.InterColorProfile] = metadata.icc
     new = io.BytesIO()
     tags.save(new)  # moves the strips behind itself
     new.write(rest)

@@ -176,6 +176,8 @@ class GStreamer:
     """A GStreamer process that reads frames."""
 
     def __init__(self, elements: list[str]):
+        import fcntl  # which Windows lacks
+
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             ["gst-launch-1.0", "-q", *elements],
@@ -189,7 +191,8 @@ class GStreamer:
         self._stdin = self._process.stdin
         self._pipe = self._stdin.fileno()
         os.set_blocking(self._pipe, False)
-        enlarge_pipe(self._pipe)
+        with suppress(OSError):  # over the user's limit
+            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -227,14 +230,6 @@ class GStreamer:
             self._process.kill()
             self._process.wait()
         self._errors.close()
-
-
-def enlarge_pipe(pipe: int) -> None:
-    """Makes a pipe as large as the system allows."""
-    import fcntl
-
-    with suppress(OSError):  # over the user's limit
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 def check(name: str) -> tuple[int, ...] | None:

@@ -7,7 +7,6 @@ import struct
 import sys
 from pathlib import Path
 from time import monotonic, sleep
-from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -127,7 +126,11 @@ class DriverSink:
 
     def __init__(self, device: str, size: Size, fps: float):
         """Opens it; "" for the first that is free. Raises SinkError."""
-        pyvirtualcam = load()
+        try:
+            import pyvirtualcam
+        except ImportError as error:
+            command = f"{shlex.quote(sys.executable)} -m pip install pyvirtualcam"
+            raise SinkError(f"--virtual-camera needs pyvirtualcam; run: {command}") from error
         try:
             self.camera = pyvirtualcam.Camera(
                 *size, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=device or None
@@ -138,7 +141,9 @@ class DriverSink:
         kept = kept_size(self.device)
         if kept and kept != size:
             self.close()
-            raise SinkError(wrong_size(self.device, kept))
+            held = "{}x{}".format(*kept)
+            hint = f"end the call that reads it, or give --size {held}"
+            raise SinkError(f"{self.device} is held at {held}; {hint}")
 
     def send(self, image: np.ndarray) -> None:
         try:
@@ -180,16 +185,6 @@ def has_consumers(device: str) -> bool | None:
     finally:
         os.close(handle)
     return struct.unpack_from("=I", event, 8)[0] > 0
-
-
-def load() -> ModuleType:
-    """Imports pyvirtualcam."""
-    try:
-        import pyvirtualcam
-    except ImportError as error:
-        command = f"{shlex.quote(sys.executable)} -m pip install pyvirtualcam"
-        raise SinkError(f"--virtual-camera needs pyvirtualcam; run: {command}") from error
-    return pyvirtualcam
 
 
 def camera_problem(device: str | None, size: Size, reason: str) -> str:
@@ -242,8 +237,3 @@ def kept_size(device: str) -> Size | None:
         return None
     size = re.search(r"(\d+)x(\d+)", text)
     return (int(size[1]), int(size[2])) if size else None
-
-
-def wrong_size(device: str, kept: Size) -> str:
-    end = "end the call that reads it"
-    return f"{device} is held at {kept[0]}x{kept[1]}; {end}, or give --size {kept[0]}x{kept[1]}"
