@@ -118,9 +118,8 @@ class Camera(Live):
                 since = now - self._began
                 dark = image[::8, ::8].max() <= BLACK_LEVEL
                 dark_since = min(dark_since, now) if dark else math.inf
-                self._darkness = (
-                    f"{self._name} {BLACK}" if now - dark_since >= BLACK_SECONDS else None
-                )
+                is_covered = now - dark_since >= BLACK_SECONDS
+                self._darkness = f"{self._name} {BLACK}" if is_covered else None
                 yield Frame(image, since) if due(since) else None
 
     def _images(

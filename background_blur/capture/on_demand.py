@@ -3,15 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
 
 from background_blur.capture.base import Source, WrappedSource
 from background_blur.errors import SourceError
 from background_blur.frames import Frame
 from background_blur.imaging import make_placeholder
-
-if TYPE_CHECKING:
-    from background_blur.sinks.virtual_camera import VirtualCamera
 
 IDLE_AFTER = 5.0  # seconds without a consumer of the virtual camera
 CHECK_INTERVAL = 1.0  # seconds between checks for one
@@ -27,15 +23,13 @@ class OnDemand(WrappedSource):
 
     idle_seconds = 0.0
 
-    def __init__(
-        self, source: Source, *, reopen: Callable[[], Source], camera: "VirtualCamera", wait: float
-    ):
+    def __init__(self, source: Source, *, reopen: Callable[[], Source], camera, wait: float):
         """Takes over a source.
 
         Args:
             source: already open.
             reopen: opens it again, or raises SourceError.
-            camera: to watch, and to send to in pauses.
+            camera: the `virtual_camera.VirtualCamera`.
             wait: seconds to keep trying to open the source again.
         """
         super().__init__(source)

@@ -2,21 +2,35 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from background_blur.errors import SinkError
+from background_blur.media import Demuxer
 from background_blur.paths import is_folder, same_file
 from background_blur.sinks.base import Sink
 from background_blur.sinks.files import EXISTS, IMAGE_SUFFIXES, ImageFile, ImageFolder
 from background_blur.sinks.video import ENCODERS, VideoFile
 
-if TYPE_CHECKING:
-    from background_blur.capture.base import Source
+
+class Input(Protocol):
+    """What an output needs to know about the source; see `capture.base.Source`."""
+
+    @property
+    def count(self) -> int | None: ...
+
+    @property
+    def fps(self) -> float: ...
+
+    @property
+    def path(self) -> Path | None: ...
+
+    @property
+    def tracks(self) -> Demuxer | None: ...
 
 
 def open_output(
     path: Path | str,
-    source: "Source",
+    source: Input,
     *,
     force: bool = False,
     skip: bool = False,

@@ -111,10 +111,11 @@ class VideoFile(AtomicFile):
 
     def finish(self) -> None:
         assert self.encoder is not None, "only a file with frames is finished"
-        self.mux(self.encoder, self.encoder.flush())
+        self.mux(self.encoder, self.muxer.stream.encode(None))
         if self.newest:
-            end = self.encoder.last_until(self.newest, self.lasting)
-            self.muxer.mux(self.newest, end)
+            ticks = round((self.lasting or 0) / self.encoder.tick)
+            self.newest.duration = max(ticks, self.encoder.frame_ticks)
+            self.muxer.mux(self.newest, self.encoder.end_of(self.newest))
         self.muxer.tracks.finish(self.encoder.end)
         self.muxer.close()
 
@@ -237,10 +238,6 @@ class VideoEncoder:
         frame.pts = self.last_pts = max(round(seconds / self.tick), self.last_pts + 1)
         return self.stream.encode(frame)
 
-    def flush(self) -> "list[Packet]":
-        """What the encoder still holds."""
-        return self.stream.encode(None)
-
     def frame(self, image: np.ndarray) -> "VideoFrame":
         """uint8 [H,W,3] BGR or [H,W,4] BGRA -> a frame in the video's colours."""
         from av import VideoFrame
@@ -265,11 +262,6 @@ class VideoEncoder:
     def end(self) -> Fraction:
         """Where the last frame ends, in seconds."""
         return (self.last_pts + self.frame_ticks) * self.tick
-
-    def last_until(self, packet: "Packet", lasting: float | None) -> Fraction:
-        """Makes the last packet last so many seconds; returns where it ends, in seconds."""
-        packet.duration = max(round((lasting or 0) / self.tick), self.frame_ticks)
-        return self.end_of(packet)
 
     def end_of(self, packet: "Packet") -> Fraction:
         """Where the frame in a packet of this encoder ends, in seconds."""
