@@ -81,8 +81,6 @@ class Camera(Live):
         if frame and self._last:
             frame = replace(frame, time=max(frame.time, self._last.time))
         self._last, self._timeout = frame, STALE_AFTER + 1 / self.fps
-        self._silence: str | None = None  # a problem that whoever iterates finds
-        self._darkness: str | None = None  # one that the thread finds
         self._waited, self._checked_at = 0.0, time.monotonic()
         self._silence = None
         return frame
