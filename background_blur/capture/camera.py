@@ -186,7 +186,8 @@ class Camera(Live):
 
 def set_up_opencv() -> None:
     """Has OpenCV open cameras in silence, and wait no longer than a second for a frame."""
-    # By default 10 seconds, in which nothing interrupts it. V4L2's alone has such a setting.
+    # By default V4L2 waits for 10, and nothing interrupts it; OpenCV has no such setting for other
+    # systems. It reads this when the first capture is made.
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 

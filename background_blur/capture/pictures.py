@@ -206,7 +206,7 @@ def check_picture(path: Path, picture: "Image.Image") -> None:
         raise SourceError(f"{path}: {TOO_LARGE}")
     if is_animation(picture):
         raise AnimationError(f"{path}: {MOVING}")
-    if tags.get(Base.NewSubfileType, 0) & 1 or Base.DNGVersion in tags:  # a raw photo's preview
+    if tags.get(Base.NewSubfileType, 0) & 1 or Base.DNGVersion in tags:  # a preview's
         raise SourceError(f"{path}: a raw photo; develop it into a JPEG or TIFF first")
 
 

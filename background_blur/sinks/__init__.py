@@ -15,17 +15,10 @@ from background_blur.sinks.video import ENCODERS, VideoFile
 class Input(Protocol):
     """What an output needs to know about the source; see `capture.base.Source`."""
 
-    @property
-    def count(self) -> int | None: ...
-
-    @property
-    def fps(self) -> float: ...
-
-    @property
-    def path(self) -> Path | None: ...
-
-    @property
-    def tracks(self) -> Demuxer | None: ...
+    count: int | None
+    fps: float
+    path: Path | None
+    tracks: Demuxer | None
 
 
 def open_output(

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
 from typing import Self
 
 from background_blur.frames import Frame
@@ -41,12 +40,7 @@ class Sink(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.close()
 
 

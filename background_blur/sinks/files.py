@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 
@@ -109,12 +108,7 @@ class AtomicFile(Sink):
         if target != self.target:
             raise SinkError(f"{self.path}: exists; what was written was saved as {target}")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is None or isinstance(error, (KeyboardInterrupt, UserError)):
             self.close()
             return

@@ -1,4 +1,4 @@
-"""All that OpenCV's Qt window needs on Linux, and OpenCV does not do; on nothing else.
+"""What OpenCV's Qt window needs on Linux, and OpenCV does not do.
 
 Without it Qt aborts the process where there is no display, ends it where the display goes away,
 before files are completed, complains on stderr, and now and then leaves the window black.
@@ -45,7 +45,7 @@ def set_up() -> None:
 def on_native_exit(callback: Callable[[], None]) -> Iterator[None]:
     """Calls back if C code ends the process meanwhile, as Qt does when the display goes away.
 
-    It then ends with exit code 1, and without C's other handlers, some of which would crash.
+    The process then ends at once, with exit code 1.
     """
     libc, handle = ctypes.CDLL(None), ctypes.c_int()  # its address identifies the handler
     inside = True
