@@ -14,7 +14,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from background_blur import cli
+from background_blur import __version__, cli
 from background_blur.requirements import missing_library
 from support import ROOT
 from test_main import MAIN, assert_one_line, clip, headless, read, run  # noqa: F401
@@ -227,7 +227,7 @@ def test_it_starts_where_python_leaves_its_folder_out(flags, more, tmp_path):
     result = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **more}
     )
-    assert result.stdout.startswith("main.py 0."), result.stderr
+    assert result.stdout == f"main.py {__version__}\n", result.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="users of POSIX systems")
