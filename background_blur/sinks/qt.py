@@ -33,7 +33,7 @@ class Screens(ctypes.Structure):
 def set_up() -> None:
     """Sets Qt's variables, which it reads when the first window opens."""
     # The program reports in its own words when the display goes away.
-    os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
+    os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false;qt.qpa.xcb.warning=false")
     # OpenCV's Qt supports only X11, and complains on stderr about Wayland desktops and about its
     # missing font folder; our text needs no fonts.
     os.environ["QT_QPA_PLATFORM"] = "xcb"
