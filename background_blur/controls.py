@@ -33,6 +33,7 @@ class Viewer:
         window: Window,
         settings: Settings,
         source: Source,
+        *,
         paced: bool = False,
         backgrounds: Mapping[str, Background | str | None] | None = None,
         in_call: bool = False,

@@ -13,13 +13,13 @@ import numpy as np
 
 from background_blur.capture import open_source
 from background_blur.capture.base import CAMERA_SIZE
-from background_blur.capture.camera import BLACK_LEVEL, DEVICES, camera_problem
+from background_blur.capture.camera import BLACK_LEVEL, DEVICES, camera_problem, set_up_opencv
 from background_blur.errors import UserError
 from background_blur.frames import Size
 from background_blur.options import Options
 from background_blur.sinks import pipewire
-from background_blur.sinks.parts import folder_of, leftovers
 from background_blur.sinks.pipewire_camera import NAME, PipeWireSink, node_name
+from background_blur.sinks.unfinished import folder_of, leftovers
 from background_blur.sinks.video import ENCODERS
 from background_blur.sinks.virtual_camera import VirtualCamera
 from background_blur.sinks.window import check_display
@@ -53,7 +53,7 @@ def list_cameras(open: OpenCamera = cv2.VideoCapture) -> int:
 
     Those that only PipeWire offers, which have no number, come last. Returns 1 if there is none.
     """
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    set_up_opencv()
     found = False
     for number in camera_numbers():
         if modes := camera_modes(number, open):
@@ -169,7 +169,7 @@ def virtual_camera(options: Options) -> str:
     size, fps = options.size or CAMERA_SIZE, options.fps or 30
     with VirtualCamera(options.virtual_camera, size, fps) as camera:
         text = f"{camera.device} accepts {camera.size[0]}x{camera.size[1]}"
-        is_pipewire = isinstance(camera.camera, PipeWireSink)
+        is_pipewire = isinstance(camera.backend, PipeWireSink)
     if not is_pipewire:
         return text
     if pipewire.has_portal() is False:

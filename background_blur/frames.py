@@ -42,6 +42,7 @@ class Result(Frame):
     """A finished frame: `image` in the chosen view, with a fourth channel where transparent.
 
     Attributes:
+        size: (width, height) of the frame itself; None where `image` has it, too.
         working_alpha: uint8 [h,w], 255 = person, at the size it was refined at, about 400 rows;
             all 0 where the frame is fully blurred.
         fully_blurred_because: why no mask was used, or None if one was.
@@ -51,6 +52,7 @@ class Result(Frame):
         seen: the share of the frame that the network saw, for each time it ran.
     """
 
+    size: Size | None = None
     working_alpha: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), np.uint8))
     fully_blurred_because: str | None = None
     mask_from: str | None = None
@@ -61,7 +63,7 @@ class Result(Frame):
     def alpha(self) -> np.ndarray:
         """uint8 [H,W], 255 = person, 0 = background, at the frame's own size."""
         height, width = self.image.shape[:2]
-        return cv2.resize(self.working_alpha, (width, height), interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(self.working_alpha, self.size or (width, height))
 
 
 def plural(count: int, what: str = "frame") -> str:

@@ -3,6 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from av import Packet
     from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.filter import Graph
     from av.stream import Stream
     from av.subtitles.stream import SubtitleStream
     from av.video.stream import VideoStream
@@ -168,6 +170,13 @@ class Demuxer:
     def close(self) -> None:
         self.waiting = {}
         self.container.close()
+
+
+def pulled(graph: "Graph") -> Iterator:
+    """The frames that a filter graph has ready."""
+    with suppress(BlockingIOError, EOFError):
+        while True:
+            yield graph.pull()
 
 
 def without_credentials(address: str) -> str:

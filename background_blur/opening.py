@@ -1,7 +1,6 @@
 """Opens the sinks that the command line asks for, and fits source and sinks to each other."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from background_blur.paths import same_file
 from background_blur.settings import Background, Settings
 from background_blur.sinks import open_output
 from background_blur.sinks.base import Sink
-from background_blur.sinks.parts import folder_of, leftovers
+from background_blur.sinks.unfinished import folder_of, leftovers
 from background_blur.sinks.video import ENCODERS
 from background_blur.sinks.virtual_camera import VirtualCamera
 from background_blur.sinks.window import Window
@@ -54,8 +53,15 @@ class Sinks:
         if not self.window:
             return None
         paced = not (source.live or self.output)
-        in_call = bool(self.camera)
-        return Viewer(self.window, settings, source, paced, backgrounds, in_call, statistics)
+        return Viewer(
+            self.window,
+            settings,
+            source,
+            paced=paced,
+            backgrounds=backgrounds,
+            in_call=bool(self.camera),
+            statistics=statistics,
+        )
 
 
 def open_sinks(options: Options, source: Source, stack: ExitStack) -> Sinks:
@@ -66,7 +72,7 @@ def open_sinks(options: Options, source: Source, stack: ExitStack) -> Sinks:
     if options.virtual_camera is not None:
         size, fps = options.size or source.size, options.fps or source.fps
         paced = source.is_sequence and not source.live
-        camera = VirtualCamera(options.virtual_camera, size, fps, paced)
+        camera = VirtualCamera(options.virtual_camera, size, fps, paced=paced)
         sinks.camera = stack.enter_context(camera)
         print("sending {}x{} to {}".format(*camera.size, camera.device), flush=True)
     if options.window:
@@ -84,7 +90,9 @@ def open_file_output(path: str, options: Options, source: Source) -> Sink:
     if any(same_file(Path(path), Path(text)) for text in options.background):
         raise SinkError(f"{path}: is the background itself; give another --output")
     transparent = "transparent" in options.background
-    output = open_output(path, source, options.force, options.skip_existing, transparent)
+    output = open_output(
+        path, source, force=options.force, skip=options.skip_existing, alpha=transparent
+    )
     as_png = options.background[0] == "transparent"
     source.leave_out(lambda name: output.is_unwanted(name.with_suffix(".png") if as_png else name))
     for line in leftovers(folder_of(path), ENCODERS):
@@ -100,7 +108,6 @@ def end_without_display(stack: ExitStack, output: Sink | None) -> None:
     except Exception as error:
         then = f"; {error}"
     log.error(f"the display is gone{then}")
-    os._exit(1)
 
 
 def adapt(source: Source, sinks: Sinks, reopen: Callable[[], Source], wait: float) -> Source:
@@ -112,5 +119,5 @@ def adapt(source: Source, sinks: Sinks, reopen: Callable[[], Source], wait: floa
     elif isinstance(source, Pictures):
         return HeldPictures(source)
     elif sinks.camera and source.live and not sinks.window:
-        return OnDemand(source, reopen, sinks.camera, wait)
+        return OnDemand(source, reopen=reopen, camera=sinks.camera, wait=wait)
     return source

@@ -108,6 +108,7 @@ class BackgroundBlur:
             frame.captured_at,
             self.renderer.render_whole(frame.whole, scene, self.timer),
             frame.metadata,
+            size=(image.shape[1], image.shape[0]),
             working_alpha=crop(alpha, scene.shown),
             fully_blurred_because=reason,
             mask_from=mask_from,

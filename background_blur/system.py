@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import TextIOWrapper
+from threading import RLock
 from time import monotonic
 from typing import Any, TextIO
 
@@ -19,19 +20,22 @@ PASSWORD = re.compile(r"(?<=\w\w)(:/+)[^\n]*@")  # of a URL, with the user's nam
 # The last words when the user does not want to wait; bytes, for a signal handler.
 STOPPED = f"{PROGRAM}: stopped; the next start names what is left of a recording\n".encode()
 
+swapping = RLock()  # held by whoever has changed file descriptor 2
+
 
 @contextmanager
 def suppress_stderr() -> Iterator[None]:
     """Discards what is written to file descriptor 2, which is stderr to C libraries as well."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    with swapping:
+        sys.stderr.flush()
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 class Unbreakable:

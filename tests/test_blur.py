@@ -41,9 +41,9 @@ def test_views(picture):
     assert alpha.shape == picture.shape
     assert (alpha[:, :130] == 255).all()
     assert (alpha[:, 190:] == 0).all()
-    split = FakeBlur(left_half, Settings(view="split"))(picture).image
-    assert np.array_equal(split[:, :320], picture)
-    assert np.array_equal(split[:, 320:], FakeBlur(left_half, Settings())(picture).image)
+    split, alone = (FakeBlur(left_half, Settings(view=it))(picture) for it in ("split", "result"))
+    assert np.array_equal(split.image, np.hstack([picture, alone.image]))
+    assert np.array_equal(split.alpha, alone.alpha) and split.alpha.shape == picture.shape[:2]
 
 
 def test_strength_0_leaves_the_picture_as_it_is():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from background_blur.capture import open_source
-from background_blur.capture.base import Source
+from background_blur.capture.demo import Demo
 from background_blur.capture.held import HeldPictures
 from background_blur.cli import parser
 from background_blur.controls import Viewer
@@ -67,7 +67,7 @@ def view(picture, *keys, is_sequence=True, segmenter=left_half, settings=None):
     """Shows the picture until the keys are used up: (what the window showed, blur, viewer)."""
     window = FakeWindow(*keys)
     blur = FakeBlur(segmenter, settings or Settings(), is_sequence)
-    source = Source()
+    source = Demo((16, 9))
     viewer = Viewer(window, blur.settings, source, statistics=RunStatistics())
     going = True
     while going:
@@ -80,7 +80,7 @@ def view(picture, *keys, is_sequence=True, segmenter=left_half, settings=None):
 @pytest.mark.parametrize("chosen", VIEWS)
 def test_no_key_brings_the_sharp_room_into_a_call(chosen):
     settings, views = Settings(view=chosen), []
-    viewer = Viewer(FakeWindow(), settings, Source(), in_call=True)
+    viewer = Viewer(FakeWindow(), settings, Demo((16, 9)), in_call=True)
     for _ in range(4):
         viewer.press("v", None)
         views.append(settings.view)
@@ -147,7 +147,7 @@ def test_b_goes_round_the_backgrounds(picture):
     backgrounds = {"blur": None, "#0000ff": lambda size, time: np.uint8([[(255, 0, 0)]])}
     for given, blues in ((backgrounds, [0, 1, 0]), ({"blur": None}, [0, 0, 0]), (None, [0, 0, 0])):
         window, blur = FakeWindow("b", None, "b", None, None), FakeBlur(left_half, Settings())
-        viewer = Viewer(window, blur.settings, Source(), backgrounds=given)
+        viewer = Viewer(window, blur.settings, Demo((16, 9)), backgrounds=given)
         while viewer.show(blur(picture)):
             pass
         blue = [(image[20, 300] == (255, 0, 0)).all() for image in window.shown]
@@ -158,7 +158,7 @@ def test_what_ails_the_camera_is_said_in_the_window(picture):
     shown = []
     for problem in (None, "camera 0 gives only black frames"):
         window = FakeWindow()
-        source = Source()
+        source = Demo((16, 9))
         source.problem = problem
         Viewer(window, Settings(), source).show(Result(picture))
         shown += window.shown
@@ -284,7 +284,7 @@ def test_strength_says_where_nothing_is_blurred(picture):
 
 def test_the_halves_of_the_split_view_have_captions_where_they_are_true(picture):
     split = Settings(view="split")
-    viewer = Viewer(FakeWindow(), split, Source())
+    viewer = Viewer(FakeWindow(), split, Demo((16, 9)))
     assert viewer.captions(Result(picture)) == ("original", "blurred")
     assert viewer.captions(Result(picture, fully_blurred_because="hidden")) == ()
     split.background = "transparent"
@@ -294,7 +294,7 @@ def test_the_halves_of_the_split_view_have_captions_where_they_are_true(picture)
 def test_files_come_at_their_pace_unless_they_are_written(picture):
     for paced in (True, False):
         window = FakeWindow()
-        Viewer(window, Settings(), Source(), paced).show(Result(picture, 4.2))
+        Viewer(window, Settings(), Demo((16, 9)), paced=paced).show(Result(picture, 4.2))
         assert window.waited_for == [4.2] * paced
 
 

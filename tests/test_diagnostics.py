@@ -132,6 +132,9 @@ def look_at(images, monkeypatch, warning=None) -> str:
         def __iter__(self):
             return (Frame(image, 0.0) for image in images)
 
+        def close(self):
+            pass
+
     fake = Fake()
     fake.warning = warning
     monkeypatch.setattr(diagnostics, "open_source", lambda *_: fake)

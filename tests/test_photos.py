@@ -14,7 +14,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from background_blur import cli
+from background_blur import __version__, cli
 from background_blur.requirements import missing_library
 from support import ROOT
 from test_main import MAIN, assert_one_line, clip, headless, read, run  # noqa: F401
@@ -118,7 +118,8 @@ def test_a_video_among_pictures_is_named_where_it_cannot_be_done(tmp_path, portr
 def test_the_resolution_is_kept(tmp_path, portrait, suffix, depth):
     if depth == 16 and suffix not in (".png", ".tif"):
         pytest.skip("holds 8 bits")
-    from background_blur.metadata import Metadata, encode_picture
+    from background_blur.metadata import Metadata
+    from background_blur.sinks.encoding import encode_picture
 
     image = portrait.astype(np.uint16) * 257 if depth == 16 else portrait
     data = encode_picture(image, suffix, Metadata(dpi=(300, 150)))
@@ -226,7 +227,7 @@ def test_it_starts_where_python_leaves_its_folder_out(flags, more, tmp_path):
     result = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **more}
     )
-    assert result.stdout.startswith("main.py 1."), result.stderr
+    assert result.stdout == f"main.py {__version__}\n", result.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="users of POSIX systems")

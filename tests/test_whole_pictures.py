@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from PIL.ExifTags import IFD
 
 from background_blur.capture import open_source
 from background_blur.frames import Frame
 from background_blur.imaging import flatten_alpha
-from background_blur.metadata import EXIF_IFD, Metadata, encode_picture, kept_exif, read_metadata
+from background_blur.metadata import Metadata, kept_exif, read_metadata
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import TRANSPARENT, Settings
+from background_blur.sinks.encoding import encode_picture
 from support.captures import is_recognisable
 from support.segmenters import FakeBlur
 from test_main import headless, run
@@ -36,7 +38,7 @@ def exif_of_a_camera() -> Image.Exif:
     exif = Image.Exif()
     exif.update({271: "Camera & Co", 272: "C-1", 306: "2024:05:06 07:08:09", 33432: "Ann"})
     exif[ORIENTATION] = 6  # lying on its side
-    exif.get_ifd(EXIF_IFD).update({TAKEN: "2024:05:06 07:08:09", MAKER_NOTE: SECRET, 34855: 400})
+    exif.get_ifd(IFD.Exif).update({TAKEN: "2024:05:06 07:08:09", MAKER_NOTE: SECRET, 34855: 400})
     exif.get_ifd(GPS_IFD).update({1: "N", 2: (52.0, 31.0, 12.0)})
     return exif
 
@@ -74,7 +76,7 @@ def test_exif_and_profile_are_kept_upright_and_without_what_shows_the_room(
             33432: "Ann",
         }
         if suffix != ".tif":  # Pillow, that wrote the source, leaves them out of TIFFs
-            assert dict(kept.get_ifd(EXIF_IFD)) == {TAKEN: "2024:05:06 07:08:09", 34855: 400}
+            assert dict(kept.get_ifd(IFD.Exif)) == {TAKEN: "2024:05:06 07:08:09", 34855: 400}
         assert kept.get(ORIENTATION, 1) == 1 and not kept.get_ifd(GPS_IFD)
         face = np.asarray(picture)[90:140, 200:240]
     assert np.abs(face.astype(int) - portrait[90:140, 200:240, ::-1]).mean() < 3
@@ -114,7 +116,7 @@ values = st.one_of(words, st.integers(0, 2**32 - 1), st.binary(max_size=40), st.
 def test_no_exif_keeps_a_picture_from_being_written(details):
     exif = Image.Exif()
     exif[271] = "Cam"
-    exif.get_ifd(EXIF_IFD).update(details)
+    exif.get_ifd(IFD.Exif).update(details)
     try:
         exif.tobytes()
     except Exception:

@@ -24,6 +24,7 @@ def open_source(
     text: str,
     size: Size | None = None,
     fps: float | None = None,
+    *,
     limit: float = LIMIT,
     wait: float = WAIT,
     without: Collection[Path] = (),
@@ -51,13 +52,13 @@ def open_source(
     if (number := camera_number(text)) is not None:
         return Camera(number, size, fps, limit=limit, wait=wait)
     if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
-        decoder = Decoder(text, size, fps, limit, remote=True)
+        decoder = Decoder(text, size, fps, limit=limit, remote=True)
         return Stream(decoder, limit) if decoder.live else Video(decoder)
     if text == "-":
         raise SourceError("--source -: nothing is read from a pipe", KINDS)
     if text and os.path.isdir(text):
         return open_folder(Path(text), size, fps, without)
-    return open_file(text, size, fps, limit)
+    return open_file(text, size, fps, limit=limit)
 
 
 def camera_number(text: str) -> int | None:
@@ -70,7 +71,7 @@ def camera_number(text: str) -> int | None:
 
 
 def open_file(
-    text: str, size: Size | None = None, fps: float | None = None, limit: float = LIMIT
+    text: str, size: Size | None = None, fps: float | None = None, *, limit: float = LIMIT
 ) -> Source:
     """Opens a video or a picture; the arguments and errors are those of `open_source`."""
     check_file(text)
@@ -80,7 +81,7 @@ def open_file(
     except AnimationError:
         return Animation(path, size, fps)
     except NoPictureError:
-        decoder = Decoder(text, size, fps, limit)
+        decoder = Decoder(text, size, fps, limit=limit)
         video = Video(decoder)
         if is_still(decoder):
             video.count = 1

@@ -1,7 +1,9 @@
 """The interface of sources."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +18,7 @@ WAIT = 10.0  # seconds to wait for a camera that stopped sending frames
 KINDS = "give a camera number, a video, a picture, a folder of pictures, a URL or demo"
 
 
-class Source:
+class Source(ABC):
     """Where frames come from. Open already, and to be iterated once.
 
     Attributes:
@@ -46,13 +48,13 @@ class Source:
     warning: str | None = None
     problem: str | None = None
 
+    @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
         """Yields the frames in order; the caller may keep and change them.
 
         Raises:
             SourceError: a picture is unreadable, a camera or stream fell silent.
         """
-        raise NotImplementedError
 
     def leave_out(self, unwanted: Callable[[Path], bool]) -> None:
         """Leaves out, unread, the pictures whose paths within their folder are `unwanted`."""
@@ -63,6 +65,7 @@ class Source:
     def move(self, steps: int) -> None:
         """Moves on by that many photos, or back if negative, where photos are held on screen."""
 
+    @abstractmethod
     def close(self) -> None:
         """Ends the iteration and frees devices, files and threads; may be called again."""
 
@@ -71,6 +74,21 @@ class Source:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class WrappedSource(Source):
+    """Another source, changed: all attributes that a subclass does not set are that source's."""
+
+    def __init__(self, source: Source):
+        """Takes over an open source."""
+        self.source = source
+
+    def close(self) -> None:
+        self.source.close()
+
+
+for name in Source.__annotations__:
+    setattr(WrappedSource, name, property(attrgetter(f"source.{name}")))
 
 
 def check_file(text: str) -> None:

@@ -25,12 +25,9 @@ REOPEN_TIMEOUT = 2.0, 1.0, 5.0
 REOPEN_PAUSE = 0.5  # seconds, at most, between two attempts to open it again
 PLACEHOLDER_INTERVAL = 0.1  # seconds
 BLACK_LEVEL = 10  # the brightest pixel of a black frame
+BLACK = "gives only black frames; uncover its lens, or close the program that uses it"
 BLACK_SECONDS = 2.0  # of black frames before they are reported
 DEVICES = Path("/dev")
-
-# Seconds that OpenCV's V4L2 waits for a frame: 10 by default, and nothing interrupts it meanwhile.
-# It reads this when the first capture is made. It has no such setting for macOS and Windows.
-os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
 
 
 class Camera(Live):
@@ -53,20 +50,28 @@ class Camera(Live):
         number: int,
         size: Size | None = None,
         fps: float | None = None,
+        *,
         open: Callable[[int], cv2.VideoCapture] = cv2.VideoCapture,
         limit: float = LIMIT,
         wait: float = WAIT,
     ):
+        set_up_opencv()
         self.fps = fps or RATE
         self._number, self._wait_for_return = number, wait
         self._began: float | None = None  # when the first frame came
         self._last: Frame | None = None  # handed out
+        self._silence: str | None = None  # a problem that whoever iterates finds
+        self._darkness: str | None = None  # one that the thread finds
         self._waited, self._checked_at = 0.0, math.inf  # seconds without a frame; when last counted
         frames = self._frames(open, size or CAMERA_SIZE, fps)
         self._start(frames, limit, STALE_AFTER, f"camera {number}")
         if size and size != self.size:
             given, asked = ("{}x{}".format(*s) for s in (self.size, size))
             self.warning = f"camera {number} gives {given}, not the {asked} asked for"
+
+    @property
+    def problem(self) -> str | None:
+        return self._silence or self._darkness
 
     def _take(self) -> Frame | None:
         try:
@@ -77,6 +82,7 @@ class Camera(Live):
             frame = replace(frame, time=max(frame.time, self._last.time))
         self._last, self._timeout = frame, STALE_AFTER + 1 / self.fps
         self._waited, self._checked_at = 0.0, time.monotonic()
+        self._silence = None
         return frame
 
     def _placeholder(self, timeout: FrameTimeout) -> Frame:
@@ -87,7 +93,7 @@ class Camera(Live):
         self._checked_at = now
         if self._waited > self._wait_for_return or self._last is None or self._began is None:
             raise timeout
-        self.problem = f"{self._name} sends no frames; waiting for it to come back"
+        self._silence = f"{self._name} sends no frames; waiting for it to come back"
         self._last = Frame(
             make_placeholder(self._last.image), max(now - self._began, self._last.time)
         )
@@ -99,7 +105,6 @@ class Camera(Live):
     ) -> Generator[Frame | None]:
         # The thread that opens the device also releases it: drivers hang, and crash when freed
         # under a reader.
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         due, dark_since = rate_limiter(fps), math.inf
         with contextlib.closing(self._images(open, size)) as images:
             for image in images:
@@ -111,12 +116,9 @@ class Camera(Live):
                 since = now - self._began
                 dark = image[::8, ::8].max() <= BLACK_LEVEL
                 dark_since = min(dark_since, now) if dark else math.inf
-                self.problem = self._black() if now - dark_since >= BLACK_SECONDS else None
+                is_covered = now - dark_since >= BLACK_SECONDS
+                self._darkness = f"{self._name} {BLACK}" if is_covered else None
                 yield Frame(image, since) if due(since) else None
-
-    def _black(self) -> str:
-        hint = "uncover its lens, or close the program that uses it"
-        return f"{self._name} gives only black frames; {hint}"
 
     def _images(
         self, open: Callable[[int], cv2.VideoCapture], size: Size
@@ -180,6 +182,14 @@ class Camera(Live):
 
     def _no_first_frame(self, limit: float) -> str:
         return camera_problem(self._number)
+
+
+def set_up_opencv() -> None:
+    """Has OpenCV open cameras in silence, and wait no longer than a second for a frame."""
+    # By default V4L2 waits for 10, and nothing interrupts it; OpenCV has no such setting for other
+    # systems. It reads this when the first capture is made.
+    os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def camera_problem(number: int) -> str:

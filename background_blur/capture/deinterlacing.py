@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from background_blur.media import pulled
+
 if TYPE_CHECKING:
     from av import VideoFrame
 
@@ -29,11 +31,7 @@ class Deinterlacer:
     def __call__(self, raw: "VideoFrame | None") -> "Iterator[VideoFrame]":
         """Takes a frame, None after the last one; yields those that are ready."""
         self.graph.vpush(raw)
-        while True:
-            try:
-                yield self.graph.vpull()
-            except (BlockingIOError, EOFError):
-                return
+        yield from pulled(self.graph)
 
     @classmethod
     def applied(cls, frames: "Iterator[VideoFrame]") -> "Iterator[VideoFrame]":

@@ -4,25 +4,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import sleep
 
-from background_blur.capture.base import Source
+from background_blur.capture.base import WrappedSource
 from background_blur.capture.pictures import Pictures
 from background_blur.frames import Frame
 
 
-class HeldPictures(Source):
+class HeldPictures(WrappedSource):
     """Unrelated pictures, each repeated at the source's rate until `move` is called.
 
     A window has to be redrawn, and a call that reads a virtual camera expects frames.
     """
 
-    live, is_sequence = True, False
+    count = None
 
     def __init__(self, pictures: Pictures):
         """Takes over an open source of unrelated pictures."""
-        self.pictures = pictures
-        self.size, self.fps, self.count = pictures.size, pictures.fps, pictures.count
-        self.path = pictures.path
-        self._steps = 0  # to go
+        super().__init__(pictures)
+        self.pictures, self._steps = pictures, 0  # to go
 
     def __iter__(self) -> Iterator[Frame]:
         coming, seen, at = iter(self.pictures), list[Path](), 0
@@ -46,4 +44,4 @@ class HeldPictures(Source):
 
     def close(self) -> None:
         self.move(1)
-        self.pictures.close()
+        super().close()

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from time import monotonic, sleep
 
-from background_blur.capture.base import Source
+from background_blur.capture.base import Source, WrappedSource
 from background_blur.errors import SourceError
-from background_blur.frames import Frame, Size
+from background_blur.frames import Frame
 from background_blur.imaging import make_placeholder
 
 IDLE_AFTER = 5.0  # seconds without a consumer of the virtual camera
@@ -15,15 +15,15 @@ IDLE_CHECK_INTERVAL = 0.2  # the same while idle
 KEEP_ALIVE_INTERVAL = 1.0  # seconds between the frames sent while idle
 
 
-class OnDemand(Source):
+class OnDemand(WrappedSource):
     """A live source that is open only while a program reads the virtual camera it is sent to.
 
     Where the system does not say whether one does, it is always open.
     """
 
-    live = True
+    idle_seconds = 0.0
 
-    def __init__(self, source: Source, reopen: Callable[[], Source], camera, wait: float):
+    def __init__(self, source: Source, *, reopen: Callable[[], Source], camera, wait: float):
         """Takes over a source.
 
         Args:
@@ -32,25 +32,10 @@ class OnDemand(Source):
             camera: the `virtual_camera.VirtualCamera`.
             wait: seconds to keep trying to open the source again.
         """
-        self.source, self.reopen, self.camera, self.wait = source, reopen, camera, wait
+        super().__init__(source)
+        self.reopen, self.camera, self.wait = reopen, camera, wait
         self.is_idle = False
         self.last_consumed = self.last_check = monotonic()
-
-    @property
-    def size(self) -> Size:
-        return self.source.size
-
-    @property
-    def fps(self) -> float:
-        return self.source.fps
-
-    @property
-    def dropped(self) -> int:
-        return self.source.dropped
-
-    @property
-    def warning(self) -> str | None:
-        return self.source.warning
 
     @property
     def problem(self) -> str | None:
@@ -107,6 +92,3 @@ class OnDemand(Source):
                     raise
             self.camera.repeat()
             sleep(IDLE_CHECK_INTERVAL)
-
-    def close(self) -> None:
-        self.source.close()

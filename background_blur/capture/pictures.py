@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from PIL.ExifTags import Base
 
 from background_blur.capture.base import RATE, Source, check_file
 from background_blur.capture.kinds import (
@@ -35,7 +36,6 @@ KEEP_DEPTH = cv2.IMREAD_LOAD_GDAL
 DAMAGED = "damaged, or not a picture; take it out, or save it as PNG"
 TOO_LARGE = "too large, or damaged; make it smaller"
 MOVING = "a video, no photo; give a folder as --output, or this alone as --source"
-REDUCED, DNG_VERSION = 254, 50706  # tags of TIFFs: of another picture's preview, and of a DNG
 
 
 class NoPictureError(SourceError):
@@ -50,6 +50,10 @@ class Pictures(Source):
     """Picture files, unrelated to one another, each of its own size unless one is asked for.
 
     Those that cannot be read are left out, and reported by a SourceError after the others.
+
+    Attributes:
+        errors: why each of those was left out.
+        notes: what else the warning says.
     """
 
     is_sequence = False
@@ -60,40 +64,32 @@ class Pictures(Source):
         self.fps, self.count, self._asked = fps, len(files), size
         self._files = files
         self._left_out: set[Path] = set()
-        self._errors: dict[Path, SourceError] = {}
-        self._notes: list[str] = []
+        self.errors: dict[Path, SourceError] = {}
+        self.notes: list[str] = []
         self._ended = False
         self._read = self._readable(files)
         first = next(self._read, None)
         if first is None:
-            errors = list(self._errors.values())
+            errors = list(self.errors.values())
             raise errors[0] if len(files) == 1 else PicturesError(errors, len(files))
         self.size = first[1].image.shape[1::-1]
         self._all = itertools.chain([first], self._read)
 
     @property
     def warning(self) -> str | None:
-        warnings = list(self._notes)
-        if self._errors and not self._ended:  # the run ends before all are read
-            *_, last = self._errors.values()
-            left_out = f"{len(self._errors)} of {self.count} pictures left out so far"
+        warnings = list(self.notes)
+        if self.errors and not self._ended:  # the run ends before all are read
+            *_, last = self.errors.values()
+            left_out = f"{len(self.errors)} of {self.count} pictures left out so far"
             warnings.append(f"{left_out}, the last of them {last}")
         more = [f"and {len(warnings) - FEW} more like these"] if len(warnings) > FEW else []
         return "; ".join(warnings[:FEW] + more) or None
-
-    def note(self, text: str) -> None:
-        """Adds to the warning, once."""
-        self._notes += [] if text in self._notes else [text]
-
-    def miss(self, path: Path, error: SourceError) -> None:
-        """Counts what cannot be read among what is left out."""
-        self._errors[path] = error
 
     def leave_out(self, unwanted: Callable[[Path], bool]) -> None:
         self._left_out = {file for file in self._files if unwanted(self._inside(file))}
         self.count = len(self._files) - len(self._left_out)
         for file in self._left_out:
-            self._errors.pop(file, None)
+            self.errors.pop(file, None)
 
     def _inside(self, file: Path) -> Path:
         return Path(file.name) if file == self._root else file.relative_to(self._root)
@@ -106,9 +102,9 @@ class Pictures(Source):
                 yield file, self._frame(file)
             except NoPictureError as error:
                 moves = file != self._root and kind_of(file) in ("animation", "video")
-                self.miss(file, SourceError(f"{file}: {MOVING}") if moves else error)
+                self.errors[file] = SourceError(f"{file}: {MOVING}") if moves else error
             except SourceError as error:
-                self.miss(file, error)
+                self.errors[file] = error
 
     def reread(self, name: Path) -> Frame:
         """Reads a photo again, by its `Frame.path`. Raises SourceError."""
@@ -117,7 +113,7 @@ class Pictures(Source):
     def _frame(self, file: Path) -> Frame:
         photo = read_photo(file)
         if photo.note:
-            self.note(f"{file}: {photo.note}")
+            self.notes.append(f"{file}: {photo.note}")
         image = crop_to_fill(photo.image, self._asked)
         whole = None if photo.whole is None else crop_to_fill(photo.whole, self._asked)
         return Frame(image, 0.0, self._inside(file), whole=whole, metadata=photo.metadata)
@@ -127,8 +123,8 @@ class Pictures(Source):
         for index, (_, frame) in enumerate(wanted):
             yield replace(frame, time=index / self.fps)
         self._ended = True
-        if self._errors:
-            raise PicturesError(list(self._errors.values()), len(self._files) - len(self._left_out))
+        if self.errors:
+            raise PicturesError(list(self.errors.values()), len(self._files) - len(self._left_out))
 
     def close(self) -> None:
         self._all = iter(())
@@ -147,9 +143,9 @@ def open_folder(
     pictures = Pictures(folder, files, size, fps or RATE)
     if foreign:
         names = ", ".join(map(str, foreign[:FEW])) + (", ..." if len(foreign) > FEW else "")
-        pictures.note(f"{names}: neither picture nor video, left alone")
+        pictures.notes.append(f"{names}: neither picture nor video, left alone")
     for closed in unreadable_folders(folder):
-        pictures.miss(closed, SourceError(f"{closed}: cannot be read: Permission denied"))
+        pictures.errors[closed] = SourceError(f"{closed}: cannot be read: Permission denied")
     return pictures
 
 
@@ -214,7 +210,7 @@ def check_picture(path: Path, picture: "Image.Image") -> None:
         raise SourceError(f"{path}: {TOO_LARGE}")
     if is_animation(picture):
         raise AnimationError(f"{path}: {MOVING}")
-    if tags.get(REDUCED, 0) & 1 or DNG_VERSION in tags:
+    if tags.get(Base.NewSubfileType, 0) & 1 or Base.DNGVersion in tags:  # a preview's
         raise SourceError(f"{path}: a raw photo; develop it into a JPEG or TIFF first")
 
 

@@ -90,6 +90,7 @@ class Decoder:
         address: str,
         size: Size | None = None,
         fps: float | None = None,
+        *,
         limit: float = LIMIT,
         remote: bool = False,
     ):

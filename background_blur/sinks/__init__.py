@@ -15,21 +15,19 @@ from background_blur.sinks.video import ENCODERS, VideoFile
 class Input(Protocol):
     """What an output needs to know about the source; see `capture.base.Source`."""
 
-    @property
-    def count(self) -> int | None: ...
-
-    @property
-    def fps(self) -> float: ...
-
-    @property
-    def path(self) -> Path | None: ...
-
-    @property
-    def tracks(self) -> Demuxer | None: ...
+    count: int | None
+    fps: float
+    path: Path | None
+    tracks: Demuxer | None
 
 
 def open_output(
-    path: Path | str, source: Input, force: bool = False, skip: bool = False, alpha: bool = False
+    path: Path | str,
+    source: Input,
+    *,
+    force: bool = False,
+    skip: bool = False,
+    alpha: bool = False,
 ) -> Sink:
     """Opens the file sink that suits a path and a source.
 
@@ -56,7 +54,7 @@ def open_output(
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise SinkError(f"{path}: neither a file nor a folder; give one, such as out.mp4")
     if to_folder:
-        return ImageFolder(path, force, source.path, skip)
+        return ImageFolder(path, force=force, source=source.path, skip=skip)
     if suffix not in (*ENCODERS, *IMAGE_SUFFIXES):
         known = " ".join((*ENCODERS, *IMAGE_SUFFIXES))
         raise SinkError(f"{path}: cannot write {suffix} files; give a folder or one of {known}")
@@ -67,4 +65,4 @@ def open_output(
         raise SinkError(f"{path}: {EXISTS}")
     if suffix in IMAGE_SUFFIXES:
         return ImageFile(path, force)
-    return VideoFile(path, source.fps or 30, source.tracks, force=force, alpha=alpha)
+    return VideoFile(path, source.fps or 30, tracks=source.tracks, force=force, alpha=alpha)

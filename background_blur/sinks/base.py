@@ -1,14 +1,14 @@
 """The interface of sinks."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
 from typing import Self
 
 from background_blur.frames import Frame
 
 
-class Sink:
+class Sink(ABC):
     """Where finished frames go.
 
     A written frame stays, whatever ends the run: as a context manager a sink closes itself and
@@ -18,6 +18,7 @@ class Sink:
     warning: str | None = None  # one line about what was left out
     saved: str | None = None  # what is complete, such as "out.mp4: 300 frames, 10.0 s"
 
+    @abstractmethod
     def write(self, frame: Frame) -> None:
         """Takes a finished frame, whose image, uint8 [H,W,3] BGR, it neither keeps nor changes.
 
@@ -29,6 +30,7 @@ class Sink:
         """Whether to skip the source's picture of that path, relative to its folder."""
         return False
 
+    @abstractmethod
     def close(self) -> None:
         """Completes what was written; may be called twice. Without a frame, no file is left behind.
 
@@ -39,12 +41,7 @@ class Sink:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.close()
 
 

@@ -6,17 +6,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 import cv2
-import numpy as np
 
 from background_blur.errors import SinkError, UserError
-from background_blur.frames import Frame, Size, plural
-from background_blur.metadata import encode_picture
+from background_blur.frames import Frame, plural
 from background_blur.paths import is_within
 from background_blur.sinks.base import Sink
-from background_blur.sinks.parts import free_path, new_part
+from background_blur.sinks.encoding import encode_picture
+from background_blur.sinks.unfinished import free_path, new_part
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
 LOSSY_SUFFIXES = (".avif", ".heic", ".heif", ".jp2", ".jpe", ".mpo")  # written as JPEGs
@@ -113,12 +111,7 @@ class AtomicFile(Sink):
             raise SinkError(f"{self.path}: exists; what was written was saved as {target}")
         self.saved = f"{self.path}{self.contents}"
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is None or isinstance(error, (KeyboardInterrupt, UserError)):
             self.close()
             return
@@ -152,7 +145,7 @@ class ImageFolder(Sink):
     """
 
     def __init__(
-        self, path: Path, force: bool = False, source: Path | None = None, skip: bool = False
+        self, path: Path, *, force: bool = False, source: Path | None = None, skip: bool = False
     ):
         """Creates the folder.
 
@@ -266,12 +259,3 @@ def sink_errors(path: Path) -> Iterator[None]:
             number, reason = errno.EAGAIN, "the encoder cannot be started"
         cure = CURES.get(number, "give another --output")
         raise SinkError(f"{path}: cannot be written: {reason}; {cure}") from error
-
-
-def fill_up(image: np.ndarray, size: Size) -> np.ndarray:
-    """Repeats the last column and row up to (width, height)."""
-    height, width = image.shape[:2]
-    if (width, height) == size:
-        return image
-    right, below = size[0] - width, size[1] - height
-    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)

@@ -117,11 +117,7 @@ class PipeWireSink:
         return f"{self.device} does not work: {reason}; {again}"
 
     def send(self, image: np.ndarray) -> None:
-        """Takes the next frame, uint8 [H,W,3] BGR of the camera's size, and never waits.
-
-        Raises:
-            SinkError: GStreamer ended twice within a minute.
-        """
+        """Never waits; raises SinkError where GStreamer ended twice within a minute."""
         data = to_yuy2(image)
         with self._changed:
             if self._error:
@@ -130,12 +126,10 @@ class PipeWireSink:
             self._changed.notify()
 
     def has_consumers(self) -> bool | None:
-        """Whether a program reads the camera; None if unknown."""
         state = self._monitor.state
         return None if state is None else state == "running"
 
     def readers(self) -> list[str]:
-        """The programs that read the camera."""
         return pipewire.readers(pipewire.objects(), node_name(self.name))
 
     def _take(self) -> np.ndarray | None:
@@ -182,6 +176,8 @@ class GStreamer:
     """A GStreamer process that reads frames."""
 
     def __init__(self, elements: list[str]):
+        import fcntl  # which Windows lacks
+
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             ["gst-launch-1.0", "-q", *elements],
@@ -195,7 +191,8 @@ class GStreamer:
         self._stdin = self._process.stdin
         self._pipe = self._stdin.fileno()
         os.set_blocking(self._pipe, False)
-        enlarge_pipe(self._pipe)
+        with suppress(OSError):  # over the user's limit
+            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -233,14 +230,6 @@ class GStreamer:
             self._process.kill()
             self._process.wait()
         self._errors.close()
-
-
-def enlarge_pipe(pipe: int) -> None:
-    """Makes a pipe as large as the system allows."""
-    import fcntl
-
-    with suppress(OSError):  # over the user's limit
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 def check(name: str) -> tuple[int, ...] | None:

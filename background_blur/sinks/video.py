@@ -6,14 +6,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from background_blur.frames import Frame, Size, plural
 from background_blur.imaging import letterbox
 from background_blur.media import BT709, UNSPECIFIED, Demuxer, colour_matrix
-from background_blur.sinks.files import AtomicFile, fill_up, sink_errors
-from background_blur.sinks.parts import GrowingFile, fragments, plays
+from background_blur.sinks.files import AtomicFile, sink_errors
 from background_blur.sinks.tracks import Tracks
+from background_blur.sinks.unfinished import GrowingFile, fragments, plays
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -33,14 +34,15 @@ class VideoFile(AtomicFile):
     H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm. No B-frames: with them, files of variable
     frame rate would report too short a duration. With alpha: ProRes 4444 in .mov, VP9 in .webm.
 
-    Its part is playable at any moment, up to the last second; see `parts`. So what was written is
-    kept if, say, the disk fills up.
+    Its part is playable at any moment, up to the last second; see `unfinished`. So what was
+    written is kept if, say, the disk fills up.
     """
 
     def __init__(
         self,
         path: Path,
         fps: float,
+        *,
         tracks: Demuxer | None = None,
         size: Size | None = None,
         force: bool = False,
@@ -109,10 +111,12 @@ class VideoFile(AtomicFile):
 
     def finish(self) -> None:
         assert self.encoder is not None, "only a file with frames is finished"
-        self.mux(self.encoder, self.encoder.flush())
+        self.mux(self.encoder, self.muxer.stream.encode(None))
         end = self.encoder.end
         if self.newest:
-            end = self.encoder.last_until(self.newest, self.lasting)
+            ticks = round((self.lasting or 0) / self.encoder.tick)
+            self.newest.duration = max(ticks, self.encoder.frame_ticks)
+            end = self.encoder.end_of(self.newest)
             self.muxer.mux(self.newest, end)
         self.muxer.tracks.finish(self.encoder.end)
         self.muxer.close()
@@ -230,13 +234,13 @@ class VideoEncoder:
 
     def encode(self, image: np.ndarray, seconds: float) -> "list[Packet]":
         """Encodes a uint8 [H,W,3 or 4], shown from that time on, or just after the last one."""
-        frame = self.frame(fill_up(letterbox(image, self.size), self.coded_size))
+        image = letterbox(image, self.size)
+        if self.coded_size != self.size:
+            right, below = self.coded_size[0] - self.size[0], self.coded_size[1] - self.size[1]
+            image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
+        frame = self.frame(image)
         frame.pts = self.last_pts = max(round(seconds / self.tick), self.last_pts + 1)
         return self.stream.encode(frame)
-
-    def flush(self) -> "list[Packet]":
-        """What the encoder still holds."""
-        return self.stream.encode(None)
 
     def frame(self, image: np.ndarray) -> "VideoFrame":
         """uint8 [H,W,3] BGR or [H,W,4] BGRA -> a frame in the video's colours."""
@@ -262,11 +266,6 @@ class VideoEncoder:
     def end(self) -> Fraction:
         """Where the last frame ends, in seconds."""
         return (self.last_pts + self.frame_ticks) * self.tick
-
-    def last_until(self, packet: "Packet", lasting: float | None) -> Fraction:
-        """Sets how long the last packet lasts, in seconds; returns where it ends, in seconds."""
-        packet.duration = max(round((lasting or 0) / self.tick), self.frame_ticks)
-        return self.end_of(packet)
 
     def end_of(self, packet: "Packet") -> Fraction:
         """Where the frame in a packet of this encoder ends, in seconds."""

@@ -7,7 +7,7 @@ import struct
 import sys
 from pathlib import Path
 from time import monotonic, sleep
-from types import ModuleType
+from typing import Protocol
 
 import numpy as np
 
@@ -29,12 +29,34 @@ SUBSCRIBE, TAKE, READ_EVENT, AT_ONCE = 0x4020565A, 0x80885659, 0x10E00001, 1
 EVENT_BYTES = 136
 
 
+class VirtualCameraBackend(Protocol):
+    """What makes a virtual camera.
+
+    Attributes:
+        device: what to call it in messages.
+    """
+
+    device: str
+
+    def send(self, image: np.ndarray) -> None:
+        """Takes the next frame, uint8 [H,W,3] BGR of the camera's size; raises SinkError."""
+
+    def has_consumers(self) -> bool | None:
+        """Whether a program reads the camera; None where the system does not say."""
+
+    def readers(self) -> list[str] | None:
+        """The programs that read the camera; None where the system does not say."""
+
+    def close(self) -> None:
+        """To be called once."""
+
+
 class VirtualCamera(PacedSink):
     """Sends frames to a virtual camera, fitted to its size, which never changes."""
 
     closed = False
 
-    def __init__(self, device: str | None, size: Size, fps: float, paced: bool = False):
+    def __init__(self, device: str | None, size: Size, fps: float, *, paced: bool = False):
         """Opens it.
 
         Args:
@@ -50,8 +72,8 @@ class VirtualCamera(PacedSink):
         """
         self.size = max(2, size[0] // 2 * 2), max(2, size[1] // 2 * 2)
         self.fps, self.paced = fps, paced
-        self.camera = open_camera(device or "", self.size, fps)
-        self.device = self.camera.device
+        self.backend = open_backend(device or "", self.size, fps)
+        self.device = self.backend.device
 
     def write(self, frame: Frame) -> None:
         if self.paced:
@@ -65,25 +87,23 @@ class VirtualCamera(PacedSink):
             self.send()
 
     def send(self) -> None:
-        self.camera.send(self.last)
+        self.backend.send(self.last)
         self.sent = monotonic()
 
     def has_consumers(self) -> bool | None:
-        """Whether a program reads the camera; None where the system does not say."""
-        return self.camera.has_consumers()
+        return self.backend.has_consumers()
 
     def readers(self) -> list[str] | None:
-        """The programs that read the camera; None where the system does not say."""
-        return self.camera.readers() if isinstance(self.camera, PipeWireSink) else None
+        return self.backend.readers()
 
     def close(self) -> None:
         if not self.closed:
-            self.camera.close()
+            self.backend.close()
         self.closed = True
 
 
-def open_camera(device: str, size: tuple[int, int], fps: float) -> "PipeWireSink | DriverSink":
-    """A `PipeWireSink` or a `DriverSink`, as asked for or available; raises SinkError."""
+def open_backend(device: str, size: Size, fps: float) -> VirtualCameraBackend:
+    """A `PipeWireSink` or a `DriverSink`, whichever is asked for, or there; raises SinkError."""
     if not sys.platform.startswith("linux"):
         return DriverSink(device, size, fps)
     kind, _, name = device.partition(":")
@@ -104,9 +124,13 @@ def open_camera(device: str, size: tuple[int, int], fps: float) -> "PipeWireSink
 class DriverSink:
     """A virtual camera of a driver: v4l2loopback, OBS, UnityCapture."""
 
-    def __init__(self, device: str, size: tuple[int, int], fps: float):
-        """Opens it; "" for the first free one. Raises SinkError."""
-        pyvirtualcam = load()
+    def __init__(self, device: str, size: Size, fps: float):
+        """Opens it; "" for the first that is free. Raises SinkError."""
+        try:
+            import pyvirtualcam
+        except ImportError as error:
+            command = f"{shlex.quote(sys.executable)} -m pip install pyvirtualcam"
+            raise SinkError(f"--virtual-camera needs pyvirtualcam; run: {command}") from error
         try:
             self.camera = pyvirtualcam.Camera(
                 *size, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=device or None
@@ -117,10 +141,11 @@ class DriverSink:
         kept = kept_size(self.device)
         if kept and kept != size:
             self.close()
-            raise SinkError(wrong_size(self.device, kept))
+            held = "{}x{}".format(*kept)
+            hint = f"end the call that reads it, or give --size {held}"
+            raise SinkError(f"{self.device} is held at {held}; {hint}")
 
     def send(self, image: np.ndarray) -> None:
-        """Takes the next frame, uint8 [H,W,3] BGR of the camera's size; raises SinkError."""
         try:
             self.camera.send(image)
         except Exception as error:
@@ -129,8 +154,10 @@ class DriverSink:
             raise SinkError(f"{self.device}: accepts no more frames ({error}); {hint}") from error
 
     def has_consumers(self) -> bool | None:
-        """Whether a program reads the camera; None where the system does not say."""
         return has_consumers(self.device)
+
+    def readers(self) -> None:
+        return None
 
     def close(self) -> None:
         self.camera.close()
@@ -158,16 +185,6 @@ def has_consumers(device: str) -> bool | None:
     finally:
         os.close(handle)
     return struct.unpack_from("=I", event, 8)[0] > 0
-
-
-def load() -> ModuleType:
-    """Imports pyvirtualcam."""
-    try:
-        import pyvirtualcam
-    except ImportError as error:
-        command = f"{shlex.quote(sys.executable)} -m pip install pyvirtualcam"
-        raise SinkError(f"--virtual-camera needs pyvirtualcam; run: {command}") from error
-    return pyvirtualcam
 
 
 def camera_problem(device: str | None, size: Size, reason: str) -> str:
@@ -209,7 +226,7 @@ def install_command() -> str:
     return "" if installed else "sudo apt install v4l2loopback-dkms && "
 
 
-def kept_size(device: str) -> tuple[int, int] | None:
+def kept_size(device: str) -> Size | None:
     """The size that Linux's driver now has for the device; None where it does not say.
 
     While a program reads the device its size cannot change.
@@ -220,8 +237,3 @@ def kept_size(device: str) -> tuple[int, int] | None:
         return None
     size = re.search(r"(\d+)x(\d+)", text)
     return (int(size[1]), int(size[2])) if size else None
-
-
-def wrong_size(device: str, kept: Size) -> str:
-    end = "end the call that reads it"
-    return f"{device} is held at {kept[0]}x{kept[1]}; {end}, or give --size {kept[0]}x{kept[1]}"

@@ -7,9 +7,10 @@ import io
 from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
-from typing import TYPE_CHECKING, Union, cast
+from typing import TYPE_CHECKING, Union
 
-from background_blur.sinks.parts import fragments
+from background_blur.media import pulled
+from background_blur.sinks.unfinished import fragments
 
 if TYPE_CHECKING:
     from av import Packet
@@ -119,11 +120,7 @@ class Sound(Way):
         if self.graph is None:
             return []
         self.graph.push(frame)
-        found = []
-        with suppress(BlockingIOError, EOFError):
-            while True:
-                found += self.encoder.encode(cast("AudioFrame", self.graph.pull()))
-        return found
+        return [it for each in pulled(self.graph) for it in self.encoder.encode(each)]
 
 
 def make_graph(frame: "AudioFrame") -> "Graph":

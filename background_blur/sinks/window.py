@@ -1,6 +1,5 @@
 """OpenCV's window, with what it lacks."""
 
-import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,11 +9,12 @@ import cv2
 
 from background_blur.errors import SinkError
 from background_blur.frames import Frame
-from background_blur.sinks import xcb
+from background_blur.sinks import qt
 from background_blur.sinks.base import PacedSink
 
 REDRAWS = 0.2, 0.6, 1.5, 4.0  # seconds after opening at which a redraw is forced
 MAX_SIZE = 1280, 720  # pixels, (width, height), at which it opens; the user may enlarge it
+LINUX = sys.platform.startswith("linux")
 KEYS = {27: "esc", 32: "space"} | {code: chr(code).lower() for code in range(33, 127)}
 KEYS |= {8: "backspace", 127: "backspace"}  # the latter on macOS
 KEYS |= {0xFF51: "left", 0xFF53: "right"}  # X11's
@@ -28,7 +28,7 @@ class Window(PacedSink):
         """Raises SinkError if there is no display.
 
         On Linux `lost()` is called when the display goes away while the window is open; once it
-        returns, Qt ends the process.
+        returns, the process ends with exit code 1.
         """
         check_display()
         self.title, self.lost = title, lost
@@ -47,6 +47,8 @@ class Window(PacedSink):
 
     def show(self) -> None:
         check_display()  # again: it may have gone since
+        if LINUX:
+            qt.set_up()
         flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
         try:
             cv2.namedWindow(self.title, flags)
@@ -54,9 +56,9 @@ class Window(PacedSink):
             hint = "pip install opencv-python, not -headless; or use --no-window"
             raise SinkError(f"this OpenCV opens no windows; {hint}") from error
         self.open = True
-        if sys.platform.startswith("linux"):
+        if LINUX:
             self.redraws = [monotonic() + seconds for seconds in REDRAWS]
-            self.guard.enter_context(xcb.on_native_exit(self.lose))
+            self.guard.enter_context(qt.on_native_exit(self.lose))
 
     def keep_aspect(self, width: int, height: int) -> None:
         """Gives the window the aspect ratio of the frames, which Qt would distort."""
@@ -81,7 +83,7 @@ class Window(PacedSink):
             return None
         if self.redraws and monotonic() > self.redraws[0]:
             self.redraws.pop(0)
-            xcb.force_redraw(self.title)
+            qt.force_redraw(self.title)
         code = cv2.pollKey()
         return None if code < 0 else KEYS.get(code & 0xFFFF)  # higher bits: Shift, Num Lock, ...
 
@@ -110,14 +112,5 @@ def opening_scale(width: int, height: int) -> float:
 
 def check_display() -> None:
     """Raises SinkError if there is no display: opening a window would make Qt abort the process."""
-    if not sys.platform.startswith("linux"):
-        return
-    if not xcb.server_answers():
+    if LINUX and not qt.server_answers():
         raise SinkError("no display to open a window on; use --output FILE, or --no-window")
-    # The program reports in its own words when the display goes away.
-    os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
-    # OpenCV's Qt supports only X11, and complains on stderr about Wayland desktops and about its
-    # missing font folder; our text needs no fonts.
-    os.environ["QT_QPA_PLATFORM"] = "xcb"
-    if not os.path.isdir(os.environ.get("QT_QPA_FONTDIR", "")):
-        os.environ["QT_QPA_FONTDIR"] = os.path.dirname(cv2.__file__)

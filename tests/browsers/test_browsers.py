@@ -16,7 +16,7 @@ from support.browsers import Browser, Desktop
 from support.captures import detail
 from support.display import wait_until
 
-pytestmark = pytest.mark.stalls
+pytestmark = stalls
 
 NAME, NODE = "Background blur", "background_blur"
 RESTING = f'main.py: no program reads the PipeWire camera "{NAME}"; paused until one does'

@@ -86,7 +86,8 @@ def on_demand(clock, reader, reopen=None):
         return opened[-1]
 
     first = FakeSource(clock)
-    return OnDemand(first, reopen or again, FakeCamera(clock, reader), 10), first, opened
+    camera = FakeCamera(clock, reader)
+    return OnDemand(first, reopen=reopen or again, camera=camera, wait=10), first, opened
 
 
 def test_it_rests_and_wakes_covered_up(clock):

@@ -22,6 +22,7 @@ from background_blur.capture import open_source
 from background_blur.capture.base import rate_limiter
 from background_blur.capture.camera import Camera
 from background_blur.capture.demo import Demo
+from background_blur.capture.held import HeldPictures
 from background_blur.capture.live import Stream
 from background_blur.capture.orientation import display_matrix, turn_upright
 from background_blur.capture.video import Decoder
@@ -117,6 +118,10 @@ def a_folder(tmp_path):
     return open_source(str(tmp_path))
 
 
+def held_pictures(tmp_path):
+    return HeldPictures(a_folder(tmp_path))
+
+
 def a_demo(tmp_path):
     return Demo((64, 48), paced=False)
 
@@ -125,7 +130,10 @@ def a_paced_demo(tmp_path):
     return Demo((64, 48), 200, paced=True)
 
 
-@pytest.fixture(params=[a_camera, a_video, a_stream, an_image, a_folder, a_demo, a_paced_demo])
+KINDS = [a_camera, a_video, a_stream, an_image, a_folder, held_pictures, a_demo, a_paced_demo]
+
+
+@pytest.fixture(params=KINDS)
 def opened(request, tmp_path):
     before = threads()
     made = request.param(tmp_path)

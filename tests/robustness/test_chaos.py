@@ -263,6 +263,9 @@ class ChaosSource(Source):
                 self.given.append(image)
                 yield Frame(image, len(self.given) / 30)
 
+    def close(self):
+        self.left = 0
+
 
 def test_thousands_of_frames_of_chaos_into_a_virtual_camera(fake, monkeypatch, capsys):
     """Through the whole program, so that nothing goes past the pipeline."""
@@ -304,7 +307,7 @@ def test_hundreds_of_frames_of_chaos_with_keys_pressed_at_any_moment():
     quality = ChaosQuality(11)
     green = StillBackground(np.full((1, 1, 3), (64, 177, 0), np.uint8))
     backgrounds = {"blur": None, "green": green, TRANSPARENT: TRANSPARENT}
-    viewer, views = Viewer(Fingers(11), settings, source, False, backgrounds), set()
+    viewer, views = Viewer(Fingers(11), settings, source, backgrounds=backgrounds), set()
     for frame in source:
         done = blur(frame, quality.level)
         image = cv2.flip(frame.image, 1) if settings.mirror else frame.image

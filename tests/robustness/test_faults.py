@@ -26,7 +26,7 @@ from background_blur.errors import SinkError
 from background_blur.frames import Frame
 from background_blur.matting import engines
 from background_blur.opening import TITLE
-from background_blur.sinks.parts import GrowingFile
+from background_blur.sinks.unfinished import GrowingFile
 from background_blur.sinks.video import VideoFile
 from background_blur.sinks.window import Window
 from background_blur.system import PROGRAM

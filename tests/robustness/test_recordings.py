@@ -206,9 +206,9 @@ def test_an_impatient_user_loses_nothing(tmp_path, signals):
 STUCK = """
 import sys, threading
 import main
-from background_blur.sinks import parts
+from background_blur.sinks import unfinished
 
-parts.GrowingFile.close = lambda self: threading.Event().wait()
+unfinished.GrowingFile.close = lambda self: threading.Event().wait()
 sys.exit(main.main(sys.argv[1:]))
 """
 

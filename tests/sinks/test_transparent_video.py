@@ -35,7 +35,7 @@ def cut_out(x: int, size=SIZE) -> np.ndarray:
 
 
 def write(path: Path, images, fps=25, sound=None) -> Path:
-    with VideoFile(path, fps, sound, alpha=True) as file:
+    with VideoFile(path, fps, tracks=sound, alpha=True) as file:
         assert file.warning is None
         for index, image in enumerate(images):
             file.write(Frame(image, index / fps))

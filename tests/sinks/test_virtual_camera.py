@@ -69,13 +69,16 @@ def test_without_a_display_it_sends_all_the_same_at_the_size_and_to_the_device_a
 
 @pytest.mark.slow
 def test_a_picture_is_sent_until_ctrl_c(fake, tmp_path, portrait):
-    photo = tmp_path / "photo.png"
-    cv2.imwrite(str(photo), cv2.resize(portrait, (64, 48)))
-    process = start("--source", photo, "--virtual-camera", "--no-window")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("of no picture")
+    cv2.imwrite(str(folder / "photo.png"), cv2.resize(portrait, (64, 48)))
+    process = start("--source", folder, "--virtual-camera", "--no-window")
     wait_until(lambda: fake.exists() and fake.stat().st_size > 3 * 64 * 48 * 3, "four frames")
     process.send_signal(signal.SIGINT)
     errors = process.communicate(timeout=30)[1]
-    assert process.returncode == 130 and errors == ""
+    assert process.returncode == 130
+    assert errors.endswith("notes.txt: neither picture nor video, left alone\n")
     sent = frames(fake, (64, 48))
     assert all(np.array_equal(frame, sent[0]) for frame in sent)
     assert fake.with_name("sent.closed").exists()
@@ -132,7 +135,7 @@ def test_a_paced_camera_waits_for_the_frames_time(fake, monkeypatch):
     monkeypatch.setattr("background_blur.sinks.virtual_camera.sleep", slept.append)
     image = np.zeros((48, 64, 3), np.uint8)
     for paced in (True, False):
-        with VirtualCamera(None, (64, 48), 30, paced) as camera:
+        with VirtualCamera(None, (64, 48), 30, paced=paced) as camera:
             camera.write(Frame(image, 2.0))
             camera.write(Frame(image, 2.5))
     assert slept == [0.0, 0.5]

@@ -1,9 +1,16 @@
-"""Does through libxcb what OpenCV's Qt fails to do on X11."""
+"""What OpenCV's Qt window needs on Linux, and OpenCV does not do.
+
+Without it Qt aborts the process where there is no display, ends it where the display goes away,
+before files are completed, complains on stderr, and now and then leaves the window black.
+"""
 
 import ctypes
+import os
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+
+import cv2
 
 WM_NAME, ANY_TYPE, MAP_NOTIFY, EXPOSE = 39, 0, 19, 12  # of the X protocol
 LONGEST_NAME = 64  # in words of 4 bytes
@@ -23,9 +30,23 @@ class Screens(ctypes.Structure):
     ]
 
 
+def set_up() -> None:
+    """Sets Qt's variables, which it reads when the first window opens."""
+    # The program reports in its own words when the display goes away.
+    os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false;qt.qpa.xcb.warning=false")
+    # OpenCV's Qt supports only X11, and complains on stderr about Wayland desktops and about its
+    # missing font folder; our text needs no fonts.
+    os.environ["QT_QPA_PLATFORM"] = "xcb"
+    if not os.path.isdir(os.environ.get("QT_QPA_FONTDIR", "")):
+        os.environ["QT_QPA_FONTDIR"] = os.path.dirname(cv2.__file__)
+
+
 @contextmanager
 def on_native_exit(callback: Callable[[], None]) -> Iterator[None]:
-    """Calls back if C code ends the process inside, as Qt does when the display goes away."""
+    """Calls back if C code ends the process meanwhile, as Qt does when the display goes away.
+
+    The process then ends at once, with exit code 1.
+    """
     libc, handle = ctypes.CDLL(None), ctypes.c_int()  # its address identifies the handler
     inside = True
 
@@ -33,6 +54,7 @@ def on_native_exit(callback: Callable[[], None]) -> Iterator[None]:
         with suppress(KeyboardInterrupt):  # of a signal at the same time, as at log-out
             if inside:
                 callback()
+                os._exit(1)
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(call)
     for _ in range(2):  # the second time where a signal interrupted the first
