@@ -15,6 +15,7 @@ from background_blur.capture import open_source
 from support.browsers import Browser, Desktop
 from support.captures import detail
 from support.display import wait_until
+from support.pipewire import stalls
 
 pytestmark = stalls
 
