@@ -67,10 +67,10 @@ def run_to_exit_code(options: Options) -> int:
     try:
         if options.send:
             return send(options.send)
-        require_packages()
-        require_resources()
         guard.install()
         remote.install()
+        require_packages()
+        require_resources()
         return run(options, guard, remote)
     except KeyboardInterrupt as stop:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)

@@ -1,5 +1,6 @@
 """What all tests share: the same chances in every run, and pictures made at test time."""
 
+import os
 import random
 import signal
 from importlib.util import find_spec
@@ -28,12 +29,14 @@ def no_defaults(tmp_path_factory):
 
 
 def pytest_configure() -> None:
-    """Under nohup, which ignores SIGHUP, lets the programs that tests start heed it none the less.
+    """Lets the programs that tests start heed signals that pytest was told to ignore.
 
-    They inherit that something is ignored, but no handler.
+    As under nohup, or in the background of a script. They inherit that, but no handler.
     """
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: None)
+    for name in ("SIGHUP", "SIGINT"):
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def pytest_fixture_setup() -> None:
@@ -62,10 +65,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 NEED_KERAS = ["tools/training", "test_model.py"]
 collect_ignore = [] if find_spec("keras") else NEED_KERAS
+if not os.environ.get("BROWSERS"):  # `make browsers`: they stall now and then, and take minutes
+    collect_ignore = [*collect_ignore, "browsers"]
 
 
 def pytest_report_header() -> str:
-    return f"Keras is not installed: left out: {', '.join(NEED_KERAS)}" if collect_ignore else ""
+    return f"left out: {', '.join(collect_ignore)} (no Keras here, or not asked for)"
 
 
 @pytest.fixture(scope="session")

@@ -188,7 +188,7 @@ def test_the_source_is_never_overwritten(tmp_path, portrait):
     before = photo.read_bytes()
     for out in (tmp_path, photo):
         result = run("--source", photo, "--output", out, "--force", "--no-window")
-        assert_one_line(result, "photo.png", "source itself")
+        assert_one_line(result, "photo.png", "source")
         assert photo.read_bytes() == before
 
 

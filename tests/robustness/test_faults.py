@@ -475,7 +475,7 @@ def run_with(monkeypatch):
     monkeypatch.setattr("background_blur.capture.camera.STALE_AFTER", 0.3)
 
     def run(captures, *arguments) -> int:
-        def camera(text, size, fps, wait):
+        def camera(text, size, fps, wait, **_):
             return Camera(0, size, fps, open=captures, wait=wait)
 
         monkeypatch.setattr(capture, "open_source", camera)
