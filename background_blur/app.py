@@ -181,7 +181,9 @@ class Session:
             without=options.without,
         )
         source = stack.enter_context(reopen())
-        self.sinks = open_sinks(options, source, stack)
+        with self.guard.shielded():  # a file that is created will also be removed
+            self.sinks = open_sinks(options, source, stack)
+        self.guard.check()
         self.source = source = adapt(source, self.sinks, reopen, options.wait)
         stack.callback(source.close)
         self.blur = self.open_pipeline()

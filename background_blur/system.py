@@ -6,9 +6,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from io import TextIOWrapper
-from threading import RLock
+from threading import RLock, Timer, get_ident
 from time import monotonic
+from types import FrameType
 from typing import Any, TextIO
 
 # How the user called the program, for its messages.
@@ -100,18 +102,28 @@ def open_missing() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
+def is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported where that frame runs."""
+    while frame and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
+
+
 class SignalGuard:
     """Ends a run at SIGINT, SIGTERM or SIGHUP as Ctrl-C does: files are completed first.
 
     The first signal raises KeyboardInterrupt(number): at once, or in the next `check` where it
-    comes inside `shielded`. More of them change nothing, so that they cannot disturb what is done
-    at the end. But where that hangs, one later than `PATIENCE` ends the process; what was written
-    of a recording is then left in a part, which plays.
+    comes inside `shielded`. One that comes while a module is imported waits until that is done:
+    libraries in C turn any exception there into an error of their own. More of them change
+    nothing, so that they cannot disturb what is done at the end. But where that hangs, one later
+    than `PATIENCE` ends the process; what was written of a recording is then left in a part, which
+    plays.
 
     An exception raised while a library calls back into Python may get lost in there. So the signal
     is also remembered, for `check`.
     """
 
+    RETRY = 0.02  # seconds until a signal that came at an import is looked at again
     PATIENCE = 5.0  # seconds after the first signal; a later one then ends the process
     NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -127,10 +139,15 @@ class SignalGuard:
             if number and not ignored:  # as nohup sets it
                 signal.signal(number, self.handle)
 
-    def handle(self, number: int, _frame: object = None) -> None:
+    def handle(self, number: int, frame: FrameType | None = None) -> None:
         if self.is_over:
             return
-        if self.first is None:
+        if self.first is None and hasattr(signal, "pthread_kill") and is_importing(frame):
+            again = partial(
+                signal.pthread_kill, get_ident(), number
+            )  # handlers run in the main one
+            Timer(self.RETRY, again).start()
+        elif self.first is None:
             self.first = number, monotonic()
             if not self.is_shielded:
                 raise KeyboardInterrupt(number)

@@ -1,9 +1,11 @@
 """Control by signals, without a window."""
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from background_blur.capture import open_source
 from background_blur.settings import Settings
 from background_blur.signals import RemoteControl, next_background
+from background_blur.system import SignalGuard
 from support import ROOT
 from support.captures import detail
 from support.display import wait_until
@@ -88,3 +91,21 @@ def test_the_program_starts_hidden_and_obeys(tmp_path):
     face = np.s_[30:120, 120:200]
     assert detail(images[0][face]) < 0.1 * detail(images[-1][face])
     assert np.abs(images[-1][:40, :20].astype(int) - (0x40, 0xB1, 0)).max() < 30
+
+
+def test_a_signal_at_an_import_waits_until_that_is_done(tmp_path, monkeypatch):
+    (tmp_path / "slow_module.py").write_text(
+        "import os, signal\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "except BaseException:\n    raise ImportError('as libraries in C say')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    guard, kept = SignalGuard(), signal.getsignal(signal.SIGTERM)
+    guard.install()
+    try:
+        importlib.import_module("slow_module")
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(10)
+    finally:
+        guard.ignore_from_now_on()
+        signal.signal(signal.SIGTERM, kept)

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic, sleep, time
 
 try:
     import fcntl
@@ -26,6 +26,7 @@ FRAGMENTED = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "5000
 CLUSTERED = {"cluster_time_limit": "500"}  # milliseconds
 SYNC = 1.0  # seconds after which what was written must survive a power cut
 STARTING = 60.0  # seconds for which an empty part may belong to a run that is starting
+FINISHING = 0.3  # seconds within which a complete part gets its name
 LOST = errno.ENOSPC, errno.EDQUOT, errno.EIO  # errors that mean that data did not reach the disk
 PART = re.compile(r".+\.[0-9a-f]{6}\.part(\.\w+)", re.DOTALL)
 
@@ -153,6 +154,8 @@ def folder_of(output: str | None) -> Path:
 def leftovers(folder: Path, suffixes: Collection[str]) -> list[str]:
     """One line each about the videos with these suffixes that interrupted runs left in a folder."""
     parts = [path for path in parts_in(folder, suffixes) if not in_use(path)]
+    if parts:
+        sleep(FINISHING)
     playable = [str(path) for path in parts if plays(path)]
     empty = [str(path) for path in parts if str(path) not in playable and not is_new(path)]
     lines = []
