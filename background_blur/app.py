@@ -3,7 +3,7 @@
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -27,14 +27,16 @@ from background_blur.system import SignalGuard, open_missing, unbreakable_printi
 if TYPE_CHECKING:  # imported late, so that --help answers at once
     from background_blur.capture.base import Source
     from background_blur.controls import Viewer
-    from background_blur.matting.quality import QualityController
+    from background_blur.frames import Frame, Result
+    from background_blur.matting.quality import QualityController, QualityLevel
     from background_blur.opening import Sinks
     from background_blur.pipeline import BackgroundBlur
     from background_blur.settings import Background
     from background_blur.statistics import RunStatistics
 
-# Live frames leave time enough for one thread, and a second costs a sixth more processor time.
-LIVE_THREADS, THREADS = 1, 2
+# Per network. A second would cost a sixth more processor time; live frames leave time enough, and
+# in recordings the rest of the work keeps the second core busy.
+THREADS = 1
 
 log = logging.getLogger("background_blur")
 
@@ -101,13 +103,13 @@ def run(options: Options, guard: SignalGuard, remote: RemoteControl) -> int:
     """
     import cv2
 
-    cv2.setNumThreads(options.threads or LIVE_THREADS)
+    cv2.setNumThreads(options.threads or THREADS)
     if options.list_cameras or options.check:
         from background_blur import diagnostics
 
         if options.list_cameras:
             return diagnostics.list_cameras()
-        threads = options.threads or LIVE_THREADS
+        threads = options.threads or THREADS
         return diagnostics.check(options, threads, lambda: open_pipeline(options, threads))
     from background_blur.jobs import jobs
 
@@ -203,7 +205,7 @@ class Session:
     def open_pipeline(self) -> "BackgroundBlur":
         import cv2
 
-        threads = self.options.threads or (LIVE_THREADS if self.source.live else THREADS)
+        threads = self.options.threads or THREADS
         cv2.setNumThreads(threads)
         background = self.backgrounds[self.options.background[0]]
         return open_pipeline(self.options, threads, self.source.is_sequence, background)
@@ -228,27 +230,48 @@ class Loop:
     viewer: "Viewer | None" = None  # shows the frames, where there is a window
     quality: "QualityController | None" = None  # of live sources
     obey: Callable[[], list[str]] = list  # obeys SIGUSR1 and SIGUSR2; returns what it did
+    began = 0.0  # when the newest frame came
+    level: "QualityLevel | None" = None  # of that frame
 
     def run(self) -> bool:
         """Goes on until the source ends, or the user stops it, which returns False."""
-        from background_blur.reporting import progress
-
-        for frame in progress(self.source, self.sinks.output):
-            began = monotonic()
-            for note in self.obey():
-                log.info(note)
-            level = self.quality.level if self.quality else None
-            result = self.blur(frame, level)
-            with self.guard.shielded():
-                for sink in filter(None, (self.sinks.output, self.sinks.camera)):
+        held = self.sinks.are_watched and not self.source.is_sequence  # photos on screen
+        at_once = self.source.live or held
+        results = map(self.blur_now, self.frames()) if at_once else self.blur.process(self.frames())
+        timer = self.statistics.timer
+        for result in results:
+            for sink in filter(None, (self.sinks.output, self.sinks.camera)):
+                with self.guard.shielded(), timer.measure("write"):
                     sink.write(result)
-            self.statistics.record(result, level)
+            self.statistics.record(result, self.level)
             self.guard.check()
-            if self.viewer and not self.viewer.show(result):
+            if not self.show(result):
                 return False
             if self.quality:
-                self.quality.record(began, monotonic())
+                self.quality.record(self.began, monotonic())
         return True
+
+    def frames(self) -> "Iterator[Frame]":
+        """The source's frames; what came by signal is done before the next is finished."""
+        from background_blur.reporting import progress
+
+        frames = progress(self.source, self.sinks.output)
+        for frame in self.statistics.timer.each("read", frames):
+            self.began = monotonic()
+            for note in self.obey():
+                log.info(note)
+            yield frame
+
+    def show(self, result: "Result") -> bool:
+        """Whether to go on."""
+        if not self.viewer:
+            return True
+        with self.statistics.timer.measure("show"):
+            return self.viewer.show(result)
+
+    def blur_now(self, frame: "Frame") -> "Result":
+        self.level = self.quality.level if self.quality else None
+        return self.blur(frame, self.level)
 
 
 def open_pipeline(

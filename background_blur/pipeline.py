@@ -7,17 +7,20 @@ a change of size, a mirroring or an error.
 """
 
 import logging
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
+from background_blur.errors import UserError
 from background_blur.frames import Frame, Result
 from background_blur.imaging import THUMBNAIL_SIZE, Picture, downscale, to_bgr
 from background_blur.matting.masks import MaskFinder
 from background_blur.matting.motion import is_cut
-from background_blur.matting.quality import QualityLevel
+from background_blur.matting.quality import LEVELS, QualityLevel
 from background_blur.matting.refinement import MaskRefiner
 from background_blur.matting.segmenter import Segmenter
 from background_blur.matting.validation import NoTrustedMask
@@ -29,6 +32,21 @@ from background_blur.timing import StageTimer
 USUAL_FPS = 30  # of images that come without a time
 
 log = logging.getLogger("background_blur.pipeline")
+
+
+@dataclass
+class Found:
+    """A frame, and the mask found in it, or the reason why none is trusted."""
+
+    frame: Frame
+    image: np.ndarray  # the frame's, mirrored where that is set
+    picture: Picture
+    is_new_scene: bool
+    timer: StageTimer
+    mask: np.ndarray | None = None
+    mask_from: str | None = None
+    reason: str | None = None
+    seen: list[float] = field(default_factory=list)
 
 
 class BackgroundBlur:
@@ -69,7 +87,6 @@ class BackgroundBlur:
         self.refiner = MaskRefiner()
         self.follower = Follower()
         self.renderer = Renderer(self.settings)
-        self.timer = StageTimer()  # of this frame
         self.scene: tuple | None = None  # of the last frame: its shape, and whether mirrored;
         self.thumbnail = np.zeros(THUMBNAIL_SIZE[::-1], np.uint8)  # and its thumbnail
         self.errors_logged: set[type[Exception]] = set()
@@ -95,25 +112,70 @@ class BackgroundBlur:
             frame = self.make_frame(frame)
         if self.last and self.is_same_as_last(frame):
             return self.last[2]
-        self.timer = StageTimer()
-        image = cv2.flip(frame.image, 1) if self.settings.mirror else frame.image
-        with self.timer.measure("downscale"):
+        return self.finish(self.find_mask(frame, level))
+
+    def process(self, frames: Iterable[Frame]) -> Iterator[Result]:
+        """Finishes frames in order; a second thread finds the next one's mask meanwhile.
+
+        Where nothing moves from frame to frame a mask is reused. Settings take effect one frame
+        late, except for hiding. Whatever `frames` raises comes after the last result.
+        """
+        level = LEVELS[0] if self.is_sequence else None
+        coming: Future[Found] | None = None
+        error = None
+        with ThreadPoolExecutor(1) as looking:
+            try:
+                for frame in frames:
+                    found, coming = coming, looking.submit(self.find_mask, frame, level)
+                    if found:
+                        yield self.finish(found.result())
+            except UserError as why:
+                error = why
+            if coming:
+                yield self.finish(coming.result())
+        if error:
+            raise error
+
+    def find_mask(self, frame: Frame, level: QualityLevel | None = None) -> Found:
+        """Finds the mask of a frame; see `__call__`."""
+        mirror, timer = self.settings.mirror, StageTimer()
+        image = cv2.flip(frame.image, 1) if mirror else frame.image
+        with timer.measure("downscale"):
             picture = Picture(downscale(image))
-        alpha, mask_from, reason = self.find_alpha(picture, frame.time, level)
-        scene = Scene(picture.image, alpha, frame.time, bool(reason), self.view(alpha, frame.time))
+        found = Found(frame, image, picture, self.is_new_scene(picture, mirror), timer)
+        if found.is_new_scene:
+            self.masks.reset(is_cut=True)
+        try:
+            if self.settings.hide:
+                raise NoTrustedMask(HIDDEN)
+            with timer.measure("segment"):
+                who = self.settings.people
+                found.mask, found.mask_from = self.masks.find(picture, frame.time, who, level)
+                found.seen = self.masks.seen
+        except Exception as error:  # whatever goes wrong in there, nothing sharp may get out
+            found.reason = self.reason(error)
+            self.masks.reset()
+        return found
+
+    def finish(self, found: Found) -> Result:
+        """Refines the mask to an alpha, and renders the frame."""
+        frame, image, timer = found.frame, found.image, found.timer
+        alpha, reason = self.refine(found)
+        shown = self.view(alpha, frame.time)
+        scene = Scene(found.picture.image, alpha, frame.time, bool(reason), shown)
         result = Result(
-            self.renderer.render(image, scene, self.timer),
+            self.renderer.render(image, scene, timer),
             frame.time,
             frame.path,
             frame.captured_at,
-            self.renderer.render_whole(frame.whole, scene, self.timer),
+            self.renderer.render_whole(frame.whole, scene, timer),
             frame.metadata,
             size=(image.shape[1], image.shape[0]),
             working_alpha=crop(alpha, scene.shown),
             fully_blurred_because=reason,
-            mask_from=mask_from,
-            seconds=self.timer.seconds,
-            seen=tuple(self.masks.seen),
+            mask_from=None if reason else found.mask_from,
+            seconds=timer.seconds,
+            seen=tuple(found.seen),
             duration=frame.duration,
         )
         self.last = frame, replace(self.settings), result
@@ -134,38 +196,27 @@ class BackgroundBlur:
         assert self.last
         return (frame, self.settings) == self.last[:2] and not self.is_sequence
 
-    def find_alpha(
-        self, picture: Picture, time: float, level: QualityLevel | None
-    ) -> tuple[np.ndarray, str | None, str | None]:
-        """The alpha of a picture, as (uint8 [h,w], where its mask comes from, None);
-        without a trusted mask (all 0, None, the reason)."""
-        if self.is_new_scene(picture):
-            self.reset(is_cut=True)
+    def refine(self, found: Found) -> tuple[np.ndarray, str | None]:
+        """The alpha of a frame, uint8 [h,w], and None; without a trusted mask 0, and the reason."""
+        if found.is_new_scene:
+            self.refiner.reset()
+        reason = HIDDEN if self.settings.hide else found.reason
         try:
-            if self.settings.hide:
-                raise NoTrustedMask(HIDDEN)
-            with self.timer.measure("segment"):
-                mask, mask_from = self.masks.find(picture, time, self.settings.people, level)
-            with self.timer.measure("refine"):
-                return self.refiner.refine(picture, mask, self.settings.people), mask_from, None
-        except NoTrustedMask as why:
-            reason = str(why)
-        except Exception as error:  # whatever goes wrong in there, nothing sharp may get out
-            reason = f"the network failed: {error}"
-            self.log_once(error, reason)
-        self.reset()
-        return np.zeros(picture.image.shape[:2], np.uint8), None, reason
+            if found.mask is not None and not reason:
+                with found.timer.measure("refine"):
+                    return self.refiner.refine(
+                        found.picture, found.mask, self.settings.people
+                    ), None
+        except Exception as error:  # as in `find_mask`
+            reason = self.reason(error)
+        self.refiner.reset()
+        return np.zeros(found.picture.image.shape[:2], np.uint8), reason
 
-    def is_new_scene(self, picture: Picture) -> bool:
+    def is_new_scene(self, picture: Picture, mirror: bool) -> bool:
         """Whether earlier frames say nothing about this one; remembers it."""
         last, self.thumbnail = self.thumbnail, picture.thumbnail
-        scene, self.scene = self.scene, (picture.image.shape, self.settings.mirror)
+        scene, self.scene = self.scene, (picture.image.shape, mirror)
         return not self.is_sequence or scene != self.scene or is_cut(self.thumbnail, last)
-
-    def reset(self, is_cut: bool = False) -> None:
-        """Drops what is known of earlier frames, after an error or a cut."""
-        self.refiner.reset()
-        self.masks.reset(is_cut)
 
     def view(self, alpha: np.ndarray, time: float) -> View:
         """The part of the frame to show."""
@@ -173,11 +224,15 @@ class BackgroundBlur:
             return WHOLE
         return self.follower.follow(alpha, time) if self.is_sequence else portrait_of(alpha)
 
-    def log_once(self, error: Exception, reason: str) -> None:
-        """Logs the error being handled with its traceback, once per kind."""
+    def reason(self, error: Exception) -> str:
+        """Why a frame has no mask; what is unexpected is logged, with its traceback once."""
+        if isinstance(error, NoTrustedMask):
+            return str(error)
+        reason = f"the network failed: {error}"
         if type(error) not in self.errors_logged:
             self.errors_logged.add(type(error))
             log.exception("%s; frames are fully blurred meanwhile", reason)
+        return reason
 
 
 def make_settings(**choices: Any) -> Settings:

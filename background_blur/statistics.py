@@ -7,7 +7,9 @@ from time import monotonic, process_time
 from background_blur.frames import Result, plural
 from background_blur.matting.quality import QualityLevel
 from background_blur.settings import HIDDEN
+from background_blur.timing import StageTimer
 
+STAGES = "read", "downscale", "segment", "refine", "blur", "compose", "write", "show"
 ROLLING_FRAMES = 30  # that the overlay averages over
 
 
@@ -16,7 +18,7 @@ class RunStatistics:
 
     Attributes:
         frames: how many finished.
-        seconds: spent per stage, in all.
+        timer: of the stages, those of the results included.
         hidden, failed: frames fully blurred because the user asked, or because no mask was trusted.
         reason: why no mask was trusted the last time, or None.
         masks: how many frames' masks came from where, by `Result.mask_from`.
@@ -30,7 +32,7 @@ class RunStatistics:
         self.last: Result | None = None
         self.frames = self.hidden = self.failed = 0
         self.reason: str | None = None
-        self.seconds: Counter[str] = Counter()
+        self.timer = StageTimer()
         self.masks: Counter[str] = Counter()
         self.levels: Counter[str] = Counter()
         self.runs, self.seen = 0, 0.0
@@ -64,7 +66,8 @@ class RunStatistics:
             self._processor_began = processor
         self.processor = processor - self._processor_began
         self.frames += 1
-        self.seconds.update(result.seconds)
+        for stage, seconds in result.seconds.items():
+            self.timer.seconds[stage] += seconds
         reason = result.fully_blurred_because
         self.hidden += reason == HIDDEN
         if reason not in (None, HIDDEN):
@@ -75,10 +78,13 @@ class RunStatistics:
         self.seen += sum(result.seen)
 
     def summary(self, seconds: float | None) -> str:
-        """A line such as "90 frames, 29.9 frames/s; ms per frame: segment 9.1, refine 2.0"."""
+        """Such as "90 frames, 29.9 frames/s; processor time in ms: segment 9.1, refine 2.0"."""
         rate = f", {self.frames / seconds:.1f} frames/s" if seconds else ""
-        stages = ", ".join(f"{k} {1000 * v / self.frames:.1f}" for k, v in self.seconds.items())
-        return f"{plural(self.frames)}{rate}; ms per frame: {stages}"
+        spent = {
+            stage: self.timer.seconds[stage] for stage in STAGES if stage in self.timer.seconds
+        }
+        stages = ", ".join(f"{stage} {1000 * it / self.frames:.1f}" for stage, it in spent.items())
+        return f"{plural(self.frames)}{rate}; processor time in ms: {stages}"
 
     def format_quality(self) -> str:
         """What a live run skipped in order to keep up: "masks: network 60 %, ..."."""

@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from background_blur.errors import SourceError
 from background_blur.frames import Frame
 from background_blur.matting.quality import LEVELS, QualityLevel
 from background_blur.matting.segmenter import nearest_input_size
-from background_blur.settings import Settings
+from background_blur.settings import HIDDEN, Settings
 from support.captures import detail
 from support.segmenters import FakeBlur
 
@@ -399,3 +400,42 @@ def test_a_change_outside_the_part_that_is_seen_makes_no_mask_an_old_one():
 def test_images_without_a_time_come_30_a_second():
     blur = tracked(boxes, 40)
     assert blur.last_result.time == pytest.approx(39 / 30)
+
+
+def moving_box(count: int = 12) -> list[Frame]:
+    return [Frame(room_with_box(60 + 5 * index), index / 30) for index in range(count)]
+
+
+def test_frames_processed_ahead_come_out_as_they_do_one_by_one():
+    ahead, one_by_one = (FakeBlur(boxes, Settings(), track=True) for _ in range(2))
+    results = list(ahead.process(moving_box()))
+    for result, frame in zip(results, moving_box(), strict=True):
+        alone = one_by_one(frame, LEVELS[0])
+        assert np.array_equal(result.image, alone.image) and result.time == alone.time
+        assert (result.mask_from, result.seen) == (alone.mask_from, alone.seen)
+
+
+def test_every_frame_before_an_error_comes_out():
+    def frames():
+        yield from moving_box(3)
+        raise SourceError("the camera has gone")
+
+    times = []
+    with pytest.raises(SourceError, match="gone"):
+        times.extend(result.time for result in FakeBlur(boxes).process(frames()))
+    assert times == [0, 1 / 30, 2 / 30]
+
+
+def test_hiding_takes_effect_at_once_though_masks_are_found_ahead():
+    blur = FakeBlur(boxes)
+    coming = blur.process(moving_box(4))
+    assert next(coming).fully_blurred_because is None
+    blur.settings.hide = True
+    assert [result.fully_blurred_because for result in coming] == [HIDDEN] * 3
+
+
+def test_recordings_keep_the_mask_while_nothing_moves():
+    blur = FakeBlur(boxes)
+    results = list(blur.process(Frame(room_with_box(100), index / 30) for index in range(30)))
+    assert 6 <= blur.network.looks <= 10
+    assert {result.mask_from for result in results} == {"network", "reused"}

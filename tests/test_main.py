@@ -13,15 +13,14 @@ import numpy as np
 import pytest
 
 import main
-from background_blur import __version__, app, capture
+from background_blur import __version__, app
 from background_blur.capture import open_source
-from background_blur.capture.camera import Camera
 from background_blur.cli import parser
 from background_blur.errors import UserError
 from background_blur.opening import TITLE
 from background_blur.settings import PEOPLE, VIEWS, Settings
 from support import ROOT
-from support.captures import FakeCapture, detail, noise
+from support.captures import detail
 from support.display import wait_until
 
 MAIN = str(ROOT / "main.py")
@@ -425,27 +424,14 @@ def test_a_terminal_sees_a_bar_with_the_time_left_and_the_output_stays_clean(cli
     assert result.stdout.endswith(f"\nsaved {tmp_path / 'out.mp4'}: 25 frames, 1.0 s\n")
 
 
-@pytest.mark.parametrize(
-    "source, options, expected",
-    [
-        ("camera", [], 1),
-        ("clip", [], 2),
-        ("camera", ["--threads", "3"], 3),
-        ("clip", ["--threads", "1"], 1),
-    ],
-)
-def test_live_pictures_take_one_thread_unless_told_otherwise(
-    source, options, expected, clip, monkeypatch, capsys
+@pytest.mark.parametrize("options, expected", [([], 1), (["--threads", "3"], 3)])
+def test_the_network_takes_one_thread_unless_told_otherwise(
+    options, expected, clip, monkeypatch, capsys
 ):
     def open_pipeline(_, threads, *__):
         raise UserError(f"{threads} {cv2.getNumThreads()}")
 
-    def camera(text, size, fps, wait, **_):
-        return Camera(0, size, fps, open=lambda _: FakeCapture([noise()] * 99), wait=wait)
-
     monkeypatch.setattr(app, "open_pipeline", open_pipeline)
-    if source == "camera":
-        monkeypatch.setattr(capture, "open_source", camera)
     before = cv2.getNumThreads()
     assert main.main(["--source", str(clip), "--no-window", *options]) == 1
     cv2.setNumThreads(before)
@@ -454,7 +440,7 @@ def test_live_pictures_take_one_thread_unless_told_otherwise(
 
 def test_a_single_picture_is_one_frame_and_has_no_rate():
     result = run("--source", ROOT / "assets" / "portrait.jpg", "--no-window", env=headless())
-    assert result.stdout.startswith("1 frame; ms per frame: ")
+    assert result.stdout.startswith("1 frame; processor time in ms: ")
 
 
 def test_the_default_path_imports_no_tensorflow(clip):

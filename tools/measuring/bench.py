@@ -263,7 +263,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args.rvm_size = in_child(recipes.rvm_size, args.rvm) if args.rvm else None
     if args.rvm_size and args.rvm_size not in args.sizes:
         p.error("argument --rvm: a network for frames of {}x{}".format(*args.rvm_size))
-    args.threads = args.threads or (program.LIVE_THREADS if args.live else program.THREADS)
+    args.threads = args.threads or program.THREADS
     return args
 
 
