@@ -80,11 +80,13 @@ class RunStatistics:
     def summary(self, seconds: float | None) -> str:
         """Such as "90 frames, 29.9 frames/s; processor time in ms: segment 9.1, refine 2.0"."""
         rate = f", {self.frames / seconds:.1f} frames/s" if seconds else ""
-        spent = {
-            stage: self.timer.seconds[stage] for stage in STAGES if stage in self.timer.seconds
-        }
-        stages = ", ".join(f"{stage} {1000 * it / self.frames:.1f}" for stage, it in spent.items())
+        stages = ", ".join(f"{stage} {spent:.1f}" for stage, spent in self.costs().items())
         return f"{plural(self.frames)}{rate}; processor time in ms: {stages}"
+
+    def costs(self) -> dict[str, float]:
+        """Milliseconds of processor time per frame, by stage."""
+        spent = self.timer.seconds
+        return {stage: 1000 * spent[stage] / self.frames for stage in STAGES if stage in spent}
 
     def format_quality(self) -> str:
         """What a live run skipped in order to keep up: "masks: network 60 %, ..."."""

@@ -1,232 +1,243 @@
-"""Measures the pipeline beside other recipes, on clips it makes itself.
+"""Measures what a frame costs, by stage, and beside other ways to blur a background.
 
-    python -m tools.measuring.bench --peer selfie_segmentation_landscape.tflite --original --keras
+    python -m tools.measuring.bench --clip PERSON.mp4 --peer selfie_segmentation_landscape.tflite \
+        --rvm RVM --original --json figures.json --write docs/figures.md
 
-The contenders take turns at every frame, so that a noisy machine hits all alike:
+Each row is a run of its own in a fresh process; the runs take turns, `--rounds` times, and the
+median of each figure counts. `this` is all of `main.py`'s loop:
 
-- `original`: the recipe this program began as, Keras `predict` of the 21-class network at
-  512x512 and output stride 8, on frames scaled to 512 pixels width; slow, so on few frames.
-- `mediapipe`: the documented recipe of MediaPipe Selfie Segmentation, with `--peer`, at full size.
-- `rvm`: Robust Video Matting, with `--rvm`, compiled for LiteRT for one size of frames: inputs
-  `src` and `r1i` to `r4i`, outputs alpha and the four states.
-- `ours`, `ours_keras`: the pipeline of `main.py` with either engine, at full size.
-- `network`: the person network alone, on an input that is ready.
+- on a video: as it is, written to a file, in a window;
+- on a camera, which plays the clip with noise at 30 frames/s and has to be decoded, as a webcam, or
+  a real one (`--camera`): as it is, with nobody moving, in a window, and sent to a camera of
+  PipeWire's that another program reads.
 
-Each contender's time, but not the network's, includes the decoding of the frame, measured once.
-Warm-up is left out. CPU time is that of all threads, and of the time they spin for more work.
-Peak memory and the time from process start to the first finished frame come from a process of
-each contender's own; ours is `main.py` itself there.
+`mediapipe` is the documented recipe of MediaPipe Selfie Segmentation, on both. On the video `rvm`
+is Robust Video Matting scaled to 320 pixels, in TensorFlow, and `original` what this program began
+as: Keras `predict` of the 21-class network at 512x512 and output stride 8. What cannot run here,
+such as a window without a display, is left out, and said.
 
-    python -m tools.measuring.bench --live 60 --load 2
-
-measures instead how old a live picture is when it is shown, for so many seconds, while so many
-other processes keep the cores busy; `--still` is for a picture in which only the noise moves, and
-`--camera 0` reads a real camera in place of a stand-in. With `--peer` MediaPipe's recipe follows,
-behind the same camera.
+Processor time, in ms per frame, is that of all threads and of what the run has started; by stage
+that of the threads which do the stage, so that FFmpeg's own threads make the difference. `first` is
+the time from the command line to the end of `main.py` on a video of one frame; `peak MB` its memory
+on one of 30.
 """
 
 import argparse
-import io
 import json
 import os
 import resource
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from contextlib import ExitStack, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import cv2
 import numpy as np
 
 from background_blur import app as program
 from background_blur import cli
-from background_blur.frames import Result
-from background_blur.matting.engines import open_segmenter
-from background_blur.matting.segmenter import nearest_input_size
-from background_blur.pipeline import BackgroundBlur
-from background_blur.settings import Settings
-from background_blur.signals import RemoteControl
+from background_blur.capture import open_source
+from background_blur.capture.base import Source, WrappedSource
+from background_blur.capture.camera import Camera
+from background_blur.errors import UserError
+from background_blur.frames import Frame, Result, Size
+from background_blur.matting.quality import QualityController, QualityLevel
+from background_blur.opening import open_sinks
+from background_blur.resources import RESOURCES
+from background_blur.statistics import RunStatistics
 from background_blur.system import SignalGuard
-from tools.command import command_line, existing_file, reports_errors
-from tools.measuring import live, recipes
-from tools.measuring.figures import Times, compare, figures, machine, table
+from tools.command import command_line, existing_file, existing_folder, reports_errors
+from tools.measuring import contenders, recipes
+from tools.measuring.costs import machine, merge, table, write_into
+from tools.measuring.stand_ins import FPS, FakeCapture, film, write_video
 
-SIZES = "640x360,1280x720,1920x1080,3840x2160"
-WARM_UP = 5  # frames
-ALONE_FRAMES = 5  # in a process of the contender's own
-ORIGINAL_FRAMES = 5  # that the slow recipe runs on, at most
-SETTLE = 0.02  # seconds; so long threads may spin for more work after a call
-CONTENDERS = ("original", "mediapipe", "rvm", "ours", "ours_keras", "network")
+WARM_UP = 2.0  # seconds of a camera that do not count
+READER = "gst-launch-1.0 -q pipewiresrc target-object=background_blur ! fakesink sync=false"
 
 
-@dataclass
-class Contender:
-    """One way to do it."""
+@dataclass(frozen=True)
+class Run:
+    """A row: who blurs, where the frames come from, and where they go."""
 
-    run: Callable  # uint8 [H,W,3] BGR -> a finished frame
-    prepare: Callable = lambda image: image  # makes what `run` takes, not measured
-    times: Times = field(default_factory=Times)
+    who: str  # "this", or a key of OTHERS
+    source: str  # "video", "camera", or "still": a camera before which nobody moves
+    to: str = ""  # nowhere; "file", "window", "pipewire"
 
-    def measure(self, given: Any, counts: bool) -> Any:
-        """Runs once, notes the times if it `counts`, returns the result."""
-        result, wall, cpu = timed(self.run, self.prepare(given))
-        if counts:
-            self.times.wall.append(wall)
-            self.times.cpu.append(cpu)
-            if isinstance(result, Result):
-                self.times.stages.append({k: 1000 * v for k, v in result.seconds.items()})
-                self.times.failed += bool(result.fully_blurred_because)
-        return result
+    @property
+    def name(self) -> str:
+        return ", ".join(filter(None, (self.who, self.source, self.to)))
 
 
-def chosen(size: tuple[int, int], args: argparse.Namespace) -> list[str]:
-    wanted = {"original": args.original, "mediapipe": args.peer, "ours_keras": args.keras}
-    wanted["rvm"] = args.rvm_size == size
-    return [name for name in CONTENDERS if wanted.get(name, True)]
+OTHERS = {
+    "mediapipe": lambda args: recipes.mediapipe(args.peer, args.threads or 2),
+    "rvm": lambda args: recipes.rvm(contenders.rvm(args.rvm)["RVM"]()),
+    "original": lambda args: recipes.original(args.threads or 2),
+}
+OURS = [
+    *(Run("this", "video", to) for to in ("", "file", "window")),
+    *(Run("this", "camera", to) for to in ("", "window", "pipewire")),
+    Run("this", "still"),
+]
 
 
-def open_contender(name: str, args: argparse.Namespace) -> Contender:
-    """Loads one; raises WeightsError where ours has no weights."""
-    if name == "original":
-        every = max(1, args.frames // ORIGINAL_FRAMES)
-        return Contender(recipes.original(args.coral, args.threads), times=Times(every))
-    if name == "mediapipe":
-        return Contender(recipes.mediapipe(args.peer, args.threads))
-    if name == "rvm":
-        return Contender(recipes.rvm(args.rvm, args.threads))
-    engine = "keras" if name == "ours_keras" else "litert"
-    segmenter = open_segmenter(engine, None, args.threads)
-    if name == "network":
-        return Contender(segmenter.engine, prepare=network_input)
-    return Contender(BackgroundBlur(segmenter, Settings()))
+class Lasting(WrappedSource):
+    """A source that ends after so many seconds."""
+
+    def __init__(self, source: Source, seconds: float):
+        super().__init__(source)
+        self.seconds = seconds
+
+    def __iter__(self) -> Iterator[Frame]:
+        end = time.monotonic() + self.seconds
+        for frame in self.source:
+            yield frame
+            if time.monotonic() > end:
+                break
 
 
-def network_input(image: np.ndarray) -> np.ndarray:
-    return cv2.resize(image, nearest_input_size(image.shape[1::-1])).astype(np.float32)
+class WarmStatistics(RunStatistics):
+    """Begins anew after the warm-up of a camera, and notes how old each frame is when done."""
+
+    def __init__(self, warm_up: float):
+        super().__init__()
+        self.warm_at = time.monotonic() + warm_up if warm_up else 0.0
+        self.ages: list[float] = []  # in ms
+
+    def record(self, result: Result, level: QualityLevel | None = None) -> None:
+        if self.warm_at and time.monotonic() > self.warm_at:
+            timer = self.timer  # the loop holds it
+            super().__init__()
+            self.timer, self.warm_at = timer, 0.0
+            timer.seconds.clear()
+        super().record(result, level)
+        self.ages += [1000 * self.latency] if self.latency is not None else []
 
 
-def in_child(function: Callable, *args: Any) -> Any:
+def measure(run: Run, size: Size, pictures: list[np.ndarray], args: argparse.Namespace) -> dict:
+    """The figures of one run, or why it cannot be; called in a process of its own."""
+    with TemporaryDirectory() as folder, redirect_stdout(StringIO()):
+        path, out = Path(folder, "in.mp4"), str(Path(folder, "out.mp4"))
+        if run.source == "video":
+            write_video(path, pictures, args.frames)
+        try:
+            with open_run_source(run, path, size, pictures, args) as source:
+                if run.who != "this":
+                    return measure_recipe(OTHERS[run.who](args), source)
+                return measure_program(run, source, out, args)
+        except UserError as error:
+            return {"left out": str(error)}
+
+
+def open_run_source(
+    run: Run, path: Path, size: Size, pictures: list[np.ndarray], args: argparse.Namespace
+) -> Source:
+    if run.source == "video":
+        return open_source(str(path))
+    if args.camera is not None and run.source == "camera":
+        return Lasting(Camera(args.camera, size), WARM_UP + args.seconds)
+    played = pictures[:1] if run.source == "still" else pictures
+    camera = Camera(0, size, open=lambda _: FakeCapture(played))
+    return Lasting(camera, WARM_UP + args.seconds)
+
+
+def measure_program(run: Run, source: Source, out: str, args: argparse.Namespace) -> dict:
+    """Runs the program's loop. Raises UserError."""
+    to = {"file": ["--output", out], "pipewire": ["--virtual-camera", "pipewire"]}
+    window = [] if run.to == "window" else ["--no-window"]
+    options = cli.parse(["--no-config", *to.get(run.to, []), *window])
+    threads = args.threads or program.THREADS
+    cv2.setNumThreads(threads)
+    with ExitStack() as stack:
+        sinks = open_sinks(options, source, stack)
+        if run.to == "window" and not sinks.window:
+            raise UserError("no display")
+        if run.to == "pipewire":
+            reader = subprocess.Popen(READER.split(), stderr=subprocess.DEVNULL)
+            stack.callback(reader.wait)
+            stack.callback(reader.terminate)
+        source.unpace()
+        blur = program.open_pipeline(options, threads)
+        statistics = WarmStatistics(WARM_UP if source.live else 0)
+        loop = program.Loop(source, blur, sinks, statistics, SignalGuard())
+        loop.viewer = sinks.viewer(source, blur.settings, {"blur": None}, statistics)
+        loop.quality = QualityController(FPS) if source.live else None
+        loop.run()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    frames = max(1, statistics.frames - 1)
+    got: dict = {
+        "fps": statistics.frames / (statistics.elapsed or 1),
+        "cpu_ms": 1000 * statistics.processor / frames,
+        "stages": statistics.costs(),
+        "fully_blurred": statistics.failed,
+    }
+    if run.to == "pipewire":  # GStreamer's process, which takes the frames to PipeWire
+        got["cpu_ms"] += 1000 * (children.ru_utime + children.ru_stime) / frames
+    if source.live:
+        got |= {"age_ms": float(np.percentile(statistics.ages, 95)), "dropped": source.dropped}
+    return got
+
+
+def measure_recipe(recipe: recipes.Recipe, source: Source) -> dict:
+    """Runs somebody else's recipe on the frames."""
+    warm_at = time.monotonic() + (WARM_UP if source.live else 0)
+    began = cpu = 0.0
+    count = -1
+    for frame in source:
+        recipe(frame.image)
+        if not count:
+            began, cpu = time.monotonic(), time.process_time()
+        count += count >= 0 or time.monotonic() >= warm_at
+    passed, spent = time.monotonic() - began, time.process_time() - cpu
+    count = max(1, count - 1)
+    return {"fps": count / passed, "cpu_ms": 1000 * spent / count}
+
+
+def run_alone(pictures: list[np.ndarray]) -> dict:
+    """How long all of `main.py` takes for a video of one frame, and its memory for one of 30."""
+    command = [sys.executable, "main.py", "--no-window", "--no-config", "--source"]
+    with TemporaryDirectory() as folder:
+        short, longer = Path(folder, "1.mp4"), Path(folder, "30.mp4")
+        write_video(short, pictures, 1)
+        write_video(longer, pictures, 30)
+        began = time.monotonic()
+        subprocess.run([*command, str(short)], cwd=RESOURCES, check=True, capture_output=True)
+        first = time.monotonic() - began
+        subprocess.run([*command, str(longer)], cwd=RESOURCES, check=True, capture_output=True)
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
+    return {"first_s": first, "peak_mb": peak}
+
+
+def in_child(function, *args) -> dict:
     """Calls it in a fresh process: what was loaded or allocated before is not in its figures."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *args).result()
 
 
-def write_clip(path: Path, shape: tuple[int, int], count: int) -> None:
-    """Writes `count` frames of the demo's moving portrait as H.264; `shape` is (width, height)."""
-    import av
-
-    from background_blur.capture.demo import Demo
-
-    demo = Demo(shape, paced=False)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30)
-        stream.width, stream.height = shape
-        stream.pix_fmt, stream.options = "yuv420p", {"preset": "veryfast", "crf": "20"}
-        for index in range(count):
-            frame = av.VideoFrame.from_ndarray(demo.picture(index), format="bgr24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+def measure_size(size: Size, args: argparse.Namespace) -> dict[str, dict]:
+    """All rows at one frame size, by their names."""
+    pictures = film(args.clip, size)
+    others = {"mediapipe": args.peer, "rvm": args.rvm, "original": args.original}
+    runs = [run for run in OURS if args.seconds or run.source == "video"]
+    runs += [Run(name, "video") for name, wanted in others.items() if wanted]
+    runs += [Run("mediapipe", "camera")] if args.peer and args.seconds else []
+    rounds: dict[str, list[dict]] = {run.name: [] for run in runs}
+    for _ in range(args.rounds):
+        for run in runs:
+            rounds[run.name].append(in_child(measure, run, size, pictures, args))
+        rounds["this, video"][-1] |= in_child(run_alone, pictures)
+    return {name: merge(figures, median) for name, figures in rounds.items()}
 
 
-def read_clip(path: Path) -> Iterator[np.ndarray]:
-    """Decodes by one thread, so that nothing is decoded in another's time."""
-    import av
-
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="bgr24")
-
-
-def timed(call: Callable, *args: Any) -> tuple[Any, float, float]:
-    """Returns (its result, ms, ms of CPU in all threads)."""
-    cpu, began = time.process_time(), time.perf_counter()
-    result = call(*args)
-    wall = time.perf_counter() - began
-    time.sleep(SETTLE)  # threads that still spin are this call's, not the next one's
-    return result, 1000 * wall, 1000 * (time.process_time() - cpu)
-
-
-def take_turns(clip: Path, size: tuple[int, int], args: argparse.Namespace) -> dict:
-    """Measures all contenders frame by frame; returns {"decode" or contender: figures}."""
-    contenders = {name: open_contender(name, args) for name in chosen(size, args)}
-    decode = Contender(next)
-    frames = read_clip(clip)
-    for index in range(-WARM_UP, args.frames):
-        image = decode.measure(frames, index >= 0)
-        for contender in contenders.values():
-            if index == -WARM_UP or index % contender.times.every == 0:
-                contender.measure(image, index >= 0)
-    result = {name: figures(it.times, decode.times) for name, it in contenders.items()}
-    result["network"] = figures(contenders["network"].times)  # needs no decoding
-    return {"decode": figures(decode.times)} | result
-
-
-def run_alone(name: str, clip: Path, args: argparse.Namespace, born: float) -> dict:
-    """Runs one contender from its start, ours as all of `main.py`.
-
-    `born` is when its process was asked for, by time.time().
-    """
-    if name.startswith("ours"):
-        watcher = live.Watcher()
-        engine = "keras" if name == "ours_keras" else "litert"
-        command = ["--source", str(clip), "--no-window", "--engine", engine]
-        options = cli.parse([*command, "--threads", str(args.threads)])
-        session = program.Session(options, SignalGuard(), RemoteControl())
-        with redirect_stdout(io.StringIO()), session:
-            session.viewer = watcher  # where a window would show the frames
-            session.run()
-        finished = watcher.times[0]
-    else:
-        recipe, frames = open_contender(name, args).run, read_clip(clip)
-        recipe(next(frames))
-        finished = time.monotonic()
-        for image in frames:
-            recipe(image)
-    first = finished - time.monotonic() + time.time() - born
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return {"first_frame_s": round(first, 2), "peak_mb": round(peak)}
-
-
-def measure_all(args: argparse.Namespace) -> dict:
-    """Runs everything; returns what `--json` writes."""
-    sizes = {}
-    with TemporaryDirectory() as folder:
-        for shape in args.sizes:
-            name = "{}x{}".format(*shape)
-            clip, short = Path(folder, f"{name}.mp4"), Path(folder, f"{name}-short.mp4")
-            in_child(write_clip, clip, shape, WARM_UP + args.frames)
-            in_child(write_clip, short, shape, ALONE_FRAMES)
-            sizes[name] = in_child(take_turns, clip, shape, args)
-            for contender in chosen(shape, args)[:-1]:  # the network alone has no process
-                sizes[name][contender] |= in_child(run_alone, contender, short, args, time.time())
-            compare(sizes[name])
-    settings = {"frames": args.frames, "warm up": WARM_UP, "threads": args.threads}
-    return {"machine": machine(), "settings": settings, "sizes": sizes}
-
-
-def measure_live(args: argparse.Namespace) -> dict:
-    """Runs each size for `--live` seconds; returns what `--json` writes."""
-    names = ("live", "load", "still", "camera", "threads")
-    settings, sizes = {name: getattr(args, name) for name in names}, {}
-    for size in args.sizes:
-        scene = live.Scene(size, args.live, args.load, args.still, args.camera)
-        name = "{}x{}".format(*size)
-        sizes[name] = in_child(live.measure, scene, args.threads)
-        if args.peer:
-            peer = in_child(live.measure_recipe, scene, args.peer, args.threads)
-            ratio = sizes[name]["cpu_ms"] / max(peer["cpu_ms"], 0.01)
-            sizes[name] |= {"mediapipe": peer, "cpu_over_mediapipe": round(ratio, 2)}
-    return {"machine": machine(), "settings": settings, "live": sizes}
-
-
-def even_sizes(text: str) -> list[tuple[int, int]]:
+def even_sizes(text: str) -> list[Size]:
     sizes = [cli.size(part) for part in text.split(",")]
     if any(side % 2 for shape in sizes for side in shape):
         raise argparse.ArgumentTypeError(f"{text!r}: a video's sides are even")
@@ -236,46 +247,40 @@ def even_sizes(text: str) -> list[tuple[int, int]]:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     p = command_line("measuring.bench", __doc__)
     add = p.add_argument
-    add("--sizes", type=even_sizes, default=SIZES, metavar="WxH,...", help=f"default {SIZES}")
+    size = "1280x720"
+    add("--sizes", type=even_sizes, default=size, metavar="WxH,...", help=f"default {size}")
+    add("--clip", type=existing_file, help="somebody who moves; default: the demo's portrait")
     count, seconds = cli.number(int, 1, 10000), cli.number(float, 0, 86400)
-    add("--frames", type=count, default=60, metavar="N", help="to measure (default 60)")
+    add("--frames", type=count, default=300, metavar="N", help="of the video (default 300)")
+    add("--seconds", type=seconds, default=10.0, metavar="S", help="of a camera; 0: without one")
+    add("--rounds", type=count, default=3, metavar="N", help="default 3")
     network = {"type": existing_file, "metavar": "FILE.tflite"}
     add("--peer", **network, help="MediaPipe's network, for its recipe")
-    add("--rvm", **network, help="Robust Video Matting, compiled for one of the sizes")
+    add("--rvm", type=existing_folder, help="folder with an rvm.py; needs TensorFlow")
     add("--original", action="store_true", help="the original recipe too; needs TensorFlow")
-    add("--keras", action="store_true", help="ours with --engine keras too; needs TensorFlow")
-    add("--coral", **network, help="weights for the original recipe")
-    add("--live", type=seconds, metavar="SECONDS", help="how fresh a live picture is")
-    add("--load", type=int, default=0, metavar="N", help="processes to keep busy beside --live")
-    add("--still", action="store_true", help="nothing but noise moves in the --live picture")
-    add("--camera", type=int, metavar="N", help="a real camera for --live; default: a stand-in")
-    add("--json", metavar="FILE", help="write the figures there; - prints them, not the table")
-    threads = cli.number(int, 1, 64)
-    add("--threads", type=threads, metavar="N", help="per network (default 2; of --live 1)")
-    args = p.parse_args(argv)
-    if args.live and (args.rvm or args.original or args.keras):
-        p.error("--live takes no contender but --peer")
-    if not args.live and (args.load or args.still or args.camera is not None):
-        p.error("--load, --still and --camera are for --live")
-    if args.camera is not None and args.still:
-        p.error("--still is for the stand-in, not for a --camera")
-    # In a child, as the memory of this process counts into that of its children.
-    args.rvm_size = in_child(recipes.rvm_size, args.rvm) if args.rvm else None
-    if args.rvm_size and args.rvm_size not in args.sizes:
-        p.error("argument --rvm: a network for frames of {}x{}".format(*args.rvm_size))
-    args.threads = args.threads or program.THREADS
-    return args
+    add("--camera", type=int, metavar="N", help="a real camera; default: one that plays the clip")
+    add(
+        "--threads",
+        type=cli.number(int, 1, 64),
+        metavar="N",
+        help="per network (default 1, of others 2)",
+    )
+    add("--json", metavar="FILE", help="write the figures there")
+    add("--write", type=existing_file, metavar="PAGE.md", help="put the tables between its marks")
+    return p.parse_args(argv)
 
 
 @reports_errors("measuring.bench")
 def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     args = parse(argv)
-    report = measure_live(args) if args.live else measure_all(args)
-    text = json.dumps(report, indent=1)
-    print(text if args.json == "-" else table(report))
-    if args.json not in (None, "-"):
-        Path(args.json).write_text(text + "\n")
+    sizes = {"{}x{}".format(*size): measure_size(size, args) for size in args.sizes}
+    report = {"machine": machine(), "rounds": args.rounds, "sizes": sizes}
+    print(table(report))
+    if args.json:
+        Path(args.json).write_text(json.dumps(report, indent=1) + "\n")
+    if args.write:
+        write_into(args.write, table(report))
     return 0
 
 

@@ -16,13 +16,12 @@ from tools.command import ToolError
 Recipe = Callable[[np.ndarray], np.ndarray]
 
 ORIGINAL_WIDTH, ORIGINAL_INPUT = 512, 512  # pixels
-RVM_INPUTS = ("src", "r1i", "r2i", "r3i", "r4i")
 
 
-def original(coral: Path | None, threads: int) -> Recipe:
+def original(threads: int) -> Recipe:
     """What this program began as: Keras `predict` of the 21-class network at output stride 8.
 
-    Any class but background is kept; the weights, random without `coral`, change no time.
+    Any class but background is kept. The weights are random, which changes no time.
     """
     import imutils
 
@@ -36,10 +35,6 @@ def original(coral: Path | None, threads: int) -> Recipe:
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     net = model.build("voc", 8)
-    if coral:
-        from tools.training.convert_weights import load_coral
-
-        load_coral(net, coral)
 
     def run(image: np.ndarray) -> np.ndarray:
         frame = imutils.resize(image, width=ORIGINAL_WIDTH)
@@ -67,43 +62,9 @@ def mediapipe(path: Path, threads: int) -> Recipe:
     return lambda image: composite(image, mask_of(image) > 0.1)
 
 
-def rvm(path: Path, threads: int) -> Recipe:
-    """Robust Video Matting, compiled for one size of frames, and the compositing of `mediapipe`.
-
-    Inputs `src`, float32 [1,H,W,3] RGB 0..1, and four states; outputs alpha and those states.
-
-    Raises:
-        ToolError: another network.
-    """
-    net = load(path, threads)
-    inputs = rvm_inputs(net, path)
-    outputs = sorted(net.get_output_details(), key=lambda detail: str(detail["name"]))
-    states = [np.zeros(inputs[name]["shape"], np.float32) for name in RVM_INPUTS[1:]]
-
-    def run(image: np.ndarray) -> np.ndarray:
-        source = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)[None].astype(np.float32) / 255
-        for name, value in zip(RVM_INPUTS, (source, *states), strict=True):
-            net.set_tensor(inputs[name]["index"], value)
-        net.invoke()
-        alpha, *new = (net.get_tensor(detail["index"]) for detail in outputs)
-        states[:] = new
-        return composite(image, alpha[0] > 0.5)
-
-    return run
-
-
-def rvm_inputs(net: Any, path: Path) -> dict[str, dict]:
-    """What LiteRT tells of each input, by its name; raises ToolError for another network."""
-    inputs = {str(detail["name"]): detail for detail in net.get_input_details()}
-    if set(inputs) != set(RVM_INPUTS) or len(net.get_output_details()) != len(RVM_INPUTS):
-        raise ToolError(f"{path}: not Robust Video Matting with inputs {', '.join(RVM_INPUTS)}")
-    return inputs
-
-
-def rvm_size(path: Path) -> tuple[int, int]:
-    """(width, height) of the frames it is compiled for; raises ToolError for another network."""
-    height, width = rvm_inputs(load(path, 1), path)["src"]["shape"][1:3]
-    return int(width), int(height)
+def rvm(alpha_of: Callable[[np.ndarray], np.ndarray]) -> Recipe:
+    """Robust Video Matting, by its alpha, float32 [H,W]; composited as in `mediapipe`."""
+    return lambda image: composite(image, alpha_of(image) > 0.5)
 
 
 def load(path: Path, threads: int) -> Any:

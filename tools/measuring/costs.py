@@ -1,0 +1,102 @@
+"""What `tools.measuring.bench` measured, laid out as Markdown."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from background_blur.statistics import STAGES
+from tools.command import ToolError
+
+LIBRARIES = ("numpy", "opencv-python", "av", "ai-edge-litert", "tensorflow")
+BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+COLUMNS = {  # name of the figure: head of its column, and how it is written
+    "fps": ("frames/s", "{:.0f}"),
+    "cpu_ms": ("processor ms", "{:.1f}"),
+    "peak_mb": ("peak MB", "{:.0f}"),
+    "first_s": ("first, s", "{:.2f}"),
+    "age_ms": ("age, 95 %, ms", "{:.0f}"),
+    "dropped": ("dropped", "{:.0f}"),
+    "fully_blurred": ("no mask", "{:.0f}"),
+}
+
+
+def merge(figures: Sequence[dict], middle: Callable[[Sequence[float]], float]) -> dict:
+    """The middle of each figure of several rounds of a run, those by stage too."""
+    first = figures[0]
+    if "left out" in first:
+        return first
+    return {
+        name: merge([it[name] for it in figures], middle)
+        if isinstance(value, dict)
+        else round(middle([it[name] for it in figures]), 2)
+        for name, value in first.items()
+    }
+
+
+def machine() -> dict[str, str]:
+    info, cpu = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
+    for text in info.read_text().splitlines() if info.exists() else ():
+        if text.startswith("model name"):
+            cpu = text.partition(":")[2].strip()
+    versions = {it.name: it.version for it in metadata.distributions()}
+    return {
+        "cpu": f"{cpu}, {os.cpu_count()} cores",
+        "os": platform.platform(terse=True),
+        "Python": platform.python_version(),
+        **{name: versions[name] for name in LIBRARIES if name in versions},
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def table(report: dict) -> str:
+    """Of each size three tables: the runs, their stages, and how the others compare."""
+    here = report["machine"]
+    told = ", ".join(f"{name} {it}" for name, it in here.items() if name not in ("cpu", "os"))
+    parts = [f"{here['cpu']}, {here['os']}; {told}. Medians of {report['rounds']} rounds."]
+    for size, runs in report["sizes"].items():
+        known = {name: got for name, got in runs.items() if "left out" not in got}
+        rows = [[name, *cells(got)] for name, got in known.items()]
+        parts.append(markdown([size, *(head for head, _ in COLUMNS.values())], rows))
+        staged = {name: got["stages"] for name, got in known.items() if "stages" in got}
+        rows = [
+            [name, *(f"{got[stage]:.1f}" if stage in got else "" for stage in STAGES)]
+            for name, got in staged.items()
+        ]
+        parts.append(markdown(["of that, ms", *STAGES], rows))
+        parts.append(markdown(["this beside", "frames/s", "processor time"], compare(known)))
+        parts += [f"{name} is left out: {runs[name]['left out']}" for name in runs.keys() - known]
+    return "\n\n".join(filter(None, parts))
+
+
+def cells(got: dict) -> list[str]:
+    return [form.format(got[key]) if key in got else "" for key, (_, form) in COLUMNS.items()]
+
+
+def compare(runs: dict[str, dict]) -> list[list[str]]:
+    """How many times as fast as each other one ours is, and the share of the time it takes."""
+    rows = []
+    for name, other in runs.items():
+        ours = runs.get("this, " + name.partition(", ")[2])
+        if ours and ours is not other and not name.startswith("this"):
+            share = f"{ours['cpu_ms'] / other['cpu_ms']:.2f}"
+            rows.append([name, f"{ours['fps'] / other['fps']:.2f}", share])
+    return rows
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write_into(page: Path, text: str) -> None:
+    """Puts the text between the marks of a page. Raises ToolError if it has none."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ToolError(f"{page}: no {BEGIN} and {END} in it")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")

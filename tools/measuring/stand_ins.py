@@ -1,0 +1,77 @@
+"""What the bench films: a video, and a camera that plays the same pictures."""
+
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from background_blur.capture import open_source
+from background_blur.frames import Size
+from background_blur.imaging import crop_to_fill
+
+FPS = 30
+PICTURES = 64  # that are played back and forth
+NOISE = 3.0  # grey levels (standard deviation) of the camera
+
+
+def film(clip: Path | None, size: Size) -> list[np.ndarray]:
+    """The first pictures of a clip, uint8 [H,W,3] each, at that size; of the demo's portrait
+    without a clip."""
+    with open_source(str(clip or "demo"), None if clip else size) as source:
+        source.unpace()
+        frames = islice(source, PICTURES)
+        return [crop_to_fill(frame.image, size) for frame in frames]
+
+
+def back_and_forth(pictures: list) -> list:
+    return pictures + pictures[-2:0:-1]
+
+
+def write_video(path: Path, pictures: list[np.ndarray], count: int) -> None:
+    """Writes so many frames as H.264."""
+    import av
+    from av.video.stream import VideoStream
+
+    height, width = pictures[0].shape[:2]
+    played = back_and_forth(pictures)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height = width, height
+        stream.pix_fmt, stream.options = "yuv420p", {"preset": "veryfast", "crf": "20"}
+        for index in range(count):
+            frame = av.VideoFrame.from_ndarray(played[index % len(played)], format="bgr24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+class FakeCapture(cv2.VideoCapture):
+    """Plays JPEGs, noisy as a camera's; what nobody fetches in its time is gone."""
+
+    def __init__(self, pictures: list[np.ndarray], clock: Callable[[], float] = time.monotonic):
+        super().__init__()
+        rng = np.random.default_rng(0)
+        noisy = (it + NOISE * rng.standard_normal(it.shape, np.float32) for it in pictures)
+        coded = [cv2.imencode(".jpg", it.clip(0, 255).astype(np.uint8))[1] for it in noisy]
+        self.pictures, self.clock = back_and_forth(coded), clock
+        self.began, self.index = 0.0, 0
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, propId: int, value: float) -> bool:
+        return True
+
+    def get(self, propId: int) -> float:
+        return 0
+
+    def read(self, image: object = None) -> tuple[bool, np.ndarray]:
+        now = self.clock()
+        self.began = self.began or now
+        self.index = max(self.index + 1, int((now - self.began) * FPS))
+        time.sleep(max(0.0, self.began + self.index / FPS - now))
+        jpeg = self.pictures[self.index % len(self.pictures)]
+        return True, np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR))
