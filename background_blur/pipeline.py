@@ -18,8 +18,9 @@ import numpy as np
 from background_blur.errors import UserError
 from background_blur.frames import Frame, Result
 from background_blur.imaging import THUMBNAIL_SIZE, Picture, downscale, to_bgr
-from background_blur.matting.masks import MaskFinder
+from background_blur.matting.masks import NETWORK, MaskFinder
 from background_blur.matting.motion import is_cut
+from background_blur.matting.propagation import REUSED
 from background_blur.matting.quality import LEVELS, QualityLevel
 from background_blur.matting.refinement import MaskRefiner
 from background_blur.matting.segmenter import Segmenter
@@ -85,6 +86,7 @@ class BackgroundBlur:
         self.is_sequence = is_sequence
         self.masks = MaskFinder(segmenter or open_default(is_sequence), is_sequence, track)
         self.refiner = MaskRefiner()
+        self.key_alpha: tuple[np.ndarray, str] | None = None  # of the last key frame, and of whom
         self.follower = Follower()
         self.renderer = Renderer(self.settings)
         self.scene: tuple | None = None  # of the last frame: its shape, and whether mirrored;
@@ -200,6 +202,7 @@ class BackgroundBlur:
         """The alpha of a frame, uint8 [h,w], and None; without a trusted mask 0, and the reason."""
         if found.is_new_scene:
             self.refiner.reset()
+            self.key_alpha = None
         reason = HIDDEN if self.settings.hide else found.reason
         try:
             if found.mask is not None and not reason:
@@ -210,7 +213,18 @@ class BackgroundBlur:
         except Exception as error:  # as in `find_mask`
             reason = self.reason(error)
         self.refiner.reset()
+        self.key_alpha = None
         return np.zeros(found.picture.image.shape[:2], np.uint8), reason
+
+    def refined(self, found: Found, mask: np.ndarray) -> np.ndarray:
+        """The alpha of a trusted mask; that of the key frame again while nothing moves."""
+        who = self.settings.people
+        if found.mask_from == REUSED and self.key_alpha and self.key_alpha[1] == who:
+            return self.key_alpha[0]
+        alpha = self.refiner.refine(found.picture, mask, who)
+        if found.mask_from == NETWORK:
+            self.key_alpha = alpha, who
+        return alpha
 
     def is_new_scene(self, picture: Picture, mirror: bool) -> bool:
         """Whether earlier frames say nothing about this one; remembers it."""

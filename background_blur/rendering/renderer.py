@@ -39,6 +39,8 @@ class Renderer:
 
     def __init__(self, settings: Settings):
         self.settings = settings
+        # The last blur, with what it was made of; where the alpha is the same, nothing moved.
+        self.blurred: tuple[np.ndarray, float, np.ndarray] | None = None
 
     def render(self, image: np.ndarray, scene: Scene, timer: StageTimer) -> np.ndarray:
         """Renders a uint8 or uint16 [H,W,3] BGR, or [H,W,4] BGRA, in the chosen view."""
@@ -92,4 +94,10 @@ class Renderer:
             strength = max(strength, MIN_HIDING_STRENGTH)
         if not strength:
             return image
-        return blur_background(scene.small, scene.alpha, strength, image.dtype)
+        if self.blurred:
+            alpha, last_strength, blurred = self.blurred
+            if (strength, image.dtype) == (last_strength, blurred.dtype) and alpha is scene.alpha:
+                return blurred
+        blurred = blur_background(scene.small, scene.alpha, strength, image.dtype)
+        self.blurred = scene.alpha, strength, blurred
+        return blurred
