@@ -2,8 +2,9 @@
 smaller who comes up behind stays blurred.
 
 The portrait, cut out, before a room, with the network's own weights: a lamp goes on, a camera's
-exposure starts, a door opens, somebody comes in at the edge or steps behind a microphone's stand or
-a chair's back. What is lost is counted beside the same last picture seen by itself.
+exposure starts, a door opens, somebody comes in at the edge, with an arm raised, or steps behind
+a microphone's stand or a chair's back. What is lost is counted beside the same last picture seen
+by itself.
 """
 
 from collections.abc import Callable, Iterator
@@ -90,6 +91,16 @@ def chair(portrait, room, share) -> np.ndarray:
     return picture
 
 
+def arm(portrait, room, share) -> np.ndarray:
+    """Somebody comes in with an arm raised before them, which cuts them in two."""
+    picture = edge(portrait, room, share)
+    hand = round(WIDTH * (1.2 - 0.65 * share)) + 70, 120
+    shoulder = hand[0] - 150, HEIGHT - 30
+    cv2.line(picture, shoulder, hand, (50, 95, 185), 34)  # her suit's orange, and a hand
+    cv2.circle(picture, hand, 21, (120, 150, 205), -1)
+    return picture
+
+
 def frames(
     story: Callable[..., np.ndarray], portrait: np.ndarray, room: np.ndarray
 ) -> Iterator[np.ndarray]:
@@ -101,7 +112,7 @@ def frames(
 
 
 @pytest.mark.parametrize("level", [None, LEVELS[1]], ids=["recorded", "live"])
-@pytest.mark.parametrize("story", [lamp, exposure, fade, door, edge, stand, chair])
+@pytest.mark.parametrize("story", [lamp, exposure, fade, door, edge, stand, chair, arm])
 def test_who_appears_little_by_little_is_whole(segmenter, portrait, room, story, level):
     who = "front" if story in (stand, chair) or level else "main"  # one part of what is cut apart
     settings = Settings(view="alpha", people=who)
