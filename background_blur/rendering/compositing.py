@@ -7,6 +7,11 @@ from numpy.typing import DTypeLike
 from background_blur.imaging import halve
 from background_blur.rendering.foreground import apply_correction
 
+SIGMA_OF_STRENGTH = 0.08  # of the frame's height, at strength 1
+ROWS = 64  # of the strips that are composed one by one, to stay in the processor's cache
+# How much a pixel counts as background, by its alpha: nothing from one half on.
+BACKGROUND = np.clip(1 - np.arange(256) / 127, 0, 1).astype(np.float32)
+
 
 def to_bgra(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """The person on a transparent ground, black where there is nothing of them.
@@ -27,10 +32,6 @@ def to_bgra(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         mask = np.where(alpha > 0, np.uint8(255), np.uint8(0))
     person = cv2.bitwise_and(colours, colours, mask=mask)
     return cv2.merge([*cv2.split(person), alpha])
-
-
-SIGMA_OF_STRENGTH = 0.08  # of the frame's height, at strength 1
-ROWS = 64  # of the strips that are composed one by one, to stay in the processor's cache
 
 
 def blur_background(
@@ -71,10 +72,6 @@ def blur_background(
     return cv2.convertScaleAbs(near) if depth == np.uint8 else np.rint(near).astype(depth)
 
 
-# How much a pixel counts as background, by its alpha: nothing from one half on.
-BACKGROUND = np.clip(1 - np.arange(256) / 127, 0, 1).astype(np.float32)
-
-
 def to_depth(picture: np.ndarray, depth: DTypeLike) -> np.ndarray:
     """A uint8 picture, or its values stretched to uint16."""
     return picture if depth == np.uint8 else picture.astype(np.uint16) * 257
@@ -84,7 +81,6 @@ def compose(
     frame: np.ndarray,
     backdrop: np.ndarray,
     alpha: np.ndarray,
-    out: np.ndarray | None = None,
     correction: np.ndarray | None = None,
 ) -> np.ndarray:
     """alpha·(frame + correction) + (1-alpha)·backdrop, in integers throughout.
@@ -96,12 +92,11 @@ def compose(
         frame: uint8 or uint16 [H,W,3].
         backdrop: of the same depth, [h,w,3], enlarged to the frame.
         alpha: uint8 [h,w], 255 = frame, enlarged to the frame.
-        out: of the same depth, [H,W,3], to write to; or None.
         correction: int16 [h,w,3] of `foreground.foreground_correction`, enlarged to the frame, or
             None.
     """
     size = frame.shape[1], frame.shape[0]
-    out = cv2.resize(backdrop, size, dst=out, interpolation=cv2.INTER_LINEAR)
+    out = cv2.resize(backdrop, size, interpolation=cv2.INTER_LINEAR)
     if not whole_factor(frame, alpha):
         alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
     if correction is not None and not whole_factor(frame, correction):
