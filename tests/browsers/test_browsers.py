@@ -3,7 +3,6 @@
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from background_blur.capture import open_source
-from support.browsers import Browser, Desktop
+from support.browsers import KINDS, Browser
 from support.captures import detail
 from support.display import wait_until
 from support.pipewire import stalls
@@ -26,7 +25,6 @@ CORNERS = [[0, 0, 128, 120], [512, 0, 128, 120]]  # x, y, width, height: the fla
 FACE = [240, 60, 160, 180]
 COLOURS = [(200, 40, 30), (40, 170, 60), (30, 60, 200), (120, 120, 120)]  # red, green, blue
 HUNDRED = 100
-KINDS = "chromium", "firefox"
 IN_FLIGHT = 3  # frames, of 100 ms, that are on their way when the signal comes
 
 
@@ -36,14 +34,6 @@ def sharp() -> list[float]:
     with open_source("demo", SIZE) as source:
         green = next(iter(source)).image[..., 1]
     return [detail(green[y : y + h, x : x + w]) for x, y, w, h in [*CORNERS, FACE]]
-
-
-@pytest.fixture
-def cameras(browsers):
-    """Closes the camera in each of the `browsers` at the end."""
-    yield browsers
-    for browser in browsers:
-        browser.run("closeCamera()")
 
 
 def side_by_side(do, browsers) -> list:
@@ -72,9 +62,8 @@ def shows_the_person(frame: dict, sharp: list[float]) -> bool:
     return frame["parts"][2]["detail"] > 0.3 * sharp[2]
 
 
-# First: Chromium goes on with a smaller size where the program comes back with a larger one.
 @pytest.mark.parametrize("size", ["1280x720", "640x360"])
-def test_colours_are_right(desktop, cameras, program, tmp_path, size):
+def test_colours_are_right(desktop, browsers, program, tmp_path, size):
     width, height = map(int, size.split("x"))
     side = width // 10
     lefts = 0, side, width - 2 * side, width - side  # of stripes beside the person
@@ -84,7 +73,7 @@ def test_colours_are_right(desktop, cameras, program, tmp_path, size):
     cv2.imwrite(str(tmp_path / "stripes.png"), picture)
     parts = [[left + side // 4, 10, side // 2, height // 4] for left in lefts]
     program(desktop, "--background", tmp_path / "stripes.png", size=size)
-    for browser in cameras:
+    for browser in browsers:
         frame = watch(browser, 10, parts)[-1]  # the very first may be black
         assert frame["size"] == [width, height]
         seen = [part["colour"] for part in frame["parts"]]
@@ -92,10 +81,10 @@ def test_colours_are_right(desktop, cameras, program, tmp_path, size):
 
 
 def test_a_hundred_frames_are_blurred_after_each_start_rest_and_restart(
-    desktop, cameras, program, sharp
+    desktop, browsers, program, sharp
 ):
     def check(after: str) -> None:
-        for browser, frames in zip(cameras, side_by_side(watch, cameras), strict=True):
+        for browser, frames in zip(browsers, side_by_side(watch, browsers), strict=True):
             what = f"{browser.kind} after {after}"
             assert labels(browser) == [NAME], what
             assert {tuple(frame["size"]) for frame in frames} == {SIZE}, what
@@ -105,18 +94,18 @@ def test_a_hundred_frames_are_blurred_after_each_start_rest_and_restart(
     sender = program(desktop)
     check("the start")
     pauses = sender.errors().count(RESTING)  # it may have paused before a browser came
-    for browser in cameras:
+    for browser in browsers:
         browser.run("closeCamera()")
     wait_until(lambda: sender.errors().count(RESTING) > pauses, "the rest")
     check("a rest")
     sender.terminate()
-    for browser in cameras:
+    for browser in browsers:
         wait_until(lambda browser=browser: not labels(browser), f"{browser.kind} to notice the end")
     program(desktop)
     check("a restart")
 
 
-def test_two_tabs_of_both_browsers_read_it_at_once(desktop, cameras, program, sharp):
+def test_two_tabs_of_both_browsers_read_it_at_once(desktop, browsers, program, sharp):
     program(desktop)
 
     def watch_twice(browser: Browser) -> list[dict]:
@@ -125,27 +114,27 @@ def test_two_tabs_of_both_browsers_read_it_at_once(desktop, cameras, program, sh
         frames = watch(browser, 10, tab="/second")
         return [*frames, *browser.frames(10)]
 
-    for frames in side_by_side(watch_twice, cameras):
+    for frames in side_by_side(watch_twice, browsers):
         assert all(is_covered(frame, sharp) for frame in frames)
-    for browser in cameras:
+    for browser in browsers:
         browser.run("window.tab.close()")
 
 
-def test_a_reader_comes_and_goes_a_hundred_times(desktop, cameras, program, sharp):
+def test_a_reader_comes_and_goes_a_hundred_times(desktop, browsers, program, sharp):
     """Chromium does. Firefox leaves WirePlumber 0.4 stuck after a dozen, whoever's the camera."""
     program(desktop)
-    chromium = cameras[0]
+    chromium = browsers[0]
     chromium.open(CORNERS)
     first = chromium.run(f"return await comeAndGo({HUNDRED}, {CORNERS})")
     assert len(first) == HUNDRED and all(is_covered(frame, sharp) for frame in first)
 
 
-def test_hidden_by_a_signal_nobody_is_seen_any_more(desktop, cameras, program, sharp):
+def test_hidden_by_a_signal_nobody_is_seen_any_more(desktop, browsers, program, sharp):
     sender = program(desktop)
-    side_by_side(partial(watch, count=30), cameras)
-    before = [len(browser.frames(1)) for browser in cameras]
+    side_by_side(partial(watch, count=30), browsers)
+    before = [len(browser.frames(1)) for browser in browsers]
     sender.send_signal(signal.SIGUSR1)
-    for browser, count in zip(cameras, before, strict=True):
+    for browser, count in zip(browsers, before, strict=True):
         frames = browser.frames(count + 30)[count:]
         seen = [shows_the_person(frame, sharp) for frame in frames]
         print(browser.kind, seen)
@@ -153,21 +142,6 @@ def test_hidden_by_a_signal_nobody_is_seen_any_more(desktop, cameras, program, s
 
 
 # --- The table of docs/calls.md
-
-
-@contextmanager
-def new_desktop():
-    """A `Desktop` of the test's own, and what starts a browser in it."""
-    with ExitStack() as stack:
-        session = Desktop()
-        stack.callback(session.stop)
-
-        def start(kind: str) -> Browser:
-            browser = Browser(kind, session)
-            stack.callback(browser.close)
-            return browser
-
-        yield session, start
 
 
 def is_still(browser: Browser) -> bool:
@@ -178,51 +152,48 @@ def is_still(browser: Browser) -> bool:
     )
 
 
-def test_a_browser_that_was_there_first_finds_it(program):
-    with new_desktop() as (session, start):
-        session.start_portal()
-        both = side_by_side(start, KINDS)
-        assert side_by_side(labels, both) == [[], []]
-        program(session)
-        assert all(side_by_side(partial(watch, count=1), both))
-        assert side_by_side(labels, both) == [[NAME], [NAME]]
+def test_a_browser_that_was_there_first_finds_it(desktop, browsers, program):
+    desktop.start_portal()
+    assert side_by_side(labels, browsers) == [[], []]
+    program(desktop)
+    assert all(side_by_side(partial(watch, count=1), browsers))
+    assert side_by_side(labels, browsers) == [[NAME], [NAME]]
 
 
-def test_after_a_restart_of_pipewire_a_browser_must_be_started_again(program):
-    with new_desktop() as (session, start):
-        sender = program(session)  # before the portal, and that before the browsers
-        session.start_portal()
-        both = side_by_side(start, KINDS)
-        assert all(side_by_side(partial(watch, count=1), both))
-        session.stop_daemon()
-        session.start()
-        wait_until(lambda: session.node(NODE), "the camera to be back")
-        assert side_by_side(is_still, both) == [True, True]
-        assert "in calls start the browser again" in sender.errors()[-1]
-        again = side_by_side(start, KINDS)
-        assert all(side_by_side(partial(watch, count=1), again))
+def test_after_a_restart_of_pipewire_a_browser_must_be_started_again(desktop, browser, program):
+    sender = program(desktop)  # before the portal, and that before the browsers
+    desktop.start_portal()
+    both = side_by_side(browser, KINDS)
+    assert all(side_by_side(partial(watch, count=1), both))
+    desktop.stop_daemon()
+    desktop.start()
+    wait_until(lambda: desktop.node(NODE), "the camera to be back")
+    assert side_by_side(is_still, both) == [True, True]
+    assert "in calls start the browser again" in sender.errors()[-1]
+    again = side_by_side(browser, KINDS)
+    assert all(side_by_side(partial(watch, count=1), again))
 
 
-def test_after_a_restart_of_its_helper_the_page_opens_it_again(desktop, cameras, program):
+def test_after_a_restart_of_its_helper_the_page_opens_it_again(desktop, browsers, program):
     sender = program(desktop)
-    side_by_side(partial(watch, count=1), cameras)
+    side_by_side(partial(watch, count=1), browsers)
     helpers = Path(f"/proc/{sender.pid}/task/{sender.pid}/children").read_text().split()
     gstreamer = next(
         it for it in helpers if b"gst-launch" in Path(f"/proc/{it}/cmdline").read_bytes()
     )
     os.kill(int(gstreamer), signal.SIGKILL)
     wait_until(lambda: "is restarted" in str(sender.errors()), "the restart")
-    assert side_by_side(is_still, cameras) == [True, True]
+    assert side_by_side(is_still, browsers) == [True, True]
     assert "choose it or load the page again" in sender.errors()[-1]
-    assert all(side_by_side(partial(watch, count=10), cameras))
+    assert all(side_by_side(partial(watch, count=10), browsers))
 
 
-def test_a_program_that_is_suspended_goes_on_in_the_same_page(desktop, cameras, program):
+def test_a_program_that_is_suspended_goes_on_in_the_same_page(desktop, browsers, program):
     sender = program(desktop)
-    side_by_side(partial(watch, count=10), cameras)
+    side_by_side(partial(watch, count=10), browsers)
     sender.send_signal(signal.SIGSTOP)
-    for browser in cameras:
+    for browser in browsers:
         wait_until(lambda browser=browser: is_still(browser), "the frames to stop")
     sender.send_signal(signal.SIGCONT)
-    for browser in cameras:
+    for browser in browsers:
         browser.frames(len(browser.frames(1)) + 10)

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from support import skip_or_fail
 from support.display import PATIENCE, wait_until
 from support.pipewire import Session, Stalled, missing
 
+KINDS = "chromium", "firefox"
 PAGE = Path(__file__).with_name("camera.html")
 PORTAL = "/usr/libexec/xdg-desktop-portal"
 PROGRAMS = ("chromium", "firefox-esr", PORTAL, "gdbus")
 PACKAGES = "chromium firefox-esr xdg-desktop-portal libglib2.0-bin"
-NOT_YET = "NotFoundError", "NotReadableError"  # WirePlumber lets it see the camera late
+NOT_YET = "NotFoundError", "NotReadableError", "AbortError"  # WirePlumber may be late
 FIREFOX = {
     "media.webrtc.camera.allow-pipewire": True,
     "media.navigator.permission.disabled": True,  # no question
@@ -187,8 +188,17 @@ class Browser:
         wait_until(is_open, f"{self.kind} to find the camera")
 
     def frames(self, count: int, tab="/") -> list[dict]:
-        """The first so many frames, or more, since it was opened; see camera.html."""
-        return self.run(f"await frame({count}, {1000 * PATIENCE}); return frames", tab)
+        """The first so many frames, or more, since it was opened; see camera.html.
+
+        Raises:
+            Stalled: no more came.
+        """
+        seen = self.run(
+            f"await frame({count}, {1000 * PATIENCE}).catch(() => 0); return frames", tab
+        )
+        if len(seen) < count:
+            raise Stalled(f"{self.kind}: {len(seen)} of {count} frames")
+        return seen
 
     def _end(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -203,9 +213,12 @@ class Browser:
         shutil.rmtree(self._profile, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def desktop():
-    """A `Desktop`; skips where browsers or the portal are missing, which in CI is a failure."""
+    """A `Desktop` of the test's own: what stalls one says nothing of the next.
+
+    Skips where browsers or the portal are missing, which in CI is a failure.
+    """
     lacking = [name for name in PROGRAMS if not shutil.which(name)]
     if lacking or missing():
         reason = f"no {', '.join(lacking) or missing()} here; for browsers: apt install {PACKAGES}"
@@ -215,10 +228,20 @@ def desktop():
     session.stop()
 
 
-@pytest.fixture(scope="session")
-def browsers(desktop):
+@pytest.fixture
+def browser(desktop):
+    """Starts a browser of that kind; ends it."""
+    with ExitStack() as stack:
+
+        def start(kind: str) -> Browser:
+            browser = Browser(kind, desktop)
+            stack.callback(browser.close)
+            return browser
+
+        yield start
+
+
+@pytest.fixture
+def browsers(browser):
     """Both browsers."""
-    both = [Browser(kind, desktop) for kind in ("chromium", "firefox")]
-    yield both
-    for browser in both:
-        browser.close()
+    return [browser(kind) for kind in KINDS]
