@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 BACK, AHEAD = Fraction(1, 10), Fraction(10)  # seconds; a clock that moves further has jumped
 AT_HAND = 2**25  # bytes of video to read ahead in search of the first sound
+UNSPECIFIED = 2  # of ITU-T H.273
+BT709, BT601 = 1, 5  # of FFmpeg's scaler
+UNREADABLE = {8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "YDzDx", 14: "ICtCp"}
+UNREADABLE |= {13: "chromaticity-derived", 15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro"}
 
 
 def open_media(address: str | Path, remote: bool = False, limit: float | None = None):
@@ -184,12 +188,6 @@ def without_credentials(address: str) -> str:
     scheme, mark, rest = address.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
-
-
-UNSPECIFIED = 2  # of ITU-T H.273
-BT709, BT601 = 1, 5  # of FFmpeg's scaler
-UNREADABLE = {8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "YDzDx", 14: "ICtCp"}
-UNREADABLE |= {13: "chromaticity-derived", 15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro"}
 
 
 def colour_matrix(matrix: int, size: tuple[int, int]) -> int:

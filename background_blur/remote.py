@@ -91,7 +91,7 @@ class Running:
     def status(self) -> dict[str, object]:
         settings, camera = self.settings, self.virtual_camera
         names = [name for name, it in self.backgrounds.items() if it is settings.background]
-        rate, processor = self.recent()
+        rate, processor = self.statistics.rates(monotonic())
         return {
             "hidden": settings.hide,
             "background": names[0] if names else None,
@@ -103,15 +103,6 @@ class Running:
             "virtual_camera": camera.device if camera else None,
             "readers": camera.readers() if camera else None,
         }
-
-    def recent(self) -> tuple[float, float]:
-        """Of the last frames: how many a second until now, and processor milliseconds for each."""
-        recent = list(self.statistics.recent)
-        if len(recent) < 2:
-            return 0.0, 0.0
-        (began, processor_began, _), (_, processor, _) = recent[0], recent[-1]
-        frames = len(recent) - 1
-        return frames / (monotonic() - began), 1000 * (processor - processor_began) / frames
 
 
 class Listener:

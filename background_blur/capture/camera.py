@@ -114,8 +114,7 @@ class Camera(Live):
                 now = time.monotonic()
                 self._began = now if self._began is None else self._began
                 since = now - self._began
-                dark = image[::8, ::8].max() <= BLACK_LEVEL
-                dark_since = min(dark_since, now) if dark else math.inf
+                dark_since = min(dark_since, now) if is_black(image) else math.inf
                 is_covered = now - dark_since >= BLACK_SECONDS
                 self._darkness = f"{self._name} {BLACK}" if is_covered else None
                 yield Frame(image, since) if due(since) else None
@@ -171,10 +170,7 @@ class Camera(Live):
         return capture
 
     def _set_up(self, capture: cv2.VideoCapture, size: Size) -> None:
-        if size[1] >= 720:  # most webcams manage 30 such frames a second only compressed
-            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+        request_size(capture, size)
         capture.set(cv2.CAP_PROP_FPS, self.fps)
         kept = capture.get(cv2.CAP_PROP_FPS)
         if 1 <= kept < self.fps:
@@ -182,6 +178,17 @@ class Camera(Live):
 
     def _no_first_frame(self, limit: float) -> str:
         return camera_problem(self._number)
+
+
+def request_size(capture: cv2.VideoCapture, size: Size) -> None:
+    if size[1] >= 720:  # most webcams manage 30 such frames a second only compressed
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+
+
+def is_black(image: np.ndarray) -> bool:
+    return image[::8, ::8].max() <= BLACK_LEVEL
 
 
 def set_up_opencv() -> None:

@@ -15,9 +15,6 @@ from background_blur.resources import RESOURCES
 PORTRAIT = RESOURCES / "assets" / "portrait.jpg"
 
 
-# --- Demo
-
-
 class Demo(Source):
     """A portrait photograph that sways, zooms and turns gently, without end.
 

@@ -25,12 +25,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MAX_PIXELS = 2**26  # of a video's frame; a larger one is damaged or a trap
-
 TEXT_ART = ("ansi", "bintext", "xbin", "idf")  # FFmpeg would draw a text file
 PLAYLISTS = ("hls", "dash")  # whose size says nothing about the video's
-
-
-# --- Videos
 
 
 class Video(Source):
