@@ -25,7 +25,9 @@ UNREADABLE = {8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "YDzDx", 14
 UNREADABLE |= {13: "chromaticity-derived", 15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro"}
 
 
-def open_media(address: str | Path, remote: bool = False, limit: float | None = None):
+def open_media(
+    address: str | Path, remote: bool = False, limit: float | None = None
+) -> "InputContainer":
     """Opens a file, or a URL if `remote`, which may take `limit` seconds to answer.
 
     Raises OSError or FFmpegError.

@@ -1,12 +1,14 @@
 """People cut out of photographs and of blue-screen clips, to be put before rooms."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
+from background_blur.capture import open_file
 from background_blur.frames import Size
 from tools.photos import UNKNOWN, Photo, known
 
@@ -99,16 +101,11 @@ def keyed(path: Path, every: int = 12) -> Iterator[tuple[np.ndarray, np.ndarray]
     The key is min(blue, green) - red over that of the screen nearby; inside the person, where a
     shirt may look like the screen, everything is person.
     """
-    video, index = cv2.VideoCapture(str(path)), 0
-    try:
-        while (read := video.read())[0]:
-            if index % every == 0:
-                image = read[1][2:-26, 4:-4]  # without a black rim, and a table
-                mask = key(image)
-                yield without_spill(image, mask), mask
-            index += 1
-    finally:
-        video.release()
+    with open_file(str(path)) as video:
+        for frame in islice(video, 0, None, every):
+            image = frame.image[2:-26, 4:-4]  # without a black rim, and a table
+            mask = key(image)
+            yield without_spill(image, mask), mask
 
 
 def without_spill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ COLUMNS = {  # name in the JSON: head of the column
 class Times:
     """What was measured of a contender, an entry a frame, in ms."""
 
-    every: int = 1  # it runs on each so-many-th frame
+    every: int = 1  # it runs on every Nth frame
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     stages: list[dict[str, float]] = field(default_factory=list)  # of ours
