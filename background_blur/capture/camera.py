@@ -57,14 +57,14 @@ class Camera(Live):
     ):
         set_up_opencv()
         self.fps = fps or RATE
-        self._number, self._wait_for_return = number, wait
+        self._number, self._open, self._wait_for_return = number, open, wait
+        self._size = size or CAMERA_SIZE  # to ask for
         self._began: float | None = None  # when the first frame came
         self._last: Frame | None = None  # handed out
         self._silence: str | None = None  # a problem that whoever iterates finds
         self._darkness: str | None = None  # one that the thread finds
         self._waited, self._checked_at = 0.0, math.inf  # seconds without a frame; when last counted
-        frames = self._frames(open, size or CAMERA_SIZE, fps)
-        self._start(frames, limit, STALE_AFTER, f"camera {number}")
+        self._start(self._frames(fps), limit, STALE_AFTER, f"camera {number}")
         if size and size != self.size:
             given, asked = ("{}x{}".format(*s) for s in (self.size, size))
             self.warning = f"camera {number} gives {given}, not the {asked} asked for"
@@ -94,19 +94,16 @@ class Camera(Live):
         if self._waited > self._wait_for_return or self._last is None or self._began is None:
             raise timeout
         self._silence = f"{self._name} sends no frames; waiting for it to come back"
-        self._last = Frame(
-            make_placeholder(self._last.image), max(now - self._began, self._last.time)
-        )
+        at = max(now - self._began, self._last.time)
+        self._last = Frame(make_placeholder(self._last.image), at)
         self._timeout = PLACEHOLDER_INTERVAL
         return replace(self._last, image=self._last.image.copy())
 
-    def _frames(
-        self, open: Callable[[int], cv2.VideoCapture], size: Size, fps: float | None
-    ) -> Generator[Frame | None]:
+    def _frames(self, fps: float | None) -> Generator[Frame | None]:
         # The thread that opens the device also releases it: drivers hang, and crash when freed
         # under a reader.
         due, dark_since = rate_limiter(fps), math.inf
-        with contextlib.closing(self._images(open, size)) as images:
+        with contextlib.closing(self._images()) as images:
             for image in images:
                 if image is None:
                     yield None
@@ -119,14 +116,12 @@ class Camera(Live):
                 self._darkness = f"{self._name} {BLACK}" if is_covered else None
                 yield Frame(image, since) if due(since) else None
 
-    def _images(
-        self, open: Callable[[int], cv2.VideoCapture], size: Size
-    ) -> Generator[np.ndarray | None]:
+    def _images(self) -> Generator[np.ndarray | None]:
         """The camera's images, None while it sends nothing; reopens it when it was gone."""
         pause, timeout = 0.0, REOPEN_TIMEOUT[0]
         while True:
             try:
-                capture = self._opened(open, size)
+                capture = self._opened()
             except Exception:
                 if self._began is None:
                     raise
@@ -155,26 +150,23 @@ class Camera(Live):
         finally:
             capture.release()
 
-    def _opened(self, open: Callable[[int], cv2.VideoCapture], size: Size) -> cv2.VideoCapture:
+    def _opened(self) -> cv2.VideoCapture:
         try:
-            capture = open(self._number)
+            capture = self._open(self._number)
         except (cv2.error, OverflowError) as error:
             raise SourceError(camera_problem(self._number)) from error
         try:
             if not capture.isOpened():
                 raise SourceError(camera_problem(self._number))
-            self._set_up(capture, size)
+            request_size(capture, self._size)
+            capture.set(cv2.CAP_PROP_FPS, self.fps)
+            kept = capture.get(cv2.CAP_PROP_FPS)
+            if 1 <= kept < self.fps:
+                self.fps = kept
         except BaseException:
             capture.release()
             raise
         return capture
-
-    def _set_up(self, capture: cv2.VideoCapture, size: Size) -> None:
-        request_size(capture, size)
-        capture.set(cv2.CAP_PROP_FPS, self.fps)
-        kept = capture.get(cv2.CAP_PROP_FPS)
-        if 1 <= kept < self.fps:
-            self.fps = kept
 
     def _no_first_frame(self, limit: float) -> str:
         return camera_problem(self._number)

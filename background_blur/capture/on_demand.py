@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from time import monotonic, sleep
+from typing import Protocol
 
 from background_blur.capture.base import Source, WrappedSource
 from background_blur.errors import SourceError
@@ -15,6 +16,16 @@ IDLE_CHECK_INTERVAL = 0.2  # the same while idle
 KEEP_ALIVE_INTERVAL = 1.0  # seconds between the frames sent while idle
 
 
+class Camera(Protocol):
+    """What a `sinks.virtual_camera.VirtualCamera` is asked here."""
+
+    device: str
+
+    def has_consumers(self) -> bool | None: ...
+
+    def repeat(self) -> None: ...
+
+
 class OnDemand(WrappedSource):
     """A live source that is open only while a program reads the virtual camera it is sent to.
 
@@ -23,13 +34,15 @@ class OnDemand(WrappedSource):
 
     idle_seconds = 0.0
 
-    def __init__(self, source: Source, *, reopen: Callable[[], Source], camera, wait: float):
-        """Takes over a source.
+    def __init__(
+        self, source: Source, *, reopen: Callable[[], Source], camera: Camera, wait: float
+    ):
+        """Takes over an open source.
 
         Args:
-            source: already open.
+            source: the source.
             reopen: opens it again, or raises SourceError.
-            camera: the `virtual_camera.VirtualCamera`.
+            camera: that its frames are sent to.
             wait: seconds to keep trying to open the source again.
         """
         super().__init__(source)

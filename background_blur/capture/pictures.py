@@ -3,7 +3,7 @@
 import itertools
 import warnings
 from collections.abc import Callable, Collection, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from background_blur.capture.kinds import (
 from background_blur.errors import FEW, PicturesError, SourceError
 from background_blur.frames import Frame, Size
 from background_blur.imaging import crop_to_fill, flatten_alpha
-from background_blur.metadata import Metadata, read_metadata
+from background_blur.metadata import read_metadata
 from background_blur.system import suppress_stderr
 
 if TYPE_CHECKING:
@@ -111,12 +111,12 @@ class Pictures(Source):
         return self._frame(self._root / name if self._root.is_dir() else self._root)
 
     def _frame(self, file: Path) -> Frame:
-        photo = read_photo(file)
-        if photo.note:
-            self.notes.append(f"{file}: {photo.note}")
+        photo, note = read_photo(file)
+        if note:
+            self.notes.append(f"{file}: {note}")
         image = crop_to_fill(photo.image, self._asked)
         whole = None if photo.whole is None else crop_to_fill(photo.whole, self._asked)
-        return Frame(image, 0.0, self._inside(file), whole=whole, metadata=photo.metadata)
+        return replace(photo, image=image, whole=whole, path=self._inside(file))
 
     def __iter__(self) -> Iterator[Frame]:
         wanted = (it for it in self._all if it[0] not in self._left_out)
@@ -149,30 +149,16 @@ def open_folder(
     return pictures
 
 
-@dataclass
-class Photo:
-    """A picture file, read.
-
-    Attributes:
-        image: uint8 [H,W,3] BGR, upright; what is transparent is white.
-        whole: what a frame's `whole` is.
-        metadata: what results keep.
-        note: what of the file `image` lacks, or nothing.
-    """
-
-    image: np.ndarray
-    whole: np.ndarray | None
-    metadata: Metadata
-    note: str = ""
-
-
 def read_picture(path: Path) -> np.ndarray:
     """uint8 [H,W,3] BGR of a picture file; the errors are those of `read_photo`."""
-    return read_photo(path).image
+    return read_photo(path)[0].image
 
 
-def read_photo(path: Path) -> Photo:
-    """Reads a picture file of any kind.
+def read_photo(path: Path) -> tuple[Frame, str]:
+    """Reads a picture file of any kind, upright; what is transparent is white.
+
+    Returns:
+        The photo, and what of the file it lacks, or "".
 
     Raises:
         NoPictureError: none that Pillow knows, or one that moves.
@@ -181,14 +167,16 @@ def read_photo(path: Path) -> Photo:
     check_file(str(path))
     with suppress_stderr(), warnings.catch_warnings(action="ignore"), open_photo(path) as picture:
         check_picture(path, picture)
-        deep = is_deep(picture)
+        # Of 16 bits a colour Pillow would keep 8. It has to be asked before the picture is loaded.
+        deep = picture.format in ("PNG", "TIFF") and ";16" in str(getattr(picture, "tile", ""))
         try:
             note = load(picture) or note_on_pages(picture)
             pixels = decode_deep(path) if deep else decode(picture)
         except Exception as error:  # Pillow raises many kinds
             raise SourceError(f"{path}: {DAMAGED}") from error
         metadata = read_metadata(picture)
-    return Photo(*split_alpha(pixels), metadata, note)
+    image, whole = split_alpha(pixels)
+    return Frame(image, whole=whole, metadata=metadata), note
 
 
 def open_photo(path: Path) -> "Image.Image":
@@ -248,11 +236,6 @@ def decode(picture: "Image.Image") -> np.ndarray:
     return cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR)
 
 
-def is_deep(picture: "Image.Image") -> bool:
-    """Whether a picture, not loaded yet, has 16 bits a colour, of which Pillow would keep 8."""
-    return picture.format in ("PNG", "TIFF") and ";16" in str(getattr(picture, "tile", ""))
-
-
 def decode_deep(path: Path) -> np.ndarray:
     """uint16 [H,W,3] BGR or [H,W,4] BGRA, upright; raises many kinds of errors, as Pillow does."""
     with open_picture(path) as picture:
@@ -265,7 +248,7 @@ def decode_deep(path: Path) -> np.ndarray:
 
 
 def split_alpha(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """A uint8 or uint16 [H,W,3] BGR or [H,W,4] BGRA -> a photo's `image` and `whole`."""
+    """A uint8 or uint16 [H,W,3] BGR or [H,W,4] BGRA -> a frame's `image` and `whole`."""
     if pixels.shape[2] == 4 and pixels[..., 3].min() == np.iinfo(pixels.dtype).max:
         pixels = np.ascontiguousarray(pixels[..., :3])
     if pixels.shape[2] == 3:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from background_blur.media import Demuxer
-from background_blur.sinks.ways import AnyTrack, Copy, Sound, Subtitles, Way, clone, works
+from background_blur.sinks.ways import AnyTrack, Copy, Sound, Subtitles, Way, works
 
 if TYPE_CHECKING:
     from av import Packet
@@ -78,13 +78,10 @@ class Tracks:
         late = is_sound and (not first or time_of(first[0]) > self.source.began + AT_ONCE)
         for kind in (Copy, Sound if is_sound else Subtitles):
             if works(kind, track, first, self.suffix, late):
-                way = kind(track, self.output)
-                if first:
-                    way.begin(clone(first[0]))
+                way = kind(track, self.output, first)
                 if kind is not Copy:
-                    self.anew.append(
-                        f"{codec} became {way.stream.codec_context.codec.canonical_name}"
-                    )
+                    now = way.stream.codec_context.codec.canonical_name
+                    self.anew.append(f"{codec} became {now}")
                 return way
         self.lost.append(f"{codec} {'sound' if is_sound else 'subtitles'}")
         return None

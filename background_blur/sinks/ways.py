@@ -4,6 +4,7 @@ Which way works is found out by writing a few packets and reading them again.
 """
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
@@ -29,7 +30,7 @@ BIT_RATE = 96000  # bits per second and channel
 AnyTrack = Union["AudioStream", "SubtitleStream"]
 
 
-class Way:
+class Way(ABC):
     """How a track gets into another file.
 
     Attributes:
@@ -38,15 +39,16 @@ class Way:
 
     stream: AnyTrack
 
-    def __init__(self, track: AnyTrack, output: "OutputContainer"):
-        """Adds a stream to the output. Raises ValueError or FFmpegError if it cannot hold it."""
-        raise NotImplementedError
+    @abstractmethod
+    def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
+        """Adds a stream to the output, whose first packets, if known, stay as they are.
 
-    def begin(self, first: "Packet") -> None:
-        """Learns from a copy of the first packet what belongs in the file's header."""
+        Raises ValueError or FFmpegError if the output cannot hold it.
+        """
 
+    @abstractmethod
     def __call__(self, packet: "Packet") -> "list[Packet]":
-        raise NotImplementedError
+        """What is to be written of a packet of the track, which it may change."""
 
     def flush(self) -> "list[Packet]":
         return []
@@ -55,16 +57,14 @@ class Way:
 class Copy(Way):
     """Copied packet by packet."""
 
-    def __init__(self, track: AnyTrack, output: "OutputContainer"):
+    def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
         from av.bitstream import BitStreamFilterContext
 
         self.stream = output.add_stream_from_template(track)
         # MPEG-TS repeats the AAC header in each packet; other containers hold it once.
         headers = "aac_adtstoasc" if track.codec_context.name == "aac" else "null"
         self.filter = BitStreamFilterContext(headers, track)
-
-    def begin(self, first: "Packet") -> None:
-        for packet in self.filter.filter(first):
+        for packet in self.filter.filter(clone(first[0])) if first else ():
             if packet.has_sidedata("new_extradata"):
                 self.stream.codec_context.extradata = bytes(packet.get_sidedata("new_extradata"))
 
@@ -79,7 +79,7 @@ class Copy(Way):
 class Sound(Way):
     """Encoded anew; gaps become silence."""
 
-    def __init__(self, track: AnyTrack, output: "OutputContainer"):
+    def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
         from av.audio.stream import AudioStream
 
         assert isinstance(track, AudioStream)
@@ -139,7 +139,7 @@ def make_graph(frame: "AudioFrame") -> "Graph":
 class Subtitles(Way):
     """Encoded anew, as text."""
 
-    def __init__(self, track: AnyTrack, output: "OutputContainer"):
+    def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
         """Raises ValueError, too, for subtitles that are pictures."""
         from av.subtitles.stream import SubtitleStream
 
@@ -185,9 +185,7 @@ def works(
     file.name = f"trial{suffix}"  # FFmpeg reads the format from it
     try:
         with av.open(file, "w", options=options) as trial:
-            way = kind(track, trial)
-            if first:
-                way.begin(clone(first[0]))
+            way = kind(track, trial, first)
             trial.start_encoding()
             for packet in first:
                 trial.mux(way(clone(packet)))
