@@ -36,31 +36,28 @@ def address() -> Path | None:
 
 
 def send(command: str) -> int:
-    """Sends a command and prints the answer; returns 0. Raises UserError if there is none."""
+    """Sends a command and prints the answer, a line of JSON; returns 0.
+
+    Raises UserError if there is no answer.
+    """
     path = address()
     if not path:
         raise UserError("--send needs a folder for its socket; set XDG_RUNTIME_DIR")
     try:
-        answer = ask(path, command)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect(str(path))
+            connection.sendall(f"{command}\n".encode())
+            with connection.makefile() as lines:
+                answer = lines.readline()
+        if not answer:
+            raise ConnectionResetError
     except (FileNotFoundError, ConnectionError):
         raise UserError("no copy of the program is running here; start one first") from None
     except OSError as error:
         raise UserError(f"the running program does not answer: {error}") from error
     print(answer.strip())
     return 0
-
-
-def ask(path: Path, command: str) -> str:
-    """The answer to a command, a line of JSON. Raises OSError."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(PATIENCE)
-        connection.connect(str(path))
-        connection.sendall(f"{command}\n".encode())
-        with connection.makefile() as lines:
-            answer = lines.readline()
-    if not answer:
-        raise ConnectionResetError
-    return answer
 
 
 @dataclass

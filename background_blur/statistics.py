@@ -52,7 +52,7 @@ class RunStatistics:
         return bool(self.failed) and self.failed + self.hidden == self.frames
 
     def record(self, result: Result, level: QualityLevel | None = None) -> None:
-        """Counts a result, once if it comes again, as of a photo that stays on screen."""
+        """Counts a result; one that is repeated, of a photo that stays on screen, only once."""
         self.ended, processor, self.level = monotonic(), process_time(), level
         self.recent.append((self.ended, processor, result.seconds))
         captured_at = result.captured_at

@@ -1,6 +1,7 @@
 """Photos: files and folders of them."""
 
 import itertools
+import os
 import warnings
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import replace
@@ -18,7 +19,6 @@ from background_blur.capture.kinds import (
     is_foreign,
     kind_of,
     open_picture,
-    unreadable_folders,
 )
 from background_blur.errors import FEW, PicturesError, SourceError
 from background_blur.frames import Frame, Size
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 2**27  # a larger picture would take gigabytes
-# Any flag but IMREAD_UNCHANGED turns the picture upright; this one means GDAL, which OpenCV's
-# packages lack, and changes neither depth nor channels.
+# With any flag but IMREAD_UNCHANGED OpenCV turns pictures upright. This one asks for GDAL, which
+# its packages lack, so it changes neither depth nor channels.
 KEEP_DEPTH = cv2.IMREAD_LOAD_GDAL
 DAMAGED = "damaged, or not a picture; take it out, or save it as PNG"
 TOO_LARGE = "too large, or damaged; make it smaller"
-MOVING = "a video, no photo; give a folder as --output, or this alone as --source"
+MOVING = "a video, not a photo; give a folder as --output, or this alone as --source"
 
 
 class NoPictureError(SourceError):
@@ -49,7 +49,7 @@ class AnimationError(NoPictureError):
 class Pictures(Source):
     """Picture files, unrelated to one another, each of its own size unless one is asked for.
 
-    Those that cannot be read are left out, and reported by a SourceError after the others.
+    Those that cannot be read are left out; after the others a SourceError reports them.
 
     Attributes:
         errors: why each of those was left out.
@@ -144,8 +144,9 @@ def open_folder(
     if foreign:
         names = ", ".join(map(str, foreign[:FEW])) + (", ..." if len(foreign) > FEW else "")
         pictures.notes.append(f"{names}: neither picture nor video, left alone")
-    for closed in unreadable_folders(folder):
-        pictures.errors[closed] = SourceError(f"{closed}: cannot be read: Permission denied")
+    for inner in folder.rglob("*"):
+        if inner.is_dir() and not os.access(inner, os.R_OK | os.X_OK):
+            pictures.errors[inner] = SourceError(f"{inner}: cannot be read: Permission denied")
     return pictures
 
 
@@ -170,7 +171,7 @@ def read_photo(path: Path) -> tuple[Frame, str]:
         # Of 16 bits a colour Pillow would keep 8. It has to be asked before the picture is loaded.
         deep = picture.format in ("PNG", "TIFF") and ";16" in str(getattr(picture, "tile", ""))
         try:
-            note = load(picture) or note_on_pages(picture)
+            note = load(picture)
             pixels = decode_deep(path) if deep else decode(picture)
         except Exception as error:  # Pillow raises many kinds
             raise SourceError(f"{path}: {DAMAGED}") from error
@@ -202,19 +203,15 @@ def check_picture(path: Path, picture: "Image.Image") -> None:
         raise SourceError(f"{path}: a raw photo; develop it into a JPEG or TIFF first")
 
 
-def note_on_pages(picture: "Image.Image") -> str:
-    pages = getattr(picture, "n_frames", 1)
-    is_one = pages == 1 or picture.format == "MPO"  # which has the same again, for a 3D screen
-    return "" if is_one else f"{pages} pages or pictures; only the first is taken"
-
-
 def load(picture: "Image.Image") -> str:
-    """Decodes a picture; returns a note where the end of a JPEG is missing, as viewers show."""
+    """Decodes a picture, also a JPEG whose end is missing; says what of the file is not in it."""
     from PIL import ImageFile
 
     try:
         picture.load()
-        return ""
+        pages = getattr(picture, "n_frames", 1)
+        is_one = pages == 1 or picture.format == "MPO"  # which has the same again, for a 3D screen
+        return "" if is_one else f"{pages} pages or pictures; only the first is taken"
     except OSError as error:
         if picture.format not in ("JPEG", "MPO") or "truncated" not in str(error):
             raise

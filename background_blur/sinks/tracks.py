@@ -1,4 +1,4 @@
-"""What lies beside the pictures, brought into another file: sound, subtitles, chapters, tags."""
+"""Brings into another file what lies beside the pictures: sound, subtitles, chapters, tags."""
 
 import math
 from collections import Counter
@@ -22,7 +22,7 @@ TECHNICAL = ("major_brand", "minor_version", "compatible_brands", "encoder")  # 
 
 
 class Tracks:
-    """All that lies beside the pictures, the best track of sound first.
+    """Everything beside the pictures, the best sound track first.
 
     Attributes:
         lead: seconds by which the sound begins before the video.
@@ -30,12 +30,12 @@ class Tracks:
     """
 
     def __init__(self, source: Demuxer | None, output: "OutputContainer", suffix: str):
-        """Adds what a source has to a container of files with that suffix."""
+        """Adds what the source has to an output whose file has that suffix."""
         self.source, self.output, self.suffix = source, output, suffix.lower()
         self.lead = self.shift = Fraction(0)
         self.ways: dict[int, Way] = {}  # by their streams in the source
         self.last: dict[int, Fraction] = {}  # where each one's last packet begins, in seconds
-        self.anew: list[str] = []
+        self.reencoded: list[str] = []
         self.lost: list[str] = []
         self.ignored: list[str] = []
         if source:
@@ -81,7 +81,7 @@ class Tracks:
                 way = kind(track, self.output, first)
                 if kind is not Copy:
                     now = way.stream.codec_context.codec.canonical_name
-                    self.anew.append(f"{codec} became {now}")
+                    self.reencoded.append(f"{codec} became {now}")
                 return way
         self.lost.append(f"{codec} {'sound' if is_sound else 'subtitles'}")
         return None
@@ -124,7 +124,7 @@ class Tracks:
         packet.dts = stamp + shift
         packet.pts = max(packet.dts, shift + (stamp if packet.pts is None else packet.pts))
         if self.last.get(index, -math.inf) >= packet.dts * packet.time_base:
-            return  # over what was joined
+            return  # overlaps the recording before it, where several were joined
         self.last[index] = packet.dts * packet.time_base
         self.mux(index, way, lambda: way(packet))
 
@@ -146,8 +146,8 @@ class Tracks:
     @property
     def warning(self) -> str | None:
         parts = []
-        if self.anew:
-            parts.append(f"{listed(self.anew)}, which {self.suffix} files hold")
+        if self.reencoded:
+            parts.append(f"{listed(self.reencoded)}, which {self.suffix} files hold")
         if self.lost:
             hint = "" if self.suffix == ".mkv" else "; a .mkv file would hold it"
             parts.append(

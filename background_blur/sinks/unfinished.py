@@ -161,11 +161,9 @@ def leftovers(folder: Path, suffixes: Collection[str]) -> list[str]:
     lines = []
     if playable:
         it = "it plays: rename it" if len(playable) == 1 else "they play: rename them"
-        lines += [
-            f"{', '.join(playable)}: left by a run that broke off; {it} to keep what is there"
-        ]
+        lines += [f"{', '.join(playable)}: left by an interrupted run; {it} to keep what is there"]
     if empty:
-        lines += [f"{', '.join(empty)}: left by a run that broke off; no frame in it, delete it"]
+        lines += [f"{', '.join(empty)}: left by an interrupted run; no frame in it, delete it"]
     return lines
 
 

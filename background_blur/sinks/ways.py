@@ -1,6 +1,6 @@
-"""How a track of sound or subtitles gets into another file: copied, or encoded anew.
+"""How a track of sound or subtitles gets into another file: copied, or re-encoded.
 
-Which way works is found out by writing a few packets and reading them again.
+Which way works is found out by writing a few packets and reading them back.
 """
 
 import io
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from av.filter import Graph
     from av.subtitles.stream import SubtitleStream
 
-SOUND = {"webm": "libopus"}  # codecs by FFmpeg format, for what it cannot hold; AAC elsewhere
+SOUND = {"webm": "libopus"}  # by FFmpeg format, the codec for what it cannot hold; AAC elsewhere
 SUBTITLES = {"webm": "webvtt", "matroska": "subrip"}  # mov_text elsewhere
-LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # that encoders take, by number of channels
+LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # that encoders take, by number of channels; else stereo
 RATE = 48000  # Hz, which all encoders take
 BIT_RATE = 96000  # bits per second and channel
 
@@ -77,7 +77,7 @@ class Copy(Way):
 
 
 class Sound(Way):
-    """Encoded anew; gaps become silence."""
+    """Re-encoded; gaps become silence."""
 
     def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
         from av.audio.stream import AudioStream
@@ -137,7 +137,7 @@ def make_graph(frame: "AudioFrame") -> "Graph":
 
 
 class Subtitles(Way):
-    """Encoded anew, as text."""
+    """Re-encoded, as text."""
 
     def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
         """Raises ValueError, too, for subtitles that are pictures."""
@@ -167,7 +167,7 @@ class Subtitles(Way):
 def works(
     kind: type[Way], track: AnyTrack, first: "Sequence[Packet]", suffix: str, late: bool
 ) -> bool:
-    """Whether a track gets into files of that suffix: writes a few packets, and reads them again.
+    """Whether a track gets into files of that suffix: writes a few packets, and reads them back.
 
     Args:
         kind: the way.

@@ -108,7 +108,7 @@ def path(t: int) -> float:
 
 
 def smooth(t: float) -> float:
-    """A way from 0 to 1 that begins and ends slowly."""
+    """From 0 to 1, slow at both ends."""
     t = float(np.clip(t, 0, 1))
     return t * t * (3 - 2 * t)
 

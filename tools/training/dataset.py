@@ -1,4 +1,4 @@
-"""Photographs with masks become training batches that look like a webcam's world.
+"""Turns photographs with masks into training batches that look like what a webcam sees.
 
 Each view of a photograph carries two masks, uint8 [h,w,2]: of any person, and of those in front.
 """
