@@ -166,11 +166,13 @@ class Demuxer:
             pass
         return list(itertools.islice(queue, count))
 
-    def skip_others(self) -> None:
+    def skip(self, *streams: "Stream") -> None:
+        """Drops the packets of these streams, those that wait and those to come."""
         from av.stream import Discard
 
-        for stream in self.others:
+        for stream in streams:
             stream.discard = Discard.all
+            self.waiting[stream.index].clear()
             self.waiting[stream.index] = deque(maxlen=0)
 
     def close(self) -> None:

@@ -124,7 +124,7 @@ class Stream(Live):
     @staticmethod
     def _frames(decoder: Decoder) -> Generator[Frame]:
         try:
-            decoder.demuxer.skip_others()
+            decoder.demuxer.skip(*decoder.demuxer.others)
             yield from decoder.frames()
         finally:
             decoder.close()

@@ -52,7 +52,7 @@ class Video(Source):
     def __iter__(self) -> Iterator[Frame]:
         demuxer = self._decoder.demuxer
         if not demuxer.is_taken:
-            demuxer.skip_others()
+            demuxer.skip(*demuxer.others)
         yield from self._all
         self.warning = self._decoder.warning
         if not demuxer.is_taken:

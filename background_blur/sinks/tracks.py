@@ -1,6 +1,5 @@
 """Brings into another file what lies beside the pictures: sound, subtitles, chapters, tags."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -33,8 +32,7 @@ class Tracks:
         """Adds what the source has to an output whose file has that suffix."""
         self.source, self.output, self.suffix = source, output, suffix.lower()
         self.lead = self.shift = Fraction(0)
-        self.ways: dict[int, Way] = {}  # by their streams in the source
-        self.last: dict[int, Fraction] = {}  # where each one's last packet begins, in seconds
+        self.ways: list[Way] = []
         self.reencoded: list[str] = []
         self.lost: list[str] = []
         self.ignored: list[str] = []
@@ -60,6 +58,7 @@ class Tracks:
                 continue  # nothing in it
             way = self.way_for(track, first)
             if way is None:
+                source.skip(track)
                 continue
             way.stream.disposition = track.disposition
             if track in sound:
@@ -67,7 +66,7 @@ class Tracks:
             if sound and track is sound[0]:
                 way.stream.disposition |= Disposition.default
             way.stream.metadata.update(labels(track))
-            self.ways[track.index] = way
+            self.ways.append(way)
             if first:
                 self.lead = max(self.lead, source.began - time_of(first[0]))
 
@@ -108,40 +107,41 @@ class Tracks:
 
         Sound that cannot be written never costs the picture: its track ends there.
         """
-        for index, way in list(self.ways.items()):
+        for way in list(self.ways):
             assert self.source
-            queue = self.source.waiting[index]
+            queue = self.source.waiting[way.track.index]
             while queue and (time is None or time_of(queue[0]) + self.shift < time):
-                self.write(index, way, queue.popleft())
-                if index not in self.ways:
-                    break
+                self.write(way, queue.popleft())
 
-    def write(self, index: int, way: Way, packet: "Packet") -> None:
+    def write(self, way: Way, packet: "Packet") -> None:
         shift = round(self.shift / packet.time_base)
         stamp = packet.pts if packet.dts is None else packet.dts
         if stamp is None:
             return
         packet.dts = stamp + shift
         packet.pts = max(packet.dts, shift + (stamp if packet.pts is None else packet.pts))
-        if self.last.get(index, -math.inf) >= packet.dts * packet.time_base:
+        begins = packet.dts * packet.time_base
+        if way.last is not None and way.last >= begins:
             return  # overlaps the recording before it, where several were joined
-        self.last[index] = packet.dts * packet.time_base
-        self.mux(index, way, lambda: way(packet))
+        way.last = begins
+        self.mux(way, lambda: way(packet))
 
-    def mux(self, index: int, way: Way, encode: "Callable[[], list[Packet]]") -> None:
+    def mux(self, way: Way, encode: "Callable[[], list[Packet]]") -> None:
         from av.error import FFmpegError
 
         try:
             self.output.mux(encode())
         except FFmpegError:
-            del self.ways[index]
-            self.ignored.append(f"its {way.stream.type} from {float(self.last[index]):.1f} s on")
+            assert self.source
+            self.source.skip(way.track)
+            self.ways.remove(way)
+            self.ignored.append(f"its {way.stream.type} from {float(way.last or 0):.1f} s on")
 
     def finish(self, end: Fraction) -> None:
         """Copies what belongs to pictures up to `end`, or all, if every picture was shown."""
         self.copy_until(None if self.source and self.source.is_complete else end)
-        for index, way in list(self.ways.items()):
-            self.mux(index, way, way.flush)
+        for way in list(self.ways):
+            self.mux(way, way.flush)
 
     @property
     def warning(self) -> str | None:

@@ -34,10 +34,14 @@ class Way(ABC):
     """How a track gets into another file.
 
     Attributes:
+        track: of the source.
         stream: of the output.
+        last: where the last packet written begins, in seconds; None before the first.
     """
 
+    track: AnyTrack
     stream: AnyTrack
+    last: Fraction | None = None
 
     @abstractmethod
     def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
@@ -60,7 +64,7 @@ class Copy(Way):
     def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
         from av.bitstream import BitStreamFilterContext
 
-        self.stream = output.add_stream_from_template(track)
+        self.track, self.stream = track, output.add_stream_from_template(track)
         # MPEG-TS repeats the AAC header in each packet; other containers hold it once.
         headers = "aac_adtstoasc" if track.codec_context.name == "aac" else "null"
         self.filter = BitStreamFilterContext(headers, track)
@@ -88,7 +92,7 @@ class Sound(Way):
         stream.layout = LAYOUTS.get(track.codec_context.channels, "stereo")
         stream.bit_rate = BIT_RATE * len(stream.layout.channels)
         stream.codec_context.open()
-        self.stream = self.encoder = stream
+        self.track, self.stream, self.encoder = track, stream, stream
         self.graph: Graph | None = None
         self.accepts: tuple[str, str, int] | None = None
 
@@ -145,17 +149,18 @@ class Subtitles(Way):
 
         assert isinstance(track, SubtitleStream)
         track.codec_context.open(strict=False)
-        self.track, header = track, track.codec_context.subtitle_header
+        header = track.codec_context.subtitle_header
         if not header:
             raise ValueError("no text")
         stream = output.add_stream(SUBTITLES.get(output.format.name, "mov_text"))
         assert isinstance(stream, SubtitleStream)
         stream.codec_context.subtitle_header = header
         stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
-        self.stream = self.encoder = stream
+        self.track, self.decoder = track, track
+        self.stream, self.encoder = stream, stream
 
     def __call__(self, packet: "Packet") -> "list[Packet]":
-        text = self.track.decode2(packet)
+        text = self.decoder.decode2(packet)
         if not text:
             return []
         encoded = self.encoder.codec_context.encode_subtitle(text)
