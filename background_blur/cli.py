@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from background_blur import __version__
 from background_blur.errors import UserError
@@ -243,7 +243,7 @@ class OneLineFormatter(logging.Formatter):
     Tracebacks follow only with --verbose.
     """
 
-    def formatException(self, ei) -> str:
+    def formatException(self, ei: Any) -> str:
         return super().formatException(ei) if log.isEnabledFor(logging.DEBUG) else ""
 
     def formatMessage(self, record: logging.LogRecord) -> str:

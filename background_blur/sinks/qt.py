@@ -50,7 +50,7 @@ def on_native_exit(callback: Callable[[], None]) -> Iterator[None]:
     libc, handle = ctypes.CDLL(None), ctypes.c_int()  # its address identifies the handler
     inside = True
 
-    def call(_) -> None:
+    def call(_: object) -> None:
         with suppress(KeyboardInterrupt):  # of a signal at the same time, as at log-out
             if inside:
                 callback()
