@@ -19,13 +19,9 @@ def default_file() -> Path:
 def expand(words: list[str], check: Callable[[list[str]], object], depth: int = 0) -> list[str]:
     """Replaces each word `@FILE` by the words in that file.
 
-    Args:
-        words: of a command line.
-        check: takes the options of one line; raises ValueError if they are wrong.
-        depth: how many files are being read already.
-
-    Raises:
-        UserError: a file is missing or not text, or `check` refuses a line; names both.
+    `check` takes the options of one line, and raises ValueError if they are wrong. `depth` counts
+    the files being read. Raises UserError, which names the file and line, if a file is missing or
+    not text, or if `check` refuses a line.
     """
     expanded = []
     for word in words:

@@ -16,8 +16,7 @@ from background_blur.signals import next_background, set_hidden
 
 if TYPE_CHECKING:  # else --send would load OpenCV
     from background_blur.capture.base import Source
-    from background_blur.settings import Settings
-    from background_blur.signals import Backgrounds
+    from background_blur.settings import Backgrounds, Settings
     from background_blur.sinks.virtual_camera import VirtualCamera
     from background_blur.statistics import RunStatistics
 

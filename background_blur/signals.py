@@ -1,13 +1,10 @@
 """Control without a window: SIGUSR1 hides everything, SIGUSR2 changes the background."""
 
 import signal
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # else --help would load NumPy
-    from background_blur.settings import Background, Settings
-
-    Backgrounds = Mapping[str, Background | str | None]
+    from background_blur.settings import Backgrounds, Settings
 
 
 class RemoteControl:
@@ -23,15 +20,7 @@ class RemoteControl:
             signal.signal(signal.SIGUSR2, lambda *_: self._next.append(1))
 
     def apply(self, settings: "Settings", backgrounds: "Backgrounds") -> list[str]:
-        """Does what the signals since the last call asked for.
-
-        Args:
-            settings: to be changed.
-            backgrounds: to choose from, by their names.
-
-        Returns:
-            What was done, a line each.
-        """
+        """Does what the signals since the last call asked for; returns a line about each change."""
         hide, self._hide = self._hide, []
         presses, self._next = self._next, []
         notes = []

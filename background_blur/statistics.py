@@ -92,7 +92,7 @@ class RunStatistics:
         return f"the network ran {times:.2f} times per frame, on {share:.0f} % of the frame"
 
     def format_processor(self) -> str:
-        """Such as "a frame cost 11.2 ms of processor time", without starting and the first."""
+        """Such as "a frame cost 11.2 ms of processor time"; start-up and the first do not count."""
         frames = max(1, self.frames - 1)
         return f"a frame cost {1000 * self.processor / frames:.1f} ms of processor time"
 

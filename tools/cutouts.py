@@ -14,7 +14,7 @@ from tools.photos import UNKNOWN, Photo, known
 
 
 def standing(mask: np.ndarray, size: Size, rise: float, x: float, shown: float = 1) -> np.ndarray:
-    """The affine map, [2,3], that stands a person on the lower border of a view.
+    """The affine map, [2,3], that puts a person on the lower border of a view.
 
     Args:
         mask: uint8 [h,w], with a person; size: (width, height) of the view.
@@ -35,7 +35,7 @@ def warped(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A person mapped into a view: (uint8 [h,w,3], what they cover of it, float32 [h,w], 0..1).
 
-    A drawn mask becomes a pixel smaller, lest old background shows; a true alpha stays as it is.
+    A drawn mask shrinks by a pixel, to show no old background; a true alpha stays as it is.
 
     Args:
         colours: uint8 [h,w,3], of the person.

@@ -61,8 +61,8 @@ class Camera(Live):
         self._size = size or CAMERA_SIZE  # to ask for
         self._began: float | None = None  # when the first frame came
         self._last: Frame | None = None  # handed out
-        self._silence: str | None = None  # a problem that whoever iterates finds
-        self._darkness: str | None = None  # one that the thread finds
+        self._silence: str | None = None  # a problem found while iterating
+        self._darkness: str | None = None  # one found by the thread
         self._waited, self._checked_at = 0.0, math.inf  # seconds without a frame; when last counted
         self._start(self._frames(fps), limit, STALE_AFTER, f"camera {number}")
         if size and size != self.size:
@@ -192,7 +192,7 @@ def set_up_opencv() -> None:
 
 
 def camera_problem(number: int) -> str:
-    """Why a camera did not open or gives no picture, as far as one can tell, and what to do."""
+    """The likely reason why a camera did not open or gives no picture, and what to do."""
     if sys.platform.startswith("linux"):
         device = DEVICES / f"video{number}"
         others = [path.name[5:] for path in DEVICES.glob("video[0-9]*")]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 BT709, UNKNOWN, BT2020, PQ, HLG = 1, 2, 9, 16, 18  # of ITU-T H.273
 WHITE = 203.0  # cd/m2: a white wall in HDR (BT.2408), and the brightest of what comes out
-PEAK = 1000.0  # cd/m2: of the screen that HLG is meant for, and of PQ that does not say its own
+PEAK = 1000.0  # cd/m2: of the screen HLG is meant for, and assumed for PQ that does not state it
 TICK = Fraction(1, 1000)
 M1, M2, C1, C2, C3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128  # of PQ
 LEVEL = 8  # of the table: its square, 64, is how many values an axis has
@@ -80,7 +80,7 @@ class ToneMapper:
 
 
 def peak(raw: "VideoFrame") -> float:
-    """The brightest that a video in PQ says it holds, in cd/m2: CTA-861's MaxCLL."""
+    """The peak brightness that a PQ video states, in cd/m2: CTA-861's MaxCLL."""
     level = np.frombuffer(side_data(raw, "CONTENT_LIGHT_LEVEL")[:4], np.uint32)
     return float(np.clip(level[0], 400, 10000)) if level.any() else PEAK
 

@@ -63,7 +63,7 @@ def is_still(decoder: Decoder) -> bool:
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a file is neither picture nor video, nor claims to be: notes, sound, sidecars."""
+    """Whether a file neither is a picture or video nor claims to be: notes, sound, sidecars."""
     kind, _ = mimetypes.guess_type(path.name)
     if kind.startswith(("image/", "video/")) if kind else not is_text(path):
         return False

@@ -37,13 +37,9 @@ class OnDemand(WrappedSource):
     def __init__(
         self, source: Source, *, reopen: Callable[[], Source], camera: Camera, wait: float
     ):
-        """Takes over an open source.
+        """Takes over an open source, whose frames are sent to a camera.
 
-        Args:
-            source: the source.
-            reopen: opens it again, or raises SourceError.
-            camera: that its frames are sent to.
-            wait: seconds to keep trying to open the source again.
+        `reopen` opens the source again, or raises SourceError; it is tried for `wait` seconds.
         """
         super().__init__(source)
         self.reopen, self.camera, self.wait = reopen, camera, wait

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.stream import Stream
 
-AT_ONCE = Fraction(1, 2)  # seconds within which a track begins before the file's header is written
+AT_ONCE = Fraction(1, 2)  # seconds; the header does not wait for a track that begins later
 NAMES = {"video": "video", "audio": "sound track", "subtitle": "track of subtitles"}
 TRIAL = 8  # packets
 TECHNICAL = ("major_brand", "minor_version", "compatible_brands", "encoder")  # of the old file
@@ -25,7 +25,7 @@ class Tracks:
 
     Attributes:
         lead: seconds by which the sound begins before the video.
-        warning: one line about what is not kept as it is, or None.
+        warning: one line about what was re-encoded or left out, or None.
     """
 
     def __init__(self, source: Demuxer | None, output: "OutputContainer", suffix: str):

@@ -52,7 +52,7 @@ class Way(ABC):
 
     @abstractmethod
     def __call__(self, packet: "Packet") -> "list[Packet]":
-        """What is to be written of a packet of the track, which it may change."""
+        """The packets to write for a packet of the track, which it may change."""
 
     def flush(self) -> "list[Packet]":
         return []
@@ -172,14 +172,10 @@ class Subtitles(Way):
 def works(
     kind: type[Way], track: AnyTrack, first: "Sequence[Packet]", suffix: str, late: bool
 ) -> bool:
-    """Whether a track gets into files of that suffix: writes a few packets, and reads them back.
+    """Whether a track gets into files of that suffix: writes some packets, and reads them back.
 
-    Args:
-        kind: the way.
-        track: where it is from.
-        first: its first packets; empty for subtitles, or if they come late.
-        suffix: of the file's name.
-        late: the file has to be begun before there is a packet of the track.
+    There are no `first` ones for subtitles, or if they come late. With `late` the file's header has to be
+    written before there is a packet of the track.
     """
     import av
 

@@ -181,7 +181,7 @@ class Batches:
     def add_person(
         self, rng: Generator, image: np.ndarray, person: Photo, rise: float, x: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `paste`; whoever is whole is cut off somewhere, as before a webcam."""
+        """As `paste`; a whole figure is cut off somewhere, as in front of a webcam."""
         shown = rng.uniform(0.25, 0.7) if person.whole else rng.uniform(0.8, 1)
         matrix = standing(person.mask, image.shape[1::-1], rise, x, shown)
         return paste(rng, image, person, matrix)
