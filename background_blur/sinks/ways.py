@@ -174,8 +174,8 @@ def works(
 ) -> bool:
     """Whether a track gets into files of that suffix: writes some packets, and reads them back.
 
-    There are no `first` ones for subtitles, or if they come late. With `late` the file's header has to be
-    written before there is a packet of the track.
+    There are no `first` ones for subtitles, or if they come late. With `late` the file's header has
+    to be written before there is a packet of the track.
     """
     import av
 
