@@ -5,9 +5,8 @@ from importlib import import_module
 __version__ = "1.0.0"
 
 
-def __getattr__(
-    name: str,
-) -> object:  # the library, imported late, so that `--help` answers at once
+def __getattr__(name: str) -> object:
+    """Imports the library when it is first used, so that `--help` answers at once."""
     if name not in ("BackgroundBlur", "Result"):
         raise AttributeError(name)
     return getattr(import_module("background_blur.pipeline"), name)

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from background_blur import __version__
+from background_blur.errors import UserError
 from background_blur.keys import KEYS
 from background_blur.options import Options
 from background_blur.paths import is_folder
-from background_blur.presets import PresetError, default_file, expand, read
+from background_blur.presets import default_file, expand, read
 from background_blur.remote import COMMANDS
 from background_blur.system import COMMAND, PROGRAM
 
@@ -204,7 +205,7 @@ def parse(argv: list[str] | None = None) -> Options:
     """Parses and checks the options. Exits with 2 if they are wrong, as argparse does."""
     try:
         args = collect(sys.argv[1:] if argv is None else argv)
-    except PresetError as error:
+    except UserError as error:
         parser().error(str(error))
     args.background = tuple(args.background or ["blur"])
     if "transparent" in args.background:
@@ -222,16 +223,15 @@ def parse(argv: list[str] | None = None) -> Options:
 def collect(argv: list[str]) -> argparse.Namespace:
     """The options of the command line, of files it names, and of the file of defaults.
 
-    The command line wins over the defaults. Raises PresetError.
+    The command line wins over the defaults. Raises UserError.
     """
     check = parser(LineParser).parse_args
     words = expand(argv, check)
     args = parser().parse_args(words)
-    if args.no_config or not os.path.isfile(
-        default_file()
-    ):  # also false in a folder we may not read
+    path = default_file()
+    if args.no_config or not os.path.isfile(path):  # also false in a folder we may not read
         return args
-    backgrounds, defaults = args.background, read(default_file(), check)
+    backgrounds, defaults = args.background, read(path, check)
     args = parser().parse_args([*defaults, *words])
     args.background = backgrounds or args.background  # instead of those of the defaults
     return args
@@ -243,7 +243,7 @@ class OneLineFormatter(logging.Formatter):
     Tracebacks follow only with --verbose.
     """
 
-    def formatException(self, ei) -> str:
+    def formatException(self, ei: Any) -> str:
         return super().formatException(ei) if log.isEnabledFor(logging.DEBUG) else ""
 
     def formatMessage(self, record: logging.LogRecord) -> str:

@@ -1,7 +1,6 @@
 """The window as users see it: frames at their own pace, what keys do, and the overlay."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from background_blur.errors import SinkError
 from background_blur.frames import Result
 from background_blur.imaging import over_checkerboard
 from background_blur.keys import ALIASES, FOR_PHOTOS, KEYS
-from background_blur.settings import HIDDEN, PEOPLE, VIEWS, Background, Settings
+from background_blur.settings import HIDDEN, PEOPLE, VIEWS, Backgrounds, Settings
 from background_blur.signals import next_background
 from background_blur.sinks.files import ImageFile, free_path
 from background_blur.sinks.overlay import draw
@@ -35,20 +34,16 @@ class Viewer:
         source: Source,
         *,
         paced: bool = False,
-        backgrounds: Mapping[str, Background | str | None] | None = None,
+        backgrounds: Backgrounds | None = None,
         in_call: bool = False,
         statistics: RunStatistics | None = None,
     ):
         """Draws nothing yet.
 
         Args:
-            window: shows the frames.
-            settings: what keys change.
-            source: where the frames come from.
             paced: show each frame at its time, as the source is faster.
-            backgrounds: to choose from, by their names; the first is the one in `settings`.
+            backgrounds: to choose from; the first is the one in `settings`.
             in_call: a call sees the frames too: skip the split view, which shows the room.
-            statistics: what the f key shows.
         """
         self.window, self.settings, self.source = window, settings, source
         self.paced, self.in_call, self.statistics = paced, in_call, statistics

@@ -13,7 +13,14 @@ import numpy as np
 
 from background_blur.capture import open_source
 from background_blur.capture.base import CAMERA_SIZE
-from background_blur.capture.camera import BLACK_LEVEL, DEVICES, camera_problem, set_up_opencv
+from background_blur.capture.camera import (
+    BLACK,
+    DEVICES,
+    camera_problem,
+    is_black,
+    request_size,
+    set_up_opencv,
+)
 from background_blur.errors import UserError
 from background_blur.frames import Size
 from background_blur.options import Options
@@ -109,15 +116,9 @@ def camera_modes(number: int, open: OpenCamera) -> list[str]:
 
 
 def camera_mode(capture: cv2.VideoCapture, size: Size) -> str:
-    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-    capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
-    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+    request_size(capture, size)
     width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
     return f"{width:.0f}x{height:.0f} at {capture.get(cv2.CAP_PROP_FPS):.0f}"
-
-
-class Problem(UserError):
-    """What a check found wrong, and what to do, in one line."""
 
 
 def check(options: Options, threads: int, open_pipeline: Callable[[], Pipeline]) -> int:
@@ -148,15 +149,10 @@ def check(options: Options, threads: int, open_pipeline: Callable[[], Pipeline])
 
 def source(options: Options) -> str:
     with open_source(options.source, options.size, options.fps) as opened:
-        dark = all(
-            frame.image[::8, ::8].max() <= BLACK_LEVEL for frame in islice(opened, TESTED_FRAMES)
-        )
-        if dark:
-            raise Problem(
-                "gives only black frames; uncover its lens, or close the program that uses it"
-            )
+        if all(is_black(frame.image) for frame in islice(opened, TESTED_FRAMES)):
+            raise UserError(BLACK)
         if opened.warning:
-            raise Problem(f"{opened.warning}; the picture is fitted")
+            raise UserError(f"{opened.warning}; the picture is fitted")
         return "{}x{}, {:g} frames/s".format(*opened.size, opened.fps)
 
 
@@ -173,7 +169,7 @@ def virtual_camera(options: Options) -> str:
     if not is_pipewire:
         return text
     if pipewire.has_portal() is False:
-        raise Problem(f"{text}, but {NO_PORTAL}")
+        raise UserError(f"{text}, but {NO_PORTAL}")
     return f"{text}; {SETTINGS}"
 
 
@@ -192,12 +188,12 @@ def speed(options: Options, threads: int, open_pipeline: Callable[[], Pipeline])
     on = "1 thread" if threads == 1 else f"{threads} threads"
     text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} on {on}"
     if rate < MIN_FPS:
-        raise Problem(f"only {text}; end other programs, or give a smaller --size")
+        raise UserError(f"only {text}; end other programs, or give a smaller --size")
     return text
 
 
 def recordings(options: Options) -> str:
     folder = folder_of(options.output)
     if lines := leftovers(folder, ENCODERS):
-        raise Problem("; ".join(lines))
+        raise UserError("; ".join(lines))
     return "no interrupted ones " + ("here" if folder == Path() else f"in {folder}")

@@ -1,6 +1,6 @@
 """Errors that a user can cause or fix: one line each, with what was wrong and what to do."""
 
-FEW = 3  # so many pictures are named in one line
+FEW = 3  # pictures named in one line, at most
 
 
 class UserError(Exception):

@@ -42,7 +42,7 @@ class Result(Frame):
     """A finished frame: `image` in the chosen view, with a fourth channel where transparent.
 
     Attributes:
-        size: (width, height) of the frame itself; None where `image` has it, too.
+        size: (width, height) of the frame itself; None if `image` is of that size.
         working_alpha: uint8 [h,w], 255 = person, at the size it was refined at, about 400 rows;
             all 0 where the frame is fully blurred.
         fully_blurred_because: why no mask was used, or None if one was.

@@ -7,6 +7,9 @@ import numpy as np
 
 from background_blur.frames import Size
 
+WORK_SIDE = 400  # pixels; the shorter side of the working size
+THUMBNAIL_SIZE = 32, 18  # pixels, (width, height)
+
 
 def crop_to_fill(image: np.ndarray, size: Size | None) -> np.ndarray:
     """Scales so that the picture covers `size`, and crops at the centre, as webcams do."""
@@ -56,9 +59,6 @@ def to_bgr(image: np.ndarray | None) -> np.ndarray | None:
     return cv2.cvtColor(image, codes[channels]) if channels in codes else None
 
 
-WORK_SIDE = 400  # pixels; the shorter side of the working size
-
-
 def halve(picture: np.ndarray) -> np.ndarray:
     """uint8 [h,w] or [h,w,3] -> [h/2,w/2] of the same kind, each pixel the mean of four."""
     size = max(1, picture.shape[1] // 2), max(1, picture.shape[0] // 2)
@@ -73,9 +73,6 @@ def downscale(frame: np.ndarray) -> np.ndarray:
     while factor >= 2:
         frame, factor = halve(frame), factor / 2
     return cv2.resize(frame, size) if frame.shape[1::-1] != size else frame
-
-
-THUMBNAIL_SIZE = 32, 18  # pixels, (width, height)
 
 
 class Picture:

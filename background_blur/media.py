@@ -1,4 +1,4 @@
-"""Media files and streams, as FFmpeg reads them: packets in order, on one clock without jumps."""
+"""Reads media files and streams with FFmpeg: packets in order, on one clock without jumps."""
 
 import itertools
 from collections import deque
@@ -18,10 +18,16 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 BACK, AHEAD = Fraction(1, 10), Fraction(10)  # seconds; a clock that moves further has jumped
-AT_HAND = 2**25  # bytes of video to read ahead in search of the first sound
+READ_AHEAD = 2**25  # bytes of video, at most, in search of the first sound
+UNSPECIFIED = 2  # of ITU-T H.273
+BT709, BT601 = 1, 5  # of FFmpeg's scaler
+UNREADABLE = {8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "YDzDx", 14: "ICtCp"}
+UNREADABLE |= {13: "chromaticity-derived", 15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro"}
 
 
-def open_media(address: str | Path, remote: bool = False, limit: float | None = None):
+def open_media(
+    address: str | Path, remote: bool = False, limit: float | None = None
+) -> "InputContainer":
     """Opens a file, or a URL if `remote`, which may take `limit` seconds to answer.
 
     Raises OSError or FFmpegError.
@@ -97,10 +103,10 @@ class Demuxer:
         video: the stream of pictures.
         others: the streams of sound and subtitles.
         began: seconds on the file's clock of the first picture shown.
-        is_taken: somebody copies the other streams; else they are skipped.
+        is_taken: the other streams are copied by somebody; otherwise they are skipped.
         is_complete: every picture was shown.
         has_ended: nothing is left to read.
-        error: what reading ended with, too early.
+        error: what ended the reading too early, or None.
     """
 
     def __init__(self, name: str, container: "InputContainer", video: "VideoStream"):
@@ -127,7 +133,7 @@ class Demuxer:
 
         queue = self.waiting[self.video.index]
         while queue or self.read_on():
-            if queue:
+            if queue:  # what was read on may have been sound
                 self.held -= queue[0].size
                 yield queue.popleft()
         if self.error:  # some decoders would crash when asked for more after damage
@@ -156,15 +162,17 @@ class Demuxer:
     def read_ahead(self, stream: "Stream", count: int) -> "list[Packet]":
         """Peeks at the first packets of a stream; fewer if they come late."""
         queue = self.waiting[stream.index]
-        while len(queue) < count and self.held < AT_HAND and self.read_on():
+        while len(queue) < count and self.held < READ_AHEAD and self.read_on():
             pass
         return list(itertools.islice(queue, count))
 
-    def skip_others(self) -> None:
+    def skip(self, *streams: "Stream") -> None:
+        """Drops the packets of these streams, those that wait and those to come."""
         from av.stream import Discard
 
-        for stream in self.others:
+        for stream in streams:
             stream.discard = Discard.all
+            self.waiting[stream.index].clear()
             self.waiting[stream.index] = deque(maxlen=0)
 
     def close(self) -> None:
@@ -184,12 +192,6 @@ def without_credentials(address: str) -> str:
     scheme, mark, rest = address.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
-
-
-UNSPECIFIED = 2  # of ITU-T H.273
-BT709, BT601 = 1, 5  # of FFmpeg's scaler
-UNREADABLE = {8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "YDzDx", 14: "ICtCp"}
-UNREADABLE |= {13: "chromaticity-derived", 15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro"}
 
 
 def colour_matrix(matrix: int, size: tuple[int, int]) -> int:

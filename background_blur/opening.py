@@ -1,7 +1,7 @@
 """Opens the sinks that the command line asks for, and fits source and sinks to each other."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from background_blur.controls import Viewer
 from background_blur.errors import SinkError
 from background_blur.options import Options
 from background_blur.paths import same_file
-from background_blur.settings import Background, Settings
+from background_blur.settings import Backgrounds, Settings
 from background_blur.sinks import open_output
 from background_blur.sinks.base import Sink
 from background_blur.sinks.unfinished import folder_of, leftovers
@@ -24,8 +24,6 @@ from background_blur.sinks.window import Window
 from background_blur.statistics import RunStatistics
 
 TITLE = "background blur"
-
-Backgrounds = Mapping[str, Background | str | None]  # by the names the user gave
 
 log = logging.getLogger("background_blur")
 

@@ -10,10 +10,6 @@ from background_blur.errors import UserError
 DEPTH = 8  # of files that name other files
 
 
-class PresetError(UserError):
-    """A file of options that is missing or wrong; names it and the line."""
-
-
 def default_file() -> Path:
     """The file of options that always apply."""
     folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
@@ -23,13 +19,9 @@ def default_file() -> Path:
 def expand(words: list[str], check: Callable[[list[str]], object], depth: int = 0) -> list[str]:
     """Replaces each word `@FILE` by the words in that file.
 
-    Args:
-        words: of a command line.
-        check: takes the options of one line; raises ValueError if they are wrong.
-        depth: how many files are being read already.
-
-    Raises:
-        PresetError: a file is missing or not text, or `check` refuses a line.
+    `check` takes the options of one line, and raises ValueError if they are wrong. `depth` counts
+    the files being read. Raises UserError, which names the file and line, if a file is missing or
+    not text, or if `check` refuses a line.
     """
     expanded = []
     for word in words:
@@ -41,20 +33,20 @@ def expand(words: list[str], check: Callable[[list[str]], object], depth: int = 
 def read(path: Path, check: Callable[[list[str]], object], depth: int = 0) -> list[str]:
     """The words of a file of options, as a shell would split them; arguments as of `expand`."""
     if depth >= DEPTH:
-        raise PresetError(f"{path}: files of options name one another in a circle")
+        raise UserError(f"{path}: files of options name one another in a circle")
     try:
         lines = Path(os.path.expanduser(path)).read_text("utf-8-sig").splitlines()
     except OSError as error:
-        raise PresetError(f"{path}: {error.strerror or error}") from error
+        raise UserError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise PresetError(f"{path}: not a text file; write one option per line") from error
+        raise UserError(f"{path}: not a text file; write one option per line") from error
     words = []
     for number, line in enumerate(lines, 1):
         try:
             found = expand(split(line), check, depth + 1)
             check(found)
         except ValueError as error:
-            raise PresetError(f"{path}:{number}: {error}") from error
+            raise UserError(f"{path}:{number}: {error}") from error
         words += found
     return words
 

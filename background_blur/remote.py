@@ -16,8 +16,7 @@ from background_blur.signals import next_background, set_hidden
 
 if TYPE_CHECKING:  # else --send would load OpenCV
     from background_blur.capture.base import Source
-    from background_blur.settings import Settings
-    from background_blur.signals import Backgrounds
+    from background_blur.settings import Backgrounds, Settings
     from background_blur.sinks.virtual_camera import VirtualCamera
     from background_blur.statistics import RunStatistics
 
@@ -36,31 +35,28 @@ def address() -> Path | None:
 
 
 def send(command: str) -> int:
-    """Sends a command and prints the answer; returns 0. Raises UserError if there is none."""
+    """Sends a command and prints the answer, a line of JSON; returns 0.
+
+    Raises UserError if there is no answer.
+    """
     path = address()
     if not path:
         raise UserError("--send needs a folder for its socket; set XDG_RUNTIME_DIR")
     try:
-        answer = ask(path, command)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect(str(path))
+            connection.sendall(f"{command}\n".encode())
+            with connection.makefile() as lines:
+                answer = lines.readline()
+        if not answer:
+            raise ConnectionResetError
     except (FileNotFoundError, ConnectionError):
         raise UserError("no copy of the program is running here; start one first") from None
     except OSError as error:
         raise UserError(f"the running program does not answer: {error}") from error
     print(answer.strip())
     return 0
-
-
-def ask(path: Path, command: str) -> str:
-    """The answer to a command, a line of JSON. Raises OSError."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(PATIENCE)
-        connection.connect(str(path))
-        connection.sendall(f"{command}\n".encode())
-        with connection.makefile() as lines:
-            answer = lines.readline()
-    if not answer:
-        raise ConnectionResetError
-    return answer
 
 
 @dataclass
@@ -91,7 +87,7 @@ class Running:
     def status(self) -> dict[str, object]:
         settings, camera = self.settings, self.virtual_camera
         names = [name for name, it in self.backgrounds.items() if it is settings.background]
-        rate, processor = self.recent()
+        rate, processor = self.statistics.rates(monotonic())
         return {
             "hidden": settings.hide,
             "background": names[0] if names else None,
@@ -103,15 +99,6 @@ class Running:
             "virtual_camera": camera.device if camera else None,
             "readers": camera.readers() if camera else None,
         }
-
-    def recent(self) -> tuple[float, float]:
-        """Of the last frames: how many a second until now, and processor milliseconds for each."""
-        recent = list(self.statistics.recent)
-        if len(recent) < 2:
-            return 0.0, 0.0
-        (began, processor_began, _), (_, processor, _) = recent[0], recent[-1]
-        frames = len(recent) - 1
-        return frames / (monotonic() - began), 1000 * (processor - processor_began) / frames
 
 
 class Listener:

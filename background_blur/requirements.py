@@ -13,7 +13,7 @@ try:
 except ImportError:  # on Windows
     resource = None
 
-PACKAGES = {  # as pyproject.toml names them: as they are imported
+PACKAGES = {  # name in pyproject.toml: name to import
     "ai-edge-litert": "ai_edge_litert",
     "av": "av",
     "imutils": "imutils",
@@ -25,7 +25,7 @@ PACKAGES = {  # as pyproject.toml names them: as they are imported
 }
 OUT_OF_MEMORY = "too little memory; end other programs, or raise the limit (ulimit -v)"
 ADDRESS_SPACE = 2 * 2**30  # bytes, for all libraries
-LIBRARIES = {  # of Linux, for OpenCV's window: the packages that Debian and Ubuntu have them in
+LIBRARIES = {  # that OpenCV needs on Linux: their packages on Debian and Ubuntu
     "libGL.so.1": "libgl1",
     "libSM.so.6": "libsm6",
     "libXext.so.6": "libxext6",

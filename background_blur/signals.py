@@ -1,49 +1,33 @@
 """Control without a window: SIGUSR1 hides everything, SIGUSR2 changes the background."""
 
 import signal
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # else --help would load NumPy
-    from background_blur.settings import Background, Settings
-
-    Backgrounds = Mapping[str, Background | str | None]
+    from background_blur.settings import Backgrounds, Settings
 
 
 class RemoteControl:
     """Notes signals; they take effect between two frames."""
 
     def __init__(self):
-        self._hide = self._next = 0
+        self._hide, self._next = [], []  # an entry for each signal
 
     def install(self) -> None:
         """Receives the signals from now on, on systems that have them."""
         if hasattr(signal, "SIGUSR1"):
-            signal.signal(signal.SIGUSR1, self._note)
-            signal.signal(signal.SIGUSR2, self._note)
-
-    def _note(self, number: int, _frame: object) -> None:
-        if number == signal.SIGUSR1:
-            self._hide += 1
-        else:
-            self._next += 1
+            signal.signal(signal.SIGUSR1, lambda *_: self._hide.append(1))
+            signal.signal(signal.SIGUSR2, lambda *_: self._next.append(1))
 
     def apply(self, settings: "Settings", backgrounds: "Backgrounds") -> list[str]:
-        """Does what the signals since the last call asked for.
-
-        Args:
-            settings: to be changed.
-            backgrounds: to choose from, by their names.
-
-        Returns:
-            What was done, a line each.
-        """
-        (hide, self._hide), (presses, self._next) = (self._hide, 0), (self._next, 0)
+        """Does what the signals since the last call asked for; returns a line about each change."""
+        hide, self._hide = self._hide, []
+        presses, self._next = self._next, []
         notes = []
-        if hide % 2:
+        if len(hide) % 2:
             notes.append(set_hidden(settings, not settings.hide))
         if presses:
-            notes.append(next_background(settings, backgrounds, presses))
+            notes.append(next_background(settings, backgrounds, len(presses)))
         return notes
 
 

@@ -54,7 +54,7 @@ class RunStatistics:
         return bool(self.failed) and self.failed + self.hidden == self.frames
 
     def record(self, result: Result, level: QualityLevel | None = None) -> None:
-        """Counts a result, once if it comes again, as of a photo that stays on screen."""
+        """Counts a result; one that is repeated, of a photo that stays on screen, only once."""
         self.ended, processor, self.level = monotonic(), process_time(), level
         self.recent.append((self.ended, processor, result.seconds))
         captured_at = result.captured_at
@@ -100,23 +100,32 @@ class RunStatistics:
         return f"the network ran {times:.2f} times per frame, on {share:.0f} % of the frame"
 
     def format_processor(self) -> str:
-        """Such as "a frame cost 11.2 ms of processor time", without starting and the first."""
+        """Such as "a frame cost 11.2 ms of processor time"; start-up and the first do not count."""
         frames = max(1, self.frames - 1)
         return f"a frame cost {1000 * self.processor / frames:.1f} ms of processor time"
 
+    def rates(self, now: float | None = None) -> tuple[float, float]:
+        """Of the last 30 frames: frames per second, until `now` or the last of them, and processor
+        milliseconds per frame. Zeros at first."""
+        recent = list(self.recent)
+        if len(recent) < 2:
+            return 0.0, 0.0
+        (began, processor_began, _), (ended, processor, _) = recent[0], recent[-1]
+        frames, passed = len(recent) - 1, (now or ended) - began
+        return frames / max(passed, 1e-6), 1000 * (processor - processor_began) / frames
+
     def overlay(self, dropped: int) -> list[str]:
         """Lines for the window: means of the last 30 frames, and the totals. Empty at first."""
-        if len(self.recent) < 2:
-            return []
         frames = len(self.recent) - 1
+        if frames < 1:
+            return []
         seconds: Counter[str] = Counter()
         for *_, spent in list(self.recent)[1:]:
             seconds.update(spent)
-        (began, processor_began, _), (ended, processor, _) = self.recent[0], self.recent[-1]
-        passed, processor = ended - began, processor - processor_began
-        lines = [f"{frames / max(passed, 1e-6):.1f} frames/s"]
+        rate, processor = self.rates()
+        lines = [f"{rate:.1f} frames/s"]
         lines += [f"{stage} {1000 * spent / frames:.1f} ms" for stage, spent in seconds.items()]
-        lines.append(f"processor time {1000 * processor / frames:.1f} ms")
+        lines.append(f"processor time {processor:.1f} ms")
         if self.latency is not None:
             lines.append(f"latency {1000 * self.latency:.0f} ms")
         lines += [f"dropped {dropped}", f"fully blurred {self.failed}", self.format_network()]

@@ -143,10 +143,8 @@ class SignalGuard:
         if self.is_over:
             return
         if self.first is None and hasattr(signal, "pthread_kill") and is_importing(frame):
-            again = partial(
-                signal.pthread_kill, get_ident(), number
-            )  # handlers run in the main one
-            Timer(self.RETRY, again).start()
+            # To this thread, the main one, in which handlers run.
+            Timer(self.RETRY, partial(signal.pthread_kill, get_ident(), number)).start()
         elif self.first is None:
             self.first = number, monotonic()
             if not self.is_shielded:
@@ -168,7 +166,10 @@ class SignalGuard:
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Inside the block signals are only remembered."""
+        """Inside the block signals are only remembered.
+
+        After an error in it they still are, so that nothing disturbs closing what is open.
+        """
         self.is_shielded = True
         yield
         self.is_shielded = False

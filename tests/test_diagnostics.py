@@ -14,6 +14,7 @@ import pytest
 from background_blur import diagnostics
 from background_blur.capture import camera
 from background_blur.capture.base import Source
+from background_blur.errors import UserError
 from background_blur.frames import Frame
 from support import ROOT
 
@@ -144,9 +145,9 @@ def look_at(images, monkeypatch, warning=None) -> str:
 def test_a_black_camera_and_one_of_another_size_need_mending(monkeypatch):
     black, white = np.zeros((48, 64, 3), np.uint8), np.full((48, 64, 3), 255, np.uint8)
     assert look_at([black] * 3 + [white] * 9, monkeypatch) == "64x48, 30 frames/s"
-    with pytest.raises(diagnostics.Problem, match="black"):
+    with pytest.raises(UserError, match="black"):
         look_at([black] * 50, monkeypatch)
-    with pytest.raises(diagnostics.Problem, match="gives 64x48"):
+    with pytest.raises(UserError, match="gives 64x48"):
         look_at([white], monkeypatch, "camera 0 gives 64x48, not the 1280x720 asked for")
 
 
@@ -155,7 +156,7 @@ def test_slow_machines_are_told_what_to_do(monkeypatch):
     monkeypatch.setattr(diagnostics, "perf_counter", lambda: next(now))
     pipeline = lambda: lambda image: image  # noqa: E731
     args = SimpleNamespace(size=(64, 36))
-    with pytest.raises(diagnostics.Problem, match="only 2 frames/s at 64x36 .* --size"):
+    with pytest.raises(UserError, match="only 2 frames/s at 64x36 .* --size"):
         diagnostics.speed(args, 2, pipeline)
     monkeypatch.setattr(diagnostics, "perf_counter", iter([0.0, 0.2]).__next__)
     assert diagnostics.speed(args, 2, pipeline) == "100 frames/s at 64x36 on 2 threads"
@@ -178,7 +179,7 @@ def test_check_prints_a_line_each_and_fails_where_something_needs_mending():
 @pytest.mark.parametrize("asked, code", [(None, 0), ("", 1)])
 def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code, capsys):
     def missing(args):
-        raise diagnostics.Problem("not there")
+        raise UserError("not there")
 
     for name in ("display", "virtual_camera"):
         monkeypatch.setattr(diagnostics, name, missing)

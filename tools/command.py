@@ -12,7 +12,7 @@ Main = Callable[..., int]  # the arguments of the command line -> the exit code
 
 
 class ToolError(UserError):
-    """What is asked for cannot be done."""
+    """Something that was asked for cannot be done."""
 
 
 def command_line(name: str, description: str | None) -> argparse.ArgumentParser:

@@ -1,18 +1,20 @@
 """People cut out of photographs and of blue-screen clips, to be put before rooms."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
+from background_blur.capture import open_file
 from background_blur.frames import Size
 from tools.photos import UNKNOWN, Photo, known
 
 
 def standing(mask: np.ndarray, size: Size, rise: float, x: float, shown: float = 1) -> np.ndarray:
-    """The affine map, [2,3], that stands a person on the lower border of a view.
+    """The affine map, [2,3], that puts a person on the lower border of a view.
 
     Args:
         mask: uint8 [h,w], with a person; size: (width, height) of the view.
@@ -33,7 +35,7 @@ def warped(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A person mapped into a view: (uint8 [h,w,3], what they cover of it, float32 [h,w], 0..1).
 
-    A drawn mask becomes a pixel smaller, lest old background shows; a true alpha stays as it is.
+    A drawn mask shrinks by a pixel, to show no old background; a true alpha stays as it is.
 
     Args:
         colours: uint8 [h,w,3], of the person.
@@ -99,16 +101,11 @@ def keyed(path: Path, every: int = 12) -> Iterator[tuple[np.ndarray, np.ndarray]
     The key is min(blue, green) - red over that of the screen nearby; inside the person, where a
     shirt may look like the screen, everything is person.
     """
-    video, index = cv2.VideoCapture(str(path)), 0
-    try:
-        while (read := video.read())[0]:
-            if index % every == 0:
-                image = read[1][2:-26, 4:-4]  # without a black rim, and a table
-                mask = key(image)
-                yield without_spill(image, mask), mask
-            index += 1
-    finally:
-        video.release()
+    with open_file(str(path)) as video:
+        for frame in islice(video, 0, None, every):
+            image = frame.image[2:-26, 4:-4]  # without a black rim, and a table
+            mask = key(image)
+            yield without_spill(image, mask), mask
 
 
 def without_spill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Animated pictures, AVIF, PNG and WebP, read as the videos they are; FFmpeg reads GIFs."""
+"""Animated AVIF, PNG and WebP pictures, read as videos; FFmpeg reads GIFs."""
 
 import itertools
 import math
@@ -32,15 +32,14 @@ class Animation(Source):
         if first is None:
             raise SourceError(f"{path}: damaged, or too large; none of its frames can be decoded")
         self._all = itertools.chain([first], self._frames)
-        self.size = first[0].shape[1::-1]
-        own = min(1000.0, 1 / first[1])
+        self.size = first.image.shape[1::-1]
+        own = min(1000.0, 1 / (first.duration or DEFAULT_DURATION))
         self.fps = min(fps, own) if fps else own
         self.count = math.ceil(frames * self.fps / own)
         self._due = rate_limiter(self.fps if self.fps < own else None)
 
-    def _decoded(self) -> Generator[tuple[np.ndarray, float]]:
-        """Yields images and the seconds that each is shown."""
-        picture = self._picture
+    def _decoded(self) -> Generator[Frame]:
+        picture, time = self._picture, 0.0
         if picture.width * picture.height > MAX_PIXELS:
             return
         for index in range(self._stored_frames):
@@ -53,14 +52,11 @@ class Animation(Source):
                 return
             image = flatten_alpha(cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA))
             seconds = picture.info.get("duration", 0) / 1000 or DEFAULT_DURATION
-            yield crop_to_fill(image, self._asked), seconds
+            yield Frame(crop_to_fill(image, self._asked), time, duration=seconds)
+            time += seconds
 
     def __iter__(self) -> Iterator[Frame]:
-        time = 0.0
-        for image, seconds in self._all:
-            if self._due(time):
-                yield Frame(image, time, duration=seconds)
-            time += seconds
+        return (frame for frame in self._all if self._due(frame.time))
 
     def close(self) -> None:
         self._all = iter(())

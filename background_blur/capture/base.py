@@ -19,7 +19,7 @@ KINDS = "give a camera number, a video, a picture, a folder of pictures, a URL o
 
 
 class Source(ABC):
-    """Where frames come from. Open already, and to be iterated once.
+    """Where frames come from. It is open from the start, and iterated once.
 
     Attributes:
         size: (width, height) of the first frame.

@@ -57,14 +57,14 @@ class Camera(Live):
     ):
         set_up_opencv()
         self.fps = fps or RATE
-        self._number, self._wait_for_return = number, wait
+        self._number, self._open, self._wait_for_return = number, open, wait
+        self._size = size or CAMERA_SIZE  # to ask for
         self._began: float | None = None  # when the first frame came
         self._last: Frame | None = None  # handed out
-        self._silence: str | None = None  # a problem that whoever iterates finds
-        self._darkness: str | None = None  # one that the thread finds
+        self._silence: str | None = None  # a problem found while iterating
+        self._darkness: str | None = None  # one found by the thread
         self._waited, self._checked_at = 0.0, math.inf  # seconds without a frame; when last counted
-        frames = self._frames(open, size or CAMERA_SIZE, fps)
-        self._start(frames, limit, STALE_AFTER, f"camera {number}")
+        self._start(self._frames(fps), limit, STALE_AFTER, f"camera {number}")
         if size and size != self.size:
             given, asked = ("{}x{}".format(*s) for s in (self.size, size))
             self.warning = f"camera {number} gives {given}, not the {asked} asked for"
@@ -94,19 +94,16 @@ class Camera(Live):
         if self._waited > self._wait_for_return or self._last is None or self._began is None:
             raise timeout
         self._silence = f"{self._name} sends no frames; waiting for it to come back"
-        self._last = Frame(
-            make_placeholder(self._last.image), max(now - self._began, self._last.time)
-        )
+        at = max(now - self._began, self._last.time)
+        self._last = Frame(make_placeholder(self._last.image), at)
         self._timeout = PLACEHOLDER_INTERVAL
         return replace(self._last, image=self._last.image.copy())
 
-    def _frames(
-        self, open: Callable[[int], cv2.VideoCapture], size: Size, fps: float | None
-    ) -> Generator[Frame | None]:
+    def _frames(self, fps: float | None) -> Generator[Frame | None]:
         # The thread that opens the device also releases it: drivers hang, and crash when freed
         # under a reader.
         due, dark_since = rate_limiter(fps), math.inf
-        with contextlib.closing(self._images(open, size)) as images:
+        with contextlib.closing(self._images()) as images:
             for image in images:
                 if image is None:
                     yield None
@@ -114,20 +111,17 @@ class Camera(Live):
                 now = time.monotonic()
                 self._began = now if self._began is None else self._began
                 since = now - self._began
-                dark = image[::8, ::8].max() <= BLACK_LEVEL
-                dark_since = min(dark_since, now) if dark else math.inf
+                dark_since = min(dark_since, now) if is_black(image) else math.inf
                 is_covered = now - dark_since >= BLACK_SECONDS
                 self._darkness = f"{self._name} {BLACK}" if is_covered else None
                 yield Frame(image, since) if due(since) else None
 
-    def _images(
-        self, open: Callable[[int], cv2.VideoCapture], size: Size
-    ) -> Generator[np.ndarray | None]:
+    def _images(self) -> Generator[np.ndarray | None]:
         """The camera's images, None while it sends nothing; reopens it when it was gone."""
         pause, timeout = 0.0, REOPEN_TIMEOUT[0]
         while True:
             try:
-                capture = self._opened(open, size)
+                capture = self._opened()
             except Exception:
                 if self._began is None:
                     raise
@@ -156,32 +150,37 @@ class Camera(Live):
         finally:
             capture.release()
 
-    def _opened(self, open: Callable[[int], cv2.VideoCapture], size: Size) -> cv2.VideoCapture:
+    def _opened(self) -> cv2.VideoCapture:
         try:
-            capture = open(self._number)
+            capture = self._open(self._number)
         except (cv2.error, OverflowError) as error:
             raise SourceError(camera_problem(self._number)) from error
         try:
             if not capture.isOpened():
                 raise SourceError(camera_problem(self._number))
-            self._set_up(capture, size)
+            request_size(capture, self._size)
+            capture.set(cv2.CAP_PROP_FPS, self.fps)
+            kept = capture.get(cv2.CAP_PROP_FPS)
+            if 1 <= kept < self.fps:
+                self.fps = kept
         except BaseException:
             capture.release()
             raise
         return capture
 
-    def _set_up(self, capture: cv2.VideoCapture, size: Size) -> None:
-        if size[1] >= 720:  # most webcams manage 30 such frames a second only compressed
-            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
-        capture.set(cv2.CAP_PROP_FPS, self.fps)
-        kept = capture.get(cv2.CAP_PROP_FPS)
-        if 1 <= kept < self.fps:
-            self.fps = kept
-
     def _no_first_frame(self, limit: float) -> str:
         return camera_problem(self._number)
+
+
+def request_size(capture: cv2.VideoCapture, size: Size) -> None:
+    if size[1] >= 720:  # most webcams manage 30 such frames a second only compressed
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+
+
+def is_black(image: np.ndarray) -> bool:
+    return image[::8, ::8].max() <= BLACK_LEVEL
 
 
 def set_up_opencv() -> None:
@@ -193,7 +192,7 @@ def set_up_opencv() -> None:
 
 
 def camera_problem(number: int) -> str:
-    """Why a camera did not open or gives no picture, as far as one can tell, and what to do."""
+    """The likely reason why a camera did not open or gives no picture, and what to do."""
     if sys.platform.startswith("linux"):
         device = DEVICES / f"video{number}"
         others = [path.name[5:] for path in DEVICES.glob("video[0-9]*")]

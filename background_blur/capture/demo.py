@@ -15,9 +15,6 @@ from background_blur.resources import RESOURCES
 PORTRAIT = RESOURCES / "assets" / "portrait.jpg"
 
 
-# --- Demo
-
-
 class Demo(Source):
     """A portrait photograph that sways, zooms and turns gently, without end.
 
@@ -61,18 +58,13 @@ class Demo(Source):
         """uint8 [H,W,3] BGR of frame `index`, 0 or more."""
         phase = 2 * math.pi * index / self.fps
         zoom = 0.97 + 0.03 * math.cos(phase / 11)
-        angle = math.radians(1.2) * math.sin(phase / 7)
+        degrees = 1.2 * math.sin(phase / 7)
         width, height = self.size
         x = self._centre[0] + 0.012 * width * math.sin(phase / 5)
         y = self._centre[1] + 0.006 * height * math.sin(phase / 3)
-        a, b = zoom * math.cos(angle), zoom * math.sin(angle)
         # Maps a pixel of the frame to one of the photo.
-        to_photo = np.array(
-            [
-                [a, -b, x - a * width / 2 + b * height / 2],
-                [b, a, y - b * width / 2 - a * height / 2],
-            ]
-        )
+        to_photo = cv2.getRotationMatrix2D((width / 2, height / 2), -degrees, zoom)
+        to_photo[:, 2] += x - width / 2, y - height / 2
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(
             self._portrait, to_photo, self.size, flags=flags, borderMode=cv2.BORDER_REFLECT_101

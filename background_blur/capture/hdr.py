@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 BT709, UNKNOWN, BT2020, PQ, HLG = 1, 2, 9, 16, 18  # of ITU-T H.273
 WHITE = 203.0  # cd/m2: a white wall in HDR (BT.2408), and the brightest of what comes out
-PEAK = 1000.0  # cd/m2: of the screen that HLG is meant for, and of PQ that does not say its own
+PEAK = 1000.0  # cd/m2: of the screen HLG is meant for, and assumed for PQ that does not state it
 TICK = Fraction(1, 1000)
+M1, M2, C1, C2, C3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128  # of PQ
 LEVEL = 8  # of the table: its square, 64, is how many values an axis has
 
 # Linear light, from the primaries of BT.2020 to those of BT.709 (BT.2087).
@@ -79,7 +80,7 @@ class ToneMapper:
 
 
 def peak(raw: "VideoFrame") -> float:
-    """The brightest that a video in PQ says it holds, in cd/m2: CTA-861's MaxCLL."""
+    """The peak brightness that a PQ video states, in cd/m2: CTA-861's MaxCLL."""
     level = np.frombuffer(side_data(raw, "CONTENT_LIGHT_LEVEL")[:4], np.uint32)
     return float(np.clip(level[0], 400, 10000)) if level.any() else PEAK
 
@@ -90,8 +91,9 @@ def make_table(transfer: int, peak: float) -> np.ndarray:
     steps = np.linspace(0, 1, LEVEL**2)
     blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
     signal = np.stack([red, green, blue], -1).reshape(-1, 3)
-    light = LINEAR.get(transfer, sdr_light)(signal)  # cd/m2
-    if transfer in (PQ, HLG):
+    linear = {PQ: pq_light, HLG: hlg_light}
+    light = linear[transfer](signal) if transfer in linear else WHITE * signal**2.4  # cd/m2
+    if transfer in linear:
         brightest = np.maximum(light.max(-1, keepdims=True), 1e-6)
         light *= roll_off(brightest, peak if transfer == PQ else PEAK) / brightest
     light = np.clip(light @ TO_BT709.T / WHITE, 0, 1)
@@ -110,22 +112,12 @@ def pq_signal(light: ArrayLike) -> np.ndarray:
     return ((C1 + C2 * power) / (1 + C3 * power)) ** M2
 
 
-M1, M2, C1, C2, C3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
-
-
 def hlg_light(signal: np.ndarray) -> np.ndarray:
     """BT.2100's HLG on a screen of 1000 cd/m2: 0..1 -> cd/m2."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
     luminance = scene @ [0.2627, 0.6780, 0.0593]
     return PEAK * scene * luminance[..., None] ** 0.2
-
-
-def sdr_light(signal: np.ndarray) -> np.ndarray:
-    return WHITE * signal**2.4  # BT.1886
-
-
-LINEAR = {PQ: pq_light, HLG: hlg_light}
 
 
 def roll_off(light: np.ndarray, peak: float) -> np.ndarray:

@@ -1,7 +1,6 @@
 """What files hold, by their content, whatever their suffix."""
 
 import mimetypes
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,17 +12,18 @@ if TYPE_CHECKING:
 
 Kind = Literal["picture", "animation", "video"]
 
-# Of Pillow's formats those that photos come in: few doors for what is malicious. JPEG is MPO, too.
+# Those of Pillow's formats that photos come in: each decoder less is one less to attack.
+# JPEG includes MPO.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 ANIMATED = "AVIF", "GIF", "PNG", "WEBP"  # those whose pictures follow each other in time
-# What systems put beside photos, in lower case.
+# What systems put beside photos, in lower case
 SYSTEM = {"@eadir", "@__thumb", "#recycle", "$recycle.bin", "__macosx", "thumbs.db", "desktop.ini"}
 
 
 def open_picture(path: Path) -> "Image":
-    """Opens a picture with Pillow, of which that reads little more than the header.
+    """Opens a picture with Pillow, which reads little more than its header.
 
-    Raises many kinds of exceptions where it is damaged or no picture.
+    Raises many kinds of exceptions if it is damaged or not a picture.
     """
     from PIL import Image
     from pillow_heif import register_heif_opener
@@ -57,13 +57,13 @@ def kind_of(path: Path) -> Kind | None:
 
 
 def is_still(decoder: Decoder) -> bool:
-    """Whether FFmpeg has opened a picture, of a kind that Pillow does not know."""
+    """Whether what FFmpeg opened is a picture, of a kind that Pillow does not know."""
     name = decoder.demuxer.container.format.name
     return name == "image2" or name.endswith("_pipe")
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a file is neither picture nor video, nor claims to be: notes, sound, sidecars."""
+    """Whether a file neither is a picture or video nor claims to be: notes, sound, sidecars."""
     kind, _ = mimetypes.guess_type(path.name)
     if kind.startswith(("image/", "video/")) if kind else not is_text(path):
         return False
@@ -87,9 +87,3 @@ def files_in(folder: Path) -> list[Path]:
         return not any(part.startswith(".") or part.lower() in SYSTEM for part in parts)
 
     return sorted(filter(is_shown, map(Path, list_files(str(folder)))))
-
-
-def unreadable_folders(folder: Path) -> list[Path]:
-    """The folders in a folder that we may not list."""
-    folders = (path for path in folder.rglob("*") if path.is_dir())
-    return [path for path in folders if not os.access(path, os.R_OK | os.X_OK)]

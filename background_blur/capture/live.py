@@ -25,17 +25,13 @@ class Live(Source):
     def _start(
         self, frames: Generator[Frame | None], limit: float, timeout: float, name: str
     ) -> None:
-        """Starts reading and waits for the first frame.
+        """Starts reading and waits for the first frame; raises SourceError if none comes in time.
 
         Args:
             frames: a generator, run and closed in the thread; yields None where no frame has come
                 for a while, so that the thread can be stopped.
-            limit: seconds that the first frame may take.
-            timeout: seconds that every later frame may take.
+            limit, timeout: seconds that the first frame, and every later one, may take.
             name: of the source, for messages.
-
-        Raises:
-            SourceError: no frame came in time.
         """
         self._name, self._timeout = name, timeout
         self._newest: Frame | None = None
@@ -124,7 +120,7 @@ class Stream(Live):
     @staticmethod
     def _frames(decoder: Decoder) -> Generator[Frame]:
         try:
-            decoder.demuxer.skip_others()
+            decoder.demuxer.skip(*decoder.demuxer.others)
             yield from decoder.frames()
         finally:
             decoder.close()

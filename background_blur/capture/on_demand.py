@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from time import monotonic, sleep
+from typing import Protocol
 
 from background_blur.capture.base import Source, WrappedSource
 from background_blur.errors import SourceError
@@ -15,6 +16,16 @@ IDLE_CHECK_INTERVAL = 0.2  # the same while idle
 KEEP_ALIVE_INTERVAL = 1.0  # seconds between the frames sent while idle
 
 
+class Camera(Protocol):
+    """What a `sinks.virtual_camera.VirtualCamera` is asked here."""
+
+    device: str
+
+    def has_consumers(self) -> bool | None: ...
+
+    def repeat(self) -> None: ...
+
+
 class OnDemand(WrappedSource):
     """A live source that is open only while a program reads the virtual camera it is sent to.
 
@@ -23,14 +34,12 @@ class OnDemand(WrappedSource):
 
     idle_seconds = 0.0
 
-    def __init__(self, source: Source, *, reopen: Callable[[], Source], camera, wait: float):
-        """Takes over a source.
+    def __init__(
+        self, source: Source, *, reopen: Callable[[], Source], camera: Camera, wait: float
+    ):
+        """Takes over an open source, whose frames are sent to a camera.
 
-        Args:
-            source: already open.
-            reopen: opens it again, or raises SourceError.
-            camera: the `virtual_camera.VirtualCamera`.
-            wait: seconds to keep trying to open the source again.
+        `reopen` opens the source again, or raises SourceError; it is tried for `wait` seconds.
         """
         super().__init__(source)
         self.reopen, self.camera, self.wait = reopen, camera, wait

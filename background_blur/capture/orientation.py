@@ -1,4 +1,4 @@
-"""How a video's frames are to be turned and flipped, as its display matrix says."""
+"""Turns and flips a video's frames as its display matrix says."""
 
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def display_matrix(raw: "VideoFrame") -> np.ndarray:
     """The turn and flip asked for by a decoded `av.VideoFrame`, as float [2,2].
 
-    It takes an (x, y) of the frame to where that is shown, y pointing downwards: the matrix of
-    ISO/IEC 14496-12, `tkhd`, without its offset. The identity where the frame asks for nothing.
+    It maps an (x, y) of the frame to where that is shown, y pointing downwards: the matrix of
+    ISO/IEC 14496-12, `tkhd`, without its offset. The identity if the frame asks for nothing.
     """
     data = side_data(raw, "DISPLAYMATRIX")
     if len(data) < 36:
@@ -24,7 +24,7 @@ def display_matrix(raw: "VideoFrame") -> np.ndarray:
 
 
 def side_data(raw: "VideoFrame", kind: str) -> bytes:
-    """What a frame carries beside its picture, by its name in FFmpeg; nothing where it does not."""
+    """What a frame carries beside its picture, by its name in FFmpeg; empty if it has none."""
     try:
         return bytes(raw.side_data.get(kind) or b"")
     except ValueError:  # one of a kind that PyAV has no name for hides them all

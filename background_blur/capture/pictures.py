@@ -1,9 +1,10 @@
 """Photos: files and folders of them."""
 
 import itertools
+import os
 import warnings
 from collections.abc import Callable, Collection, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,24 +19,23 @@ from background_blur.capture.kinds import (
     is_foreign,
     kind_of,
     open_picture,
-    unreadable_folders,
 )
 from background_blur.errors import FEW, PicturesError, SourceError
 from background_blur.frames import Frame, Size
 from background_blur.imaging import crop_to_fill, flatten_alpha
-from background_blur.metadata import Metadata, read_metadata
+from background_blur.metadata import read_metadata
 from background_blur.system import suppress_stderr
 
 if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 2**27  # a larger picture would take gigabytes
-# Any flag but IMREAD_UNCHANGED turns the picture upright; this one means GDAL, which OpenCV's
-# packages lack, and changes neither depth nor channels.
+# With any flag but IMREAD_UNCHANGED OpenCV turns pictures upright. This one asks for GDAL, which
+# its packages lack, so it changes neither depth nor channels.
 KEEP_DEPTH = cv2.IMREAD_LOAD_GDAL
 DAMAGED = "damaged, or not a picture; take it out, or save it as PNG"
 TOO_LARGE = "too large, or damaged; make it smaller"
-MOVING = "a video, no photo; give a folder as --output, or this alone as --source"
+MOVING = "a video, not a photo; give a folder as --output, or this alone as --source"
 
 
 class NoPictureError(SourceError):
@@ -49,7 +49,7 @@ class AnimationError(NoPictureError):
 class Pictures(Source):
     """Picture files, unrelated to one another, each of its own size unless one is asked for.
 
-    Those that cannot be read are left out, and reported by a SourceError after the others.
+    Those that cannot be read are left out; after the others a SourceError reports them.
 
     Attributes:
         errors: why each of those was left out.
@@ -111,12 +111,12 @@ class Pictures(Source):
         return self._frame(self._root / name if self._root.is_dir() else self._root)
 
     def _frame(self, file: Path) -> Frame:
-        photo = read_photo(file)
-        if photo.note:
-            self.notes.append(f"{file}: {photo.note}")
+        photo, note = read_photo(file)
+        if note:
+            self.notes.append(f"{file}: {note}")
         image = crop_to_fill(photo.image, self._asked)
         whole = None if photo.whole is None else crop_to_fill(photo.whole, self._asked)
-        return Frame(image, 0.0, self._inside(file), whole=whole, metadata=photo.metadata)
+        return replace(photo, image=image, whole=whole, path=self._inside(file))
 
     def __iter__(self) -> Iterator[Frame]:
         wanted = (it for it in self._all if it[0] not in self._left_out)
@@ -144,35 +144,22 @@ def open_folder(
     if foreign:
         names = ", ".join(map(str, foreign[:FEW])) + (", ..." if len(foreign) > FEW else "")
         pictures.notes.append(f"{names}: neither picture nor video, left alone")
-    for closed in unreadable_folders(folder):
-        pictures.errors[closed] = SourceError(f"{closed}: cannot be read: Permission denied")
+    for inner in folder.rglob("*"):
+        if inner.is_dir() and not os.access(inner, os.R_OK | os.X_OK):
+            pictures.errors[inner] = SourceError(f"{inner}: cannot be read: Permission denied")
     return pictures
-
-
-@dataclass
-class Photo:
-    """A picture file, read.
-
-    Attributes:
-        image: uint8 [H,W,3] BGR, upright; what is transparent is white.
-        whole: what a frame's `whole` is.
-        metadata: what results keep.
-        note: what of the file `image` lacks, or nothing.
-    """
-
-    image: np.ndarray
-    whole: np.ndarray | None
-    metadata: Metadata
-    note: str = ""
 
 
 def read_picture(path: Path) -> np.ndarray:
     """uint8 [H,W,3] BGR of a picture file; the errors are those of `read_photo`."""
-    return read_photo(path).image
+    return read_photo(path)[0].image
 
 
-def read_photo(path: Path) -> Photo:
-    """Reads a picture file of any kind.
+def read_photo(path: Path) -> tuple[Frame, str]:
+    """Reads a picture file of any kind, upright; what is transparent is white.
+
+    Returns:
+        The photo, and what of the file it lacks, or "".
 
     Raises:
         NoPictureError: none that Pillow knows, or one that moves.
@@ -181,14 +168,16 @@ def read_photo(path: Path) -> Photo:
     check_file(str(path))
     with suppress_stderr(), warnings.catch_warnings(action="ignore"), open_photo(path) as picture:
         check_picture(path, picture)
-        deep = is_deep(picture)
+        # Of 16 bits a colour Pillow would keep 8. It has to be asked before the picture is loaded.
+        deep = picture.format in ("PNG", "TIFF") and ";16" in str(getattr(picture, "tile", ""))
         try:
-            note = load(picture) or note_on_pages(picture)
+            note = load(picture)
             pixels = decode_deep(path) if deep else decode(picture)
         except Exception as error:  # Pillow raises many kinds
             raise SourceError(f"{path}: {DAMAGED}") from error
         metadata = read_metadata(picture)
-    return Photo(*split_alpha(pixels), metadata, note)
+    image, whole = split_alpha(pixels)
+    return Frame(image, whole=whole, metadata=metadata), note
 
 
 def open_photo(path: Path) -> "Image.Image":
@@ -214,19 +203,15 @@ def check_picture(path: Path, picture: "Image.Image") -> None:
         raise SourceError(f"{path}: a raw photo; develop it into a JPEG or TIFF first")
 
 
-def note_on_pages(picture: "Image.Image") -> str:
-    pages = getattr(picture, "n_frames", 1)
-    is_one = pages == 1 or picture.format == "MPO"  # which has the same again, for a 3D screen
-    return "" if is_one else f"{pages} pages or pictures; only the first is taken"
-
-
 def load(picture: "Image.Image") -> str:
-    """Decodes a picture; returns a note where the end of a JPEG is missing, as viewers show."""
+    """Decodes a picture, also a JPEG whose end is missing; says what of the file is not in it."""
     from PIL import ImageFile
 
     try:
         picture.load()
-        return ""
+        pages = getattr(picture, "n_frames", 1)
+        is_one = pages == 1 or picture.format == "MPO"  # which has the same again, for a 3D screen
+        return "" if is_one else f"{pages} pages or pictures; only the first is taken"
     except OSError as error:
         if picture.format not in ("JPEG", "MPO") or "truncated" not in str(error):
             raise
@@ -248,11 +233,6 @@ def decode(picture: "Image.Image") -> np.ndarray:
     return cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR)
 
 
-def is_deep(picture: "Image.Image") -> bool:
-    """Whether a picture, not loaded yet, has 16 bits a colour, of which Pillow would keep 8."""
-    return picture.format in ("PNG", "TIFF") and ";16" in str(getattr(picture, "tile", ""))
-
-
 def decode_deep(path: Path) -> np.ndarray:
     """uint16 [H,W,3] BGR or [H,W,4] BGRA, upright; raises many kinds of errors, as Pillow does."""
     with open_picture(path) as picture:
@@ -265,7 +245,7 @@ def decode_deep(path: Path) -> np.ndarray:
 
 
 def split_alpha(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """A uint8 or uint16 [H,W,3] BGR or [H,W,4] BGRA -> a photo's `image` and `whole`."""
+    """A uint8 or uint16 [H,W,3] BGR or [H,W,4] BGRA -> a frame's `image` and `whole`."""
     if pixels.shape[2] == 4 and pixels[..., 3].min() == np.iinfo(pixels.dtype).max:
         pixels = np.ascontiguousarray(pixels[..., :3])
     if pixels.shape[2] == 3:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from background_blur.capture.base import KINDS, LIMIT, RATE, Source, rate_limiter
-from background_blur.capture.deinterlacing import Deinterlacer
+from background_blur.capture.deinterlacing import deinterlaced
 from background_blur.capture.hdr import ToneMapper, colour_format, is_wide
 from background_blur.capture.orientation import display_matrix, turn_upright
 from background_blur.errors import SourceError
@@ -25,12 +25,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MAX_PIXELS = 2**26  # of a video's frame; a larger one is damaged or a trap
-
 TEXT_ART = ("ansi", "bintext", "xbin", "idf")  # FFmpeg would draw a text file
 PLAYLISTS = ("hls", "dash")  # whose size says nothing about the video's
-
-
-# --- Videos
 
 
 class Video(Source):
@@ -56,7 +52,7 @@ class Video(Source):
     def __iter__(self) -> Iterator[Frame]:
         demuxer = self._decoder.demuxer
         if not demuxer.is_taken:
-            demuxer.skip_others()
+            demuxer.skip(*demuxer.others)
         yield from self._all
         self.warning = self._decoder.warning
         if not demuxer.is_taken:
@@ -172,7 +168,7 @@ class Decoder:
     def frames(self) -> Generator[Frame]:
         """Decodes from the start. Raises SourceError."""
         first, now, began = None, 0.0, time.monotonic()
-        for raw in Deinterlacer.applied(self._decoded()):
+        for raw in deinterlaced(self._decoded()):
             if self.live:  # whatever clock and rate it claims
                 now = time.monotonic() - began
             elif raw.pts is not None and raw.time_base:
@@ -242,7 +238,7 @@ class Decoder:
     def _shown_size(self, raw: "VideoFrame") -> Size:
         """With square pixels; the side that has to grow does."""
         own = self.stream.codec_context.sample_aspect_ratio
-        # The file's own shape of pixels holds, until the coded one changes.
+        # The container's aspect ratio of pixels holds until the codec's changes.
         aspect = self.stream.sample_aspect_ratio if own == self._pixels_aspect else own
         if not aspect or not Fraction(1, 5) < aspect < 5:
             return raw.width, raw.height
@@ -273,7 +269,7 @@ class Decoder:
         return self._tone_mapper(raw)
 
     def _is_transparent(self, raw: "VideoFrame") -> bool:
-        # The fourth byte of uncompressed pixels is unused, and 0, in most files.
+        # In most files of uncompressed pixels the fourth byte is unused, and 0.
         uncompressed = self.stream.codec_context.name == "rawvideo"
         return not uncompressed and any(plane.is_alpha for plane in raw.format.components)
 

@@ -178,13 +178,10 @@ def portrait(person: Box, aspect: float) -> Box:
 
 
 def portrait_view(person: Box, aspect: float) -> View:
-    """The view of a person as in a portrait: in the middle, with some room above the head.
+    """The view of a person in that box as in a portrait: in the middle, with room above the head.
 
-    Both sides and the head are in it, and the body below as far as it is no taller than wide.
-
-    Args:
-        person: the box around them.
-        aspect: the frame's width over its height.
+    It holds both sides and the head, and of the body below as much as is no taller than wide.
+    `aspect` is the frame's width over its height.
     """
     left, top, right, bottom = portrait(person, aspect)
     below = min(BELOW, 1 - bottom)
@@ -211,12 +208,7 @@ def drop_before(times: deque, time: float) -> None:
 
 
 def crop(image: np.ndarray, view: View) -> np.ndarray:
-    """Crops the image to the view, at the image's size; the image itself if it shows everything.
-
-    Args:
-        image: uint8 [H,W] or [H,W,c].
-        view: of it, whose borders it keeps to.
-    """
+    """Crops a [H,W] or [H,W,c] to the view, at its own size; returns it itself if all is shown."""
     if view.size >= 1:
         return image
     height, width = image.shape[:2]

@@ -124,13 +124,8 @@ def weighted_means(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The means of both colours in a box around each pixel, weighted by how much of each there is.
 
-    Args:
-        person, room: float32 [h,w,3].
-        share: float32 [h,w,3], 0..1, of the person in each pixel.
-        radius: of the box, in pixels.
-
-    Returns:
-        Two float32 [h,w,3]; 0 where all weights in the box are 0.
+    All are float32 [h,w,3]; `share`, 0..1, is that of the person in each pixel, `radius` in pixels.
+    Where all weights in the box are 0, so is the mean.
     """
     weights = mean(share[..., 0], radius)
     weights = cv2.merge([weights] * 3)

@@ -32,14 +32,8 @@ def open_output(
     """Opens the file sink that suits a path and a source.
 
     A folder (an existing one, or a path that ends in a separator or has no suffix) becomes an
-    ImageFolder, a picture's suffix an ImageFile, a video's a VideoFile.
-
-    Args:
-        path: of the file or folder.
-        source: where the frames come from.
-        force: overwrite existing files.
-        skip: leave existing pictures in a folder as they are.
-        alpha: keep the frames' fourth channel.
+    ImageFolder, a picture's suffix an ImageFile, a video's a VideoFile. `force`, `skip` and `alpha`
+    are theirs.
 
     Raises:
         SinkError: it exists, is the source itself, cannot hold the frames, or cannot be written.

@@ -20,7 +20,7 @@ class Sink(ABC):
 
     @abstractmethod
     def write(self, frame: Frame) -> None:
-        """Takes a finished frame, whose image, uint8 [H,W,3] BGR, it neither keeps nor changes.
+        """Takes a finished frame. Its image, uint8 [H,W,3] BGR, is neither kept nor changed.
 
         Raises:
             SinkError: it cannot be written; says what is kept of the frames before it.

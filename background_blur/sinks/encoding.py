@@ -27,7 +27,7 @@ def encode_picture(image: np.ndarray, suffix: str, metadata: Metadata) -> bytes:
     Raises:
         OSError: too large for the format.
     """
-    if suffix in (".png", ".tif", ".tiff"):  # of which Pillow writes 8 bits a colour only
+    if suffix in (".png", ".tif", ".tiff"):  # Pillow writes 8 bits a colour only
         data = cv2.imencode(suffix, image)[1].tobytes()
         add = with_chunks if suffix == ".png" else with_tags
         return data if metadata == Metadata() else add(data, metadata)

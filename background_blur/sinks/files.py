@@ -147,16 +147,12 @@ class ImageFolder(Sink):
     def __init__(
         self, path: Path, *, force: bool = False, source: Path | None = None, skip: bool = False
     ):
-        """Creates the folder.
+        """Creates the folder; raises SinkError if it cannot be created or written to.
 
         Args:
-            path: of the folder.
             force: overwrite existing pictures, but none of the source.
             source: the file or folder that the frames come from.
             skip: leave existing pictures as they are, and write the others.
-
-        Raises:
-            SinkError: the folder cannot be created or written to.
         """
         self.path, self.force, self.source, self.skip = path, force, source, skip
         self.skipped = 0  # pictures
@@ -185,7 +181,7 @@ class ImageFolder(Sink):
         self.paths.add(path)
 
     def skips(self, name: Path | None) -> bool:
-        """Whether the picture of that name exists and is to stay; counts it if so."""
+        """Whether the picture of that name exists and is kept; counts it if so."""
         path = self.path_for(name)
         if not (self.skip and path.exists()):
             return False
@@ -227,7 +223,7 @@ class ImageFolder(Sink):
 
 
 def inherit(part: Path, old: Path) -> None:
-    """Gives a part the owner and mode of the file that it is to replace, if there is one."""
+    """Gives a part the owner and mode of the file it replaces, if there is one."""
     with suppress(OSError):  # no such file; a file system without modes; another user's file
         shutil.copymode(old, part)
         if hasattr(os, "chown"):
@@ -236,7 +232,7 @@ def inherit(part: Path, old: Path) -> None:
 
 
 def reserve(path: Path) -> Path:
-    """Creates the empty part that is to become `path`; raises SinkError if that is not possible."""
+    """Creates an empty part for `path`; raises SinkError if that is not possible."""
     if not path.parent.is_dir():
         raise SinkError(f"{path}: there is no folder {path.parent}; create it first")
     with sink_errors(path):

@@ -22,14 +22,12 @@ class PipeWireCamera:
         name, description: the node's own name, and what is shown to people.
         device: the kernel's device behind it, such as /dev/video0, or None.
         program: the name of the program whose output it is; None for a real camera.
-        state: "running" while a program reads it, else "idle" or "suspended".
     """
 
     name: str
     description: str
     device: str | None
     program: str | None
-    state: str
 
 
 def is_running() -> bool:
@@ -120,7 +118,7 @@ def camera(thing: dict, programs: dict[int, dict]) -> PipeWireCamera:
         client = programs.get(node.get("client.id", -1), {})
         program = str(client.get("application.name") or node.get("media.name") or "another program")
     description = str(node.get("node.description") or name)
-    return PipeWireCamera(name, description, device, program, str(thing["info"].get("state")))
+    return PipeWireCamera(name, description, device, program)
 
 
 class Monitor:

@@ -1,13 +1,12 @@
-"""What lies beside the pictures, brought into another file: sound, subtitles, chapters, tags."""
+"""Brings into another file what lies beside the pictures: sound, subtitles, chapters, tags."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from background_blur.media import Demuxer
-from background_blur.sinks.ways import AnyTrack, Copy, Sound, Subtitles, Way, clone, works
+from background_blur.sinks.ways import AnyTrack, Copy, Sound, Subtitles, Way, works
 
 if TYPE_CHECKING:
     from av import Packet
@@ -15,27 +14,26 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.stream import Stream
 
-AT_ONCE = Fraction(1, 2)  # seconds within which a track begins before the file's header is written
+AT_ONCE = Fraction(1, 2)  # seconds; the header does not wait for a track that begins later
 NAMES = {"video": "video", "audio": "sound track", "subtitle": "track of subtitles"}
 TRIAL = 8  # packets
 TECHNICAL = ("major_brand", "minor_version", "compatible_brands", "encoder")  # of the old file
 
 
 class Tracks:
-    """All that lies beside the pictures, the best track of sound first.
+    """Everything beside the pictures, the best sound track first.
 
     Attributes:
         lead: seconds by which the sound begins before the video.
-        warning: one line about what is not kept as it is, or None.
+        warning: one line about what was re-encoded or left out, or None.
     """
 
     def __init__(self, source: Demuxer | None, output: "OutputContainer", suffix: str):
-        """Adds what a source has to a container of files with that suffix."""
+        """Adds what the source has to an output whose file has that suffix."""
         self.source, self.output, self.suffix = source, output, suffix.lower()
         self.lead = self.shift = Fraction(0)
-        self.ways: dict[int, Way] = {}  # by their streams in the source
-        self.last: dict[int, Fraction] = {}  # where each one's last packet begins, in seconds
-        self.anew: list[str] = []
+        self.ways: list[Way] = []
+        self.reencoded: list[str] = []
         self.lost: list[str] = []
         self.ignored: list[str] = []
         if source:
@@ -60,6 +58,7 @@ class Tracks:
                 continue  # nothing in it
             way = self.way_for(track, first)
             if way is None:
+                source.skip(track)
                 continue
             way.stream.disposition = track.disposition
             if track in sound:
@@ -67,7 +66,7 @@ class Tracks:
             if sound and track is sound[0]:
                 way.stream.disposition |= Disposition.default
             way.stream.metadata.update(labels(track))
-            self.ways[track.index] = way
+            self.ways.append(way)
             if first:
                 self.lead = max(self.lead, source.began - time_of(first[0]))
 
@@ -78,13 +77,10 @@ class Tracks:
         late = is_sound and (not first or time_of(first[0]) > self.source.began + AT_ONCE)
         for kind in (Copy, Sound if is_sound else Subtitles):
             if works(kind, track, first, self.suffix, late):
-                way = kind(track, self.output)
-                if first:
-                    way.begin(clone(first[0]))
+                way = kind(track, self.output, first)
                 if kind is not Copy:
-                    self.anew.append(
-                        f"{codec} became {way.stream.codec_context.codec.canonical_name}"
-                    )
+                    now = way.stream.codec_context.codec.canonical_name
+                    self.reencoded.append(f"{codec} became {now}")
                 return way
         self.lost.append(f"{codec} {'sound' if is_sound else 'subtitles'}")
         return None
@@ -111,46 +107,47 @@ class Tracks:
 
         Sound that cannot be written never costs the picture: its track ends there.
         """
-        for index, way in list(self.ways.items()):
+        for way in list(self.ways):
             assert self.source
-            queue = self.source.waiting[index]
+            queue = self.source.waiting[way.track.index]
             while queue and (time is None or time_of(queue[0]) + self.shift < time):
-                self.write(index, way, queue.popleft())
-                if index not in self.ways:
-                    break
+                self.write(way, queue.popleft())
 
-    def write(self, index: int, way: Way, packet: "Packet") -> None:
+    def write(self, way: Way, packet: "Packet") -> None:
         shift = round(self.shift / packet.time_base)
         stamp = packet.pts if packet.dts is None else packet.dts
         if stamp is None:
             return
         packet.dts = stamp + shift
         packet.pts = max(packet.dts, shift + (stamp if packet.pts is None else packet.pts))
-        if self.last.get(index, -math.inf) >= packet.dts * packet.time_base:
-            return  # over what was joined
-        self.last[index] = packet.dts * packet.time_base
-        self.mux(index, way, lambda: way(packet))
+        begins = packet.dts * packet.time_base
+        if way.last is not None and way.last >= begins:
+            return  # overlaps the recording before it, where several were joined
+        way.last = begins
+        self.mux(way, lambda: way(packet))
 
-    def mux(self, index: int, way: Way, encode: "Callable[[], list[Packet]]") -> None:
+    def mux(self, way: Way, encode: "Callable[[], list[Packet]]") -> None:
         from av.error import FFmpegError
 
         try:
             self.output.mux(encode())
         except FFmpegError:
-            del self.ways[index]
-            self.ignored.append(f"its {way.stream.type} from {float(self.last[index]):.1f} s on")
+            assert self.source
+            self.source.skip(way.track)
+            self.ways.remove(way)
+            self.ignored.append(f"its {way.stream.type} from {float(way.last or 0):.1f} s on")
 
     def finish(self, end: Fraction) -> None:
         """Copies what belongs to pictures up to `end`, or all, if every picture was shown."""
         self.copy_until(None if self.source and self.source.is_complete else end)
-        for index, way in list(self.ways.items()):
-            self.mux(index, way, way.flush)
+        for way in list(self.ways):
+            self.mux(way, way.flush)
 
     @property
     def warning(self) -> str | None:
         parts = []
-        if self.anew:
-            parts.append(f"{listed(self.anew)}, which {self.suffix} files hold")
+        if self.reencoded:
+            parts.append(f"{listed(self.reencoded)}, which {self.suffix} files hold")
         if self.lost:
             hint = "" if self.suffix == ".mkv" else "; a .mkv file would hold it"
             parts.append(

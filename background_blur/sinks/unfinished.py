@@ -34,15 +34,15 @@ PART = re.compile(r".+\.[0-9a-f]{6}\.part(\.\w+)", re.DOTALL)
 def fragments(suffix: str) -> dict[str, str]:
     """FFmpeg's options for a container that stays playable if writing stops at any moment.
 
-    On a normal end MP4 and MOV become ordinary files with a single index. Where the sound pauses,
-    frames do not wait for it, which FFmpeg would have them do for ten seconds.
+    At a normal end MP4 and MOV become ordinary files with a single index. When the sound pauses,
+    frames do not wait for it; by default FFmpeg lets them wait for ten seconds.
     """
     kind = CLUSTERED if suffix in (".mkv", ".webm") else FRAGMENTED
     return {**kind, "max_interleave_delta": "500000"}  # microseconds
 
 
 def new_part(path: Path) -> Path:
-    """Creates the empty part that is to become `path`; raises OSError if that is not possible."""
+    """Creates an empty part for `path`; raises OSError if that is not possible."""
     part = path.with_name(f"{path.stem[:50]}.{secrets.token_hex(3)}.part{path.suffix}")
     with suppress(FileNotFoundError):
         path.lstat()  # a name that is too long fails here, not only when the part is renamed
@@ -161,11 +161,9 @@ def leftovers(folder: Path, suffixes: Collection[str]) -> list[str]:
     lines = []
     if playable:
         it = "it plays: rename it" if len(playable) == 1 else "they play: rename them"
-        lines += [
-            f"{', '.join(playable)}: left by a run that broke off; {it} to keep what is there"
-        ]
+        lines += [f"{', '.join(playable)}: left by an interrupted run; {it} to keep what is there"]
     if empty:
-        lines += [f"{', '.join(empty)}: left by a run that broke off; no frame in it, delete it"]
+        lines += [f"{', '.join(empty)}: left by an interrupted run; no frame in it, delete it"]
     return lines
 
 

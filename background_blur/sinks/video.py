@@ -34,8 +34,8 @@ class VideoFile(AtomicFile):
     H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm. No B-frames: with them, files of variable
     frame rate would report too short a duration. With alpha: ProRes 4444 in .mov, VP9 in .webm.
 
-    Its part is playable at any moment, up to the last second; see `unfinished`. So what was
-    written is kept if, say, the disk fills up.
+    It has the size of its first frame; others are letterboxed. Its part is playable at any moment,
+    up to the last second; see `unfinished`. So what was written is kept if, say, the disk fills up.
     """
 
     def __init__(
@@ -44,7 +44,6 @@ class VideoFile(AtomicFile):
         fps: float,
         *,
         tracks: Demuxer | None = None,
-        size: Size | None = None,
         force: bool = False,
         alpha: bool = False,
     ):
@@ -56,8 +55,6 @@ class VideoFile(AtomicFile):
             fps: frames per second, if they come evenly.
             tracks: of the video whose frames will come, with their own times: sound and the like,
                 kept as far as the frames go. `warning` says what is not.
-            size: (width, height) of the video; that of the first frame if None. Other frames are
-                letterboxed.
             force: overwrite an existing file.
             alpha: keep the frames' fourth channel; frames without one are opaque.
 
@@ -65,7 +62,7 @@ class VideoFile(AtomicFile):
             SinkError: nothing can be written there, or not in that format.
         """
         super().__init__(path, force)
-        self.size, self.fps, self.alpha = size, fps, alpha
+        self.fps, self.alpha = fps, alpha
         self.resized: str | None = None  # a note for the user
         try:
             with sink_errors(path):
@@ -100,13 +97,12 @@ class VideoFile(AtomicFile):
 
     def make_encoder(self, image: np.ndarray) -> "VideoEncoder":
         """Takes the first image; warns if the size has to change."""
-        size = self.size or (image.shape[1], image.shape[0])
+        size = image.shape[1], image.shape[0]
         encoder = VideoEncoder(self.muxer.stream, size, self.fps, self.alpha)
         if encoder.coded_size != size:
             was, now = ("{}x{}".format(*size) for size in (size, encoder.coded_size))
-            repeated = "last column and row, where odd, repeated"
-            note = f"{self.path}: {was} became {now}, since players want even sides; {repeated}"
-            self.resized = note
+            why = "since players want even sides; last column and row, where odd, repeated"
+            self.resized = f"{self.path}: {was} became {now}, {why}"
         return encoder
 
     def finish(self) -> None:
@@ -220,10 +216,7 @@ class VideoEncoder:
         self.frame_ticks = round(1 / rate / self.tick)
         self.last_pts = -1  # in ticks
         self.matrix = colour_matrix(UNSPECIFIED, self.coded_size)  # as players assume it
-        self.set_up(rate)
-
-    def set_up(self, rate: Fraction) -> None:
-        stream, context = self.stream, self.stream.codec_context
+        context = stream.codec_context
         stream.width, stream.height = self.coded_size
         stream.pix_fmt = self.pixels
         stream.time_base = self.tick

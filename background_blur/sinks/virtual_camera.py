@@ -64,7 +64,7 @@ class VirtualCamera(PacedSink):
                 first free one.
             size: (width, height) to send; odd sides lose a pixel, as its format holds even ones.
             fps: frames per second that the camera announces to its readers.
-            paced: frames come faster than they are to be shown, so `write` waits for their times.
+            paced: frames come faster than they are shown, so `write` waits until each is due.
 
         Raises:
             SinkError: the driver or what speaks to it is missing, the device is missing or busy, or

@@ -1,9 +1,10 @@
-"""How a track of sound or subtitles gets into another file: copied, or encoded anew.
+"""How a track of sound or subtitles gets into another file: copied, or re-encoded.
 
-Which way works is found out by writing a few packets and reading them again.
+Which way works is found out by writing a few packets and reading them back.
 """
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
@@ -20,33 +21,38 @@ if TYPE_CHECKING:
     from av.filter import Graph
     from av.subtitles.stream import SubtitleStream
 
-SOUND = {"webm": "libopus"}  # codecs by FFmpeg format, for what it cannot hold; AAC elsewhere
+SOUND = {"webm": "libopus"}  # by FFmpeg format, the codec for what it cannot hold; AAC elsewhere
 SUBTITLES = {"webm": "webvtt", "matroska": "subrip"}  # mov_text elsewhere
-LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # that encoders take, by number of channels
+LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # that encoders take, by number of channels; else stereo
 RATE = 48000  # Hz, which all encoders take
 BIT_RATE = 96000  # bits per second and channel
 
 AnyTrack = Union["AudioStream", "SubtitleStream"]
 
 
-class Way:
+class Way(ABC):
     """How a track gets into another file.
 
     Attributes:
+        track: of the source.
         stream: of the output.
+        last: where the last packet written begins, in seconds; None before the first.
     """
 
+    track: AnyTrack
     stream: AnyTrack
+    last: Fraction | None = None
 
-    def __init__(self, track: AnyTrack, output: "OutputContainer"):
-        """Adds a stream to the output. Raises ValueError or FFmpegError if it cannot hold it."""
-        raise NotImplementedError
+    @abstractmethod
+    def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
+        """Adds a stream to the output, whose first packets, if known, stay as they are.
 
-    def begin(self, first: "Packet") -> None:
-        """Learns from a copy of the first packet what belongs in the file's header."""
+        Raises ValueError or FFmpegError if the output cannot hold it.
+        """
 
+    @abstractmethod
     def __call__(self, packet: "Packet") -> "list[Packet]":
-        raise NotImplementedError
+        """The packets to write for a packet of the track, which it may change."""
 
     def flush(self) -> "list[Packet]":
         return []
@@ -55,16 +61,14 @@ class Way:
 class Copy(Way):
     """Copied packet by packet."""
 
-    def __init__(self, track: AnyTrack, output: "OutputContainer"):
+    def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
         from av.bitstream import BitStreamFilterContext
 
-        self.stream = output.add_stream_from_template(track)
+        self.track, self.stream = track, output.add_stream_from_template(track)
         # MPEG-TS repeats the AAC header in each packet; other containers hold it once.
         headers = "aac_adtstoasc" if track.codec_context.name == "aac" else "null"
         self.filter = BitStreamFilterContext(headers, track)
-
-    def begin(self, first: "Packet") -> None:
-        for packet in self.filter.filter(first):
+        for packet in self.filter.filter(clone(first[0])) if first else ():
             if packet.has_sidedata("new_extradata"):
                 self.stream.codec_context.extradata = bytes(packet.get_sidedata("new_extradata"))
 
@@ -77,9 +81,9 @@ class Copy(Way):
 
 
 class Sound(Way):
-    """Encoded anew; gaps become silence."""
+    """Re-encoded; gaps become silence."""
 
-    def __init__(self, track: AnyTrack, output: "OutputContainer"):
+    def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
         from av.audio.stream import AudioStream
 
         assert isinstance(track, AudioStream)
@@ -88,7 +92,7 @@ class Sound(Way):
         stream.layout = LAYOUTS.get(track.codec_context.channels, "stereo")
         stream.bit_rate = BIT_RATE * len(stream.layout.channels)
         stream.codec_context.open()
-        self.stream = self.encoder = stream
+        self.track, self.stream, self.encoder = track, stream, stream
         self.graph: Graph | None = None
         self.accepts: tuple[str, str, int] | None = None
 
@@ -137,25 +141,26 @@ def make_graph(frame: "AudioFrame") -> "Graph":
 
 
 class Subtitles(Way):
-    """Encoded anew, as text."""
+    """Re-encoded, as text."""
 
-    def __init__(self, track: AnyTrack, output: "OutputContainer"):
+    def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
         """Raises ValueError, too, for subtitles that are pictures."""
         from av.subtitles.stream import SubtitleStream
 
         assert isinstance(track, SubtitleStream)
         track.codec_context.open(strict=False)
-        self.track, header = track, track.codec_context.subtitle_header
+        header = track.codec_context.subtitle_header
         if not header:
             raise ValueError("no text")
         stream = output.add_stream(SUBTITLES.get(output.format.name, "mov_text"))
         assert isinstance(stream, SubtitleStream)
         stream.codec_context.subtitle_header = header
         stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
-        self.stream = self.encoder = stream
+        self.track, self.decoder = track, track
+        self.stream, self.encoder = stream, stream
 
     def __call__(self, packet: "Packet") -> "list[Packet]":
-        text = self.track.decode2(packet)
+        text = self.decoder.decode2(packet)
         if not text:
             return []
         encoded = self.encoder.codec_context.encode_subtitle(text)
@@ -167,14 +172,10 @@ class Subtitles(Way):
 def works(
     kind: type[Way], track: AnyTrack, first: "Sequence[Packet]", suffix: str, late: bool
 ) -> bool:
-    """Whether a track gets into files of that suffix: writes a few packets, and reads them again.
+    """Whether a track gets into files of that suffix: writes some packets, and reads them back.
 
-    Args:
-        kind: the way.
-        track: where it is from.
-        first: its first packets; empty for subtitles, or if they come late.
-        suffix: of the file's name.
-        late: the file has to be begun before there is a packet of the track.
+    There are no `first` ones for subtitles, or if they come late. With `late` the file's header has
+    to be written before there is a packet of the track.
     """
     import av
 
@@ -185,9 +186,7 @@ def works(
     file.name = f"trial{suffix}"  # FFmpeg reads the format from it
     try:
         with av.open(file, "w", options=options) as trial:
-            way = kind(track, trial)
-            if first:
-                way.begin(clone(first[0]))
+            way = kind(track, trial, first)
             trial.start_encoding()
             for packet in first:
                 trial.mux(way(clone(packet)))

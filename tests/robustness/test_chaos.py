@@ -228,12 +228,12 @@ def test_the_check_finds_a_leak():
 
 def test_thousands_of_frames_of_chaos_into_a_file(tmp_path):
     path, sent, hidden = tmp_path / "chaos.mkv", [], []
-    with VideoFile(path, 30, size=(128, 72)) as file:
+    with VideoFile(path, 30) as file:
         for index, (image, result) in enumerate(chaos(seed=1, count=2000, track=True)):
             out = result.image
             check(image, out)
             hidden.append(result.fully_blurred_because)
-            file.write(Frame(out, index / 30))
+            file.write(Frame(letterbox(out, (128, 72)), index / 30))
             if out.shape == (72, 128, 3):
                 sent.append((index, cv2.resize(out, (16, 9), interpolation=cv2.INTER_AREA)))
     assert 200 < sum(map(bool, hidden)) < 1800  # else nothing was tried, or nothing let through

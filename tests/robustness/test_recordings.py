@@ -337,7 +337,7 @@ def test_what_a_killed_run_left_plays_and_is_told_at_the_next_start(clip, tmp_pa
     os.utime(tmp_path / "empty.123abc.part.mp4", (0, 0))
     result = run("--source", clip, "--no-window", "--output", tmp_path / "next.mp4")
     assert result.returncode == 0
-    told = "left by a run that broke off"
+    told = "left by an interrupted run"
     assert result.stderr.splitlines() == [
         f"main.py: {part}: {told}; it plays: rename it to keep what is there",
         f"main.py: {tmp_path}/empty.123abc.part.mp4: {told}; no frame in it, delete it",

@@ -331,12 +331,6 @@ def test_frames_of_other_sizes_are_fitted_without_distortion(tmp_path):
     assert light[2].any(axis=0).all() and light[2].any(axis=1).sum() <= 4
 
 
-def test_the_size_can_be_given(tmp_path):
-    with VideoFile(tmp_path / "out.mp4", 30, size=(80, 60)) as sink:
-        sink.write(next(frames()))
-    assert (lambda s: (s.width, s.height))(decode(tmp_path / "out.mp4")[0]) == (80, 60)
-
-
 sides = st.integers(1, 60)
 
 

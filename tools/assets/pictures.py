@@ -15,6 +15,7 @@ from skimage import data
 from background_blur.capture import open_file
 from background_blur.capture.demo import PORTRAIT, Demo
 from background_blur.frames import Frame, Size
+from background_blur.imaging import halve
 from background_blur.matting.engines import open_segmenter
 from background_blur.matting.segmenter import PersonSegmenter
 from background_blur.pipeline import BackgroundBlur
@@ -49,14 +50,13 @@ def animation(segmenter: PersonSegmenter) -> list[np.ndarray]:
     return frames
 
 
-def views(segmenter: PersonSegmenter) -> np.ndarray:
+def views() -> np.ndarray:
     image = demo((640, 480))[0]
     chosen = Settings(), Settings(view="alpha"), Settings(background=GREEN)
     made = [
         BackgroundBlur(settings=settings, is_sequence=False)(image).image for settings in chosen
     ]
-    return np.hstack([cv2.resize(each, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-                      for each in (image, *made)])  # fmt: skip
+    return np.hstack([halve(each) for each in (image, *made)])
 
 
 def gestures(segmenter: PersonSegmenter, clip: str) -> list[np.ndarray]:
@@ -90,7 +90,7 @@ def main() -> None:
         write_animation("gestures.webp", gestures(segmenter, args.clip), CLIP_RATE, 75)
         return
     write_animation("demo.webp", animation(segmenter), RATE, 88)
-    cv2.imwrite(str(ASSETS / "views.jpg"), views(segmenter), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    cv2.imwrite(str(ASSETS / "views.jpg"), views(), [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 if __name__ == "__main__":

@@ -1,23 +1,15 @@
-"""The sections `composites`, `clips` and `talkers` of evaluate: people put before rooms."""
+"""The sections `clips` and `talkers` of evaluate: people put before rooms."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from tools.command import ToolError
 from tools.measuring import metrics, scenes
 from tools.measuring.contenders import AlphaOf, Methods
 from tools.measuring.photographs import score_alpha
 from tools.measuring.report import Figures, Rows, mean_of
 from tools.photos import Photo
-
-
-def measure_composites(methods: Methods, people: Iterable[Photo], rooms: list[Photo]) -> Rows:
-    for i, person in enumerate(people):
-        image, truth = scenes.composite(person, rooms[i % len(rooms)], seed=i)
-        for name, begin in methods.items():
-            yield "composites", name, score_alpha(begin()(image), truth)
 
 
 def measure_clips(
@@ -30,8 +22,6 @@ def measure_clips(
             for name, begin in methods.items():
                 yield kind, name, score_clip(begin(), clip)
     for path in real:
-        if not any(True for _ in scenes.real_clip(path)):
-            raise ToolError(f"{path}: not a video; leave only videos in --clips")
         for name, begin in methods.items():
             yield path.stem, name, score_clip(begin(), scenes.real_clip(path))
 

@@ -1,4 +1,4 @@
-"""Measures the pipeline, and other networks beside it, on photographs, composites and clips.
+"""Measures the pipeline, and other networks beside it, on photographs and clips.
 
 What is scored is what reaches the picture: the finished alpha at the picture's full size. Rows:
 
@@ -20,11 +20,11 @@ stills      photographs NAME.jpg with masks NAME.png (255 person, 128 don't know
 dark        the same photographs at 18 % of the light, with noise of 2 % of full scale
 groups      photographs again, in the groups of `--groups FILE`, JSON of {group: [names]}, such as
             of skin tone by eye
-composites  people cut out and put before rooms at 1280x720, alpha known: MAD, MSE, Grad
-clips       such composites with camera noise: MAD, dtSSD, flicker. `moving` ones sway, then move
-            fast: lag, in frames. `static` ones do not. `--clips DIR` adds real ones: flicker alone.
-talkers     people keyed from blue-screen clips (`--keyed DIR`), before rooms at 1280x720: MAD, MSE,
-            Grad, rim, dtSSD, flicker, worst leak (the worst frame's share of the true background)
+clips       people cut out and put before rooms at 1280x720, with camera noise: MAD, MSE, Grad, rim,
+            dtSSD, flicker, worst leak (the worst frame's share of the true background). `moving`
+            ones sway, then move fast: lag, in frames. `static` ones do not. `--clips DIR` adds
+            real ones: flicker alone
+talkers     people keyed from blue-screen clips (`--keyed DIR`), before such rooms: the same
 people      two people meet. `behind`: somebody 0.77 times as tall comes up behind the first until
             they touch, and goes; `beside`: somebody 0.95 times as tall, beside the first; `leans
             in`: one person alone nearly fills the picture; `walks in`: one into an empty room.
@@ -55,7 +55,7 @@ from background_blur.matting.segmenter import PersonSegmenter
 from background_blur.pipeline import USUAL_FPS
 from tools.command import ToolError, command_line, existing_file, existing_folder, reports_errors
 from tools.measuring import scenes
-from tools.measuring.clips import measure_clips, measure_composites, measure_talkers
+from tools.measuring.clips import measure_clips, measure_talkers
 from tools.measuring.colours import measure_colours
 from tools.measuring.contenders import Methods, ours, peer, rvm, unrefined
 from tools.measuring.people import measure_people
@@ -89,7 +89,7 @@ class Evaluation:
         people, rooms = scenes.people_and_rooms(self.photos)
         if not people or not rooms:
             raise ToolError(
-                f"{self.args.data}: composites and clips need selfie_, ccp_ or matte_ photographs "
+                f"{self.args.data}: clips need selfie_, ccp_ or matte_ photographs "
                 "of people cut off by the lower border alone, and room_ ones",
                 "leave them out with --sections stills,dark",
             )
@@ -111,11 +111,6 @@ class Evaluation:
 
     def groups(self) -> Section:
         return measure_groups(self.methods, progress(self.photos, "groups"), self.args.groups)
-
-    def composites(self) -> Section:
-        people, rooms = self.scenery
-        chosen = progress(spread(people, self.args.limit), "composites")
-        return summed(measure_composites(self.methods, chosen, rooms))
 
     def clips(self) -> Section:
         people, rooms = self.scenery
@@ -155,7 +150,7 @@ class Evaluation:
         return min(count, self.args.limit or count)
 
 
-NAMES = ("stills", "dark", "groups", "composites", "clips", "talkers", "people", "colours")
+NAMES = ("stills", "dark", "groups", "clips", "talkers", "people", "colours")
 SECTIONS: dict[str, Callable[[Evaluation], Section]]
 SECTIONS = {name: getattr(Evaluation, name) for name in NAMES}
 NEEDED = {"groups": "groups", "talkers": "keyed"}  # the options that sections are left out without
@@ -175,8 +170,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="networks to measure beside ours")  # fmt: skip
     add("--weights", type=Path, metavar="PATH", help="other weights of our network")
     add("--engine", choices=("litert", "keras"), default="litert")
-    add("--limit", type=int, metavar="N", help="at most N photographs a prefix, N composites, N "
-        "clips of a kind")  # fmt: skip
+    add("--limit", type=int, metavar="N", help="at most N photographs a prefix, N clips of a kind")
     add("--sections", type=lambda text: text.split(","), metavar="A,B",
         help=f"which of {','.join(SECTIONS)} to measure (default: all)")  # fmt: skip
     add("--clips", **folder, help="folder of real clips for the section clips")

@@ -11,7 +11,7 @@ import numpy as np
 from tools.photos import UNKNOWN
 
 TOLERANCE = 0.004  # of the picture's diagonal: how far off an outline may be
-FAR = 1e9  # pixels; the distance to what is not there
+FAR = 1e9  # pixels; the distance if there is nothing
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 

@@ -1,4 +1,4 @@
-"""Figures into a table: means over pictures, a row per method, a block per section."""
+"""Tables of figures: means over pictures, a row per method, a block per section."""
 
 from collections.abc import Iterable
 from typing import Any

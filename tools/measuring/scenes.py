@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from background_blur.capture import open_file
 from tools.cutouts import keyed, match_light, standing, warped
 from tools.photos import UNKNOWN, Photo
 
@@ -47,15 +48,6 @@ def cuts_out_whole(photo: Photo) -> bool:
     person = photo.mask > UNKNOWN
     touched = max(person[:, [0, -1]].mean(), person[0].mean())
     return person[-1].any() and touched < 0.02 and (photo.mask == UNKNOWN).mean() < 0.002
-
-
-def composite(person: Photo, room: Photo, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the picture, uint8 [720,1280,3], and its alpha, float32 [720,1280]."""
-    rng = np.random.default_rng((seed, 720))
-    image = fill(room.image)
-    x, rise = rng.uniform(0.35, 0.65), rng.uniform(0.6, 0.9)
-    layer, alpha = cut_out(rng, person, image, standing(person.mask, SIZE, rise, x))
-    return to_uint8(blend(layer, image, alpha)), alpha
 
 
 def fill(image: np.ndarray) -> np.ndarray:
@@ -116,7 +108,7 @@ def path(t: int) -> float:
 
 
 def smooth(t: float) -> float:
-    """A way from 0 to 1 that begins and ends slowly."""
+    """From 0 to 1, slow at both ends."""
     t = float(np.clip(t, 0, 1))
     return t * t * (3 - 2 * t)
 
@@ -148,16 +140,13 @@ def talker_clip(path: Path, room: Photo, seed: int) -> Iterator[Frame]:
 
 def real_clip(path: Path) -> Iterator[Frame]:
     """The frames of a video file, their alpha unknown; still is what changed by < 3 grey levels."""
-    video = cv2.VideoCapture(str(path))
     last = None
-    try:
-        while (read := video.read())[0]:
-            grey = cv2.cvtColor(read[1], cv2.COLOR_BGR2GRAY)
+    with open_file(str(path)) as video:
+        for image in (frame.image for frame in video):
+            grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
             grey = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 2)
-            yield Frame(read[1], None, None if last is None else np.abs(grey - last) < STILL)
+            yield Frame(image, None, None if last is None else np.abs(grey - last) < STILL)
             last = grey
-    finally:
-        video.release()
 
 
 def noisy(rng: Generator, image: np.ndarray) -> np.ndarray:

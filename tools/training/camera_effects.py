@@ -65,7 +65,7 @@ def smear(rng: Generator, x: np.ndarray) -> np.ndarray:
 def clothe(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
     """Puts other clothes on the people, plain, striped or checked, under the same light.
 
-    From about the topmost person's chin down, so on whoever is shorter a little higher.
+    They begin at about the chin of the topmost person, so a little higher on others.
 
     Args:
         image: uint8 [h,w,3] BGR, changed in place.

@@ -89,9 +89,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = command_line("training.convert_weights", __doc__)
     parser.add_argument("tflite", type=existing_file)
     parser.add_argument("out", type=Path, help="a .weights.h5 file for model.build('voc')")
-    parser.add_argument("--width", type=float, default=1.0, help="0.5 for the `dm05` file")
     args = parser.parse_args(argv)
-    net = model.build("voc", design=model.Design(width=args.width))
+    net = model.build("voc")
     done = load_coral(net, args.tflite)
     missing = {layer.name for layer in model.layers_with_weights(net)} - set(done)
     if missing:

@@ -1,4 +1,4 @@
-"""Photographs with masks become training batches that look like a webcam's world.
+"""Turns photographs with masks into training batches that look like what a webcam sees.
 
 Each view of a photograph carries two masks, uint8 [h,w,2]: of any person, and of those in front.
 """
@@ -85,8 +85,7 @@ class Batches:
         if kind == "pasted":
             image, masks, soft = self.pasted(rng, size)
         else:
-            pool = self.empty if kind == "nobody" else self.by_prefix[kind]
-            photo = pool[rng.integers(len(pool))]
+            photo = pick(rng, self.empty if kind == "nobody" else self.by_prefix[kind])
             image, masks = crop(rng, photo, size)
             soft = photo.soft
             if kind == "nobody" and rng.random() < 0.15:
@@ -110,14 +109,12 @@ class Batches:
         """A photograph of anything, people more often than not, uint8 [h,w,3]."""
         kinds = ("picsart", "selfie", "pexels", "vik", "none")
         prefixes = [prefix for prefix in kinds if prefix in self.by_prefix]
-        pool = self.by_prefix[rng.choice(prefixes)] if prefixes else self.empty
-        return pool[rng.integers(len(pool))].image
+        return pick(rng, self.by_prefix[rng.choice(prefixes)] if prefixes else self.empty).image
 
     def hold_up(self, rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
         """Covers a part with a thing. Whether it belongs to the person is not known."""
-        other = self.empty[rng.integers(len(self.empty))].image
         height, width = masks.shape[:2]
-        thing = cv2.resize(other, (width, height))
+        thing = cv2.resize(pick(rng, self.empty).image, (width, height))
         middle = rng.uniform(0, 1, 2) * (width, height)
         axes = rng.uniform(0.04, 0.2, 2) * height
         box = (tuple(map(float, middle)), tuple(map(float, 2 * axes)), rng.uniform(0, 180))
@@ -135,7 +132,7 @@ class Batches:
         pool = self.by_prefix.get("picsart") or self.by_prefix.get("selfie")
         if not pool:
             return
-        photo = pool[rng.integers(len(pool))].image
+        photo = pick(rng, pool).image
         height, width = image.shape[:2]
         tall = int(height * rng.uniform(0.12, 0.3))
         wide = tall * photo.shape[1] // photo.shape[0]
@@ -175,20 +172,19 @@ class Batches:
 
     def someone(self, rng: Generator) -> Photo:
         prefix = rng.choice(list(self.cutout_mix), p=list(self.cutout_mix.values()))
-        pool = self.cutouts[prefix]
-        return pool[rng.integers(len(pool))]
+        return pick(rng, self.cutouts[prefix])
 
     def add_person(
         self, rng: Generator, image: np.ndarray, person: Photo, rise: float, x: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `paste`; whoever is whole is cut off somewhere, as before a webcam."""
+        """As `paste`; a whole figure is cut off somewhere, as in front of a webcam."""
         shown = rng.uniform(0.25, 0.7) if person.whole else rng.uniform(0.8, 1)
         matrix = standing(person.mask, image.shape[1::-1], rise, x, shown)
         return paste(rng, image, person, matrix)
 
     def pasted(self, rng: Generator, size: Size) -> Example:
         """One to three people cut out and put before a room, the nearest last."""
-        image, _ = crop(rng, self.empty[rng.integers(len(self.empty))], size)
+        image, _ = crop(rng, pick(rng, self.empty), size)
         masks = np.zeros((*image.shape[:2], 2), np.uint8)
         if rng.random() < 0.1:
             self.hang_up(rng, image)
@@ -209,6 +205,10 @@ class Batches:
             masks = lay(masks, cover, blank, bool(touching.any() or last < 0.75 * ratio))
             soft &= someone.soft
         return image, masks, soft
+
+
+def pick(rng: Generator, photos: list[Photo]) -> Photo:
+    return photos[rng.integers(len(photos))]
 
 
 def shares(mix: dict[str, float], there: Collection[str]) -> dict[str, float]:

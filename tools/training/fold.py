@@ -35,7 +35,7 @@ class Gained(layers.Layer):
         self.shift = self.add_weight(name="shift", shape=(channels,), initializer="zeros")
 
     def rescaled(self, kernel: Tensor) -> Tensor:
-        """The kernel, its output channels last, times the gain; rounded to int8 if it is to be."""
+        """The kernel, its output channels last, times the gain; rounded to int8 if `rounded`."""
         kernel = kernel * self.gain
         if not self.rounded:
             return kernel

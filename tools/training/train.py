@@ -16,8 +16,8 @@ What makes it work, each found by trying:
   features zero-mean, unit-variance on one batch (Salimans & Kingma 2016, arXiv:1602.07868);
 - the backbone learns ten times slower than the decoder;
 - some rounds of steps run on larger input, as recordings and pictures are looked at;
-- the first views of a batch come twice, under other noise and light, and are to get one mask:
-  masks that differ there are what flickers before a camera;
+- the first views of a batch come twice, under other noise and light, and should get one mask:
+  where the two differ, masks flicker before a camera;
 - the learning rate falls with the time left until `--until`, however fast the machine is by then;
 - an average of the weights over the last steps (EMA) is what is validated and kept;
 - with `--rounded` a last run learns to bear the rounding to int8 that `export` does.

@@ -111,11 +111,9 @@ def test_a_segmenter_that_marks_everything_is_told_off(run, monkeypatch):
 
 
 @pytest.mark.slow
-def test_composites_and_clips_of_a_right_segmenter_score_well(run):
-    code, report = run("--sections", "composites,clips", "--limit", "1")
-    assert code == 0 and list(report) == ["composites", "clips"]
-    assert report["composites"]["composites"]["ours"]["pictures"] == 1
-    assert report["composites"]["composites"]["ours"]["mad"] < 60
+def test_clips_of_a_right_segmenter_score_well(run):
+    code, report = run("--sections", "clips", "--limit", "1")
+    assert code == 0 and list(report) == ["clips"]
     moving = report["clips"]["moving"]["ours unrefined"]
     assert moving["lag"] == pytest.approx(0, abs=0.1)
     assert 0 < moving["dtssd"] < 15
@@ -312,7 +310,7 @@ def test_mistakes_end_in_one_line(run, data, tmp_path, capsys, monkeypatch):
     assert "no photographs" in one_line(capsys)
     for path in data.glob("room_*"):
         path.unlink()
-    assert run("--sections", "composites") == (1, None)
+    assert run("--sections", "clips") == (1, None)
     assert "room_" in one_line(capsys)
     assert run("--model", str(tmp_path / "none.tflite")) == (1, None)
     assert "none.tflite" in one_line(capsys)
