@@ -8,7 +8,6 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections import defaultdict
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,7 +28,6 @@ FIREFOX = {
     "media.webrtc.camera.allow-pipewire": True,
     "media.navigator.permission.disabled": True,  # no question
     "media.autoplay.default": 0,
-    "dom.disable_open_during_load": False,  # a page may open another tab
     "browser.shell.checkDefaultBrowser": False,
     "browser.aboutwelcome.enabled": False,
     "browser.startup.homepage_override.mstone": "ignore",
@@ -87,7 +85,7 @@ class Desktop(Session):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves the page; passes code to its tabs, and their answers back."""
+    """Serves the page; passes code to it, and its answers back."""
 
     server: "Server"
 
@@ -106,29 +104,28 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         if answer := self.rfile.read(int(self.headers["Content-Length"])):
-            self.server.answers[self.path].put(json.loads(answer))
+            self.server.answers.put(json.loads(answer))
         code = ""
         with suppress(queue.Empty):
-            code = self.server.jobs[self.path].get(timeout=PATIENCE)
+            code = self.server.jobs.get(timeout=PATIENCE)
         self.reply(code.encode())
 
 
 class Server(ThreadingHTTPServer):
-    """Has the queues of each tab, by its path."""
+    """Has the queues of code and of answers."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.jobs: dict[str, queue.Queue] = defaultdict(queue.Queue)
-        self.answers: dict[str, queue.Queue] = defaultdict(queue.Queue)
+        self.jobs, self.answers = queue.Queue(), queue.Queue()
 
     def handle_error(self, *_) -> None:
-        """A tab was closed while it waited."""
+        """The page was closed while it waited."""
 
 
 class Browser:
-    """A browser with camera.html in its first tab, "/"; runs JavaScript in there."""
+    """A browser with camera.html; runs JavaScript in there."""
 
     def __init__(self, kind: str, session: Session):
         self.kind, self._server = kind, Server()
@@ -151,32 +148,31 @@ class Browser:
         Path(self._profile, "user.js").write_text("\n".join(lines))
         return ["firefox-esr", "--headless", "--no-remote", "--profile", self._profile]
 
-    def run(self, code: str, tab="/") -> Any:
+    def run(self, code: str) -> Any:
         """Returns what the body of an async function returns; raises RuntimeError as that does.
 
         Raises:
             Stalled: it did not answer, as when WirePlumber 0.4 leaves it waiting for a camera. It
                 is then started again.
         """
-        self._server.jobs[tab].put(code)
+        self._server.jobs.put(code)
         try:
-            answer = self._server.answers[tab].get(timeout=PATIENCE + 10)
+            answer = self._server.answers.get(timeout=PATIENCE + 10)
         except queue.Empty:
             self._end()
-            self._server.jobs.clear()
-            self._server.answers.clear()
+            self._server.jobs, self._server.answers = queue.Queue(), queue.Queue()
             self._start()
             raise Stalled(f"{self.kind} did not answer") from None
         if "error" in answer:
             raise RuntimeError(f"{self.kind}: {answer['error']}")
         return answer.get("value")
 
-    def open(self, parts: list[list[int]], tab="/") -> None:
+    def open(self, parts: list[list[int]]) -> None:
         """Opens the camera. A browser that has just started does not always find it at once."""
 
         def is_open() -> bool:
             try:
-                self.run(f"await openCamera({parts})", tab)
+                self.run(f"await openCamera({parts})")
             except RuntimeError as error:
                 if not any(name in str(error) for name in NOT_YET):
                     raise
@@ -186,9 +182,9 @@ class Browser:
 
         wait_until(is_open, f"{self.kind} to find the camera")
 
-    def frames(self, count: int, tab="/") -> list[dict]:
+    def frames(self, count: int) -> list[dict]:
         """The first so many frames, or more, since it was opened; see camera.html."""
-        return self.run(f"await frame({count}, {1000 * PATIENCE}); return frames", tab)
+        return self.run(f"await frame({count}, {1000 * PATIENCE}); return frames")
 
     def _end(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
