@@ -11,7 +11,7 @@ from background_blur.matting.quality import (
     WINDOW,
     QualityController,
 )
-from background_blur.matting.segmenter import NORMAL
+from background_blur.matting.segmenter import FINE, NORMAL
 
 COSTS = [1.0, 0.6, 0.4]  # of a step's frames, by the full one's
 
@@ -30,6 +30,13 @@ def play(quality: QualityController, used, seconds: float, start: float = 0.0) -
 def machine(speed: float):
     """Where a full frame takes so many budgets of 30 frames/s."""
     return lambda now, step: speed * COSTS[step] / 30
+
+
+def test_steps_get_cheaper_and_begin_in_full():
+    assert (LEVELS[0].every, LEVELS[0].scale) == (1, FINE)
+    costs = [step.scale**2 / step.every for step in LEVELS]
+    assert costs == sorted(costs, reverse=True) and len(set(costs)) == len(costs)
+    assert min(step.scale for step in LEVELS) == NORMAL  # a smaller input tears holes
 
 
 def test_in_time_it_stays_at_full_quality():
