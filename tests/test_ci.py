@@ -1,4 +1,4 @@
-"""The hosted CI's file is one that the service accepts, and runs what CI here runs."""
+"""The hosted CI's file is one that the service accepts."""
 
 import subprocess
 import sys

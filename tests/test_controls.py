@@ -265,9 +265,6 @@ def test_files_come_at_their_pace_unless_they_are_written(picture):
         assert window.waited_for == [4.2] * paced
 
 
-# --- In a real window
-
-
 @pytest.fixture
 def show(display, tmp_path):
     """Starts the program in a folder of its own, and waits for its window."""

@@ -177,6 +177,7 @@ def test_an_odd_size_is_told_of_once(tmp_path, portrait):
     assert line.startswith("main.py: ") and "320x181 became 320x182" in line
 
 
+@pytest.mark.slow
 def test_pictures_of_a_folder_do_not_influence_one_another(tmp_path, portrait):
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
@@ -263,12 +264,14 @@ def test_every_unreadable_picture_of_a_folder_is_named(tmp_path, portrait):
     assert [line for line, name in zip(lines[1:], bad, strict=True) if name not in line] == []
 
 
-def test_no_window_no_output_prints_figures(clip):
+def test_no_window_no_output_prints_figures_and_a_rate_of_more_than_one_frame(clip):
     result = run("--source", clip, "--no-window")
     assert result.returncode == 0
     assert result.stdout.startswith("25 frames, ")
     assert "segment" in result.stdout
     assert result.stderr == ""
+    photo = run("--source", ROOT / "assets" / "portrait.jpg", "--no-window")
+    assert photo.stdout.startswith("1 frame; ms per frame: ")
 
 
 @pytest.mark.slow
@@ -311,11 +314,6 @@ def test_live_pictures_take_one_thread_unless_told_otherwise(
     assert capsys.readouterr().err == f"background-blur: {expected} {expected}\n"
 
 
-def test_a_single_picture_is_one_frame_and_has_no_rate():
-    result = run("--source", ROOT / "assets" / "portrait.jpg", "--no-window")
-    assert result.stdout.startswith("1 frame; ms per frame: ")
-
-
 def test_the_default_path_imports_no_tensorflow(clip):
     code = (
         "import sys, main\n"
@@ -324,9 +322,6 @@ def test_the_default_path_imports_no_tensorflow(clip):
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-
-
-# --- Stopping
 
 
 # --- In a real window

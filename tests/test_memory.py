@@ -105,6 +105,7 @@ def test_an_input_size_is_prepared_when_it_is_first_needed_and_a_few_are_kept(mo
     assert len(prepared) == engines.SIZES_READY + 2
 
 
+@pytest.mark.slow
 def test_each_size_prepared_alone_gives_what_the_whole_file_gives():
     from ai_edge_litert.interpreter import Interpreter
 

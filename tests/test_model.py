@@ -1,14 +1,10 @@
-"""The networks: what they compute, and which weights they take. Needs Keras."""
-
-from pathlib import Path
+"""The Keras network: frozen norms, and weights that carry their design. Needs Keras."""
 
 import h5py
 import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
-
-WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +42,6 @@ def weight_shapes(net) -> dict[str, list[tuple]]:
 def picture(size: tuple[int, int]) -> np.ndarray:
     rng = np.random.default_rng(1)
     return rng.uniform(0, 255, (1, size[1], size[0], 3)).astype(np.float32)
-
-
-# The layers of the well-known port with their weights, written out anew from its table of blocks.
 
 
 def test_person_keeps_backbone_and_head_of_voc(voc, person):

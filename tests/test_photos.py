@@ -103,6 +103,7 @@ def test_what_cannot_be_read_in_a_folder_is_named_and_counted(tmp_path, portrait
     assert "neither picture nor video, left alone" in result.stderr and "notes.txt" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_video_among_pictures_is_named_where_it_cannot_be_done(tmp_path, portrait, clip):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -158,9 +159,6 @@ def test_pipes_are_refused(options, tmp_path):
     assert not os.listdir(tmp_path)
 
 
-# --- Care
-
-
 @pytest.mark.skipif(os.name != "posix", reason="links and modes of POSIX systems")
 def test_force_writes_through_a_link_and_keeps_a_file_private(tmp_path, portrait):
     (tmp_path / "in.png").write_bytes(encoded(portrait, "PNG"))
@@ -203,6 +201,7 @@ def test_a_terminal_that_lacks_characters_gets_others_in_their_place(tmp_path):
     assert (result.returncode, result.stdout) == (0, "??.mp4: exists; skipped\n")
 
 
+@pytest.mark.slow
 def test_weights_that_cannot_run_are_one_line_and_exit_code_1(tmp_path, portrait):
     (tmp_path / "in.png").write_bytes(encoded(portrait, "PNG"))
     data = bytearray((ROOT / "weights" / "person.tflite").read_bytes())
@@ -216,9 +215,6 @@ def test_weights_that_cannot_run_are_one_line_and_exit_code_1(tmp_path, portrait
     assert_one_line(result, "the network failed")
     hidden = photos(tmp_path / "in.png", tmp_path / "hidden.png", "--hidden")
     assert (hidden.returncode, hidden.stderr) == (0, "")
-
-
-# --- Starts
 
 
 @pytest.mark.parametrize("flags, more", [(["-I"], {}), ([], {"PYTHONSAFEPATH": "1"})])

@@ -1,4 +1,4 @@
-"""What gets installed is what was locked."""
+"""The program runs with the packages that it is tested with."""
 
 import re
 

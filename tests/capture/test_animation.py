@@ -78,6 +78,7 @@ def test_a_truncated_animation_gives_what_it_holds_and_a_warning(tmp_path, suffi
         assert source.warning is None or "\n" not in source.warning
 
 
+@pytest.mark.slow
 def test_an_animation_becomes_a_video_of_its_length(tmp_path):
     path = write_animation(tmp_path / "a.webp", greys())
     result = run("--source", path, "--output", tmp_path / "out.mp4")

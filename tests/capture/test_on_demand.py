@@ -168,9 +168,6 @@ def test_a_camera_taken_meanwhile_is_tried_again_for_a_while(clock, free_after):
     assert len([now for now in source.camera.repeated if now > 130]) > 10
 
 
-# --- What Linux says
-
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
 def test_the_driver_is_asked_in_its_own_words(monkeypatch, tmp_path):
     device, asked = tmp_path / "video42", []
@@ -196,9 +193,6 @@ def test_what_is_no_virtual_camera_tells_nothing(tmp_path, monkeypatch):
     assert virtual.has_consumers(str(tmp_path / "file")) is None
     monkeypatch.setattr(sys, "platform", "darwin")
     assert virtual.has_consumers("OBS Virtual Camera") is None
-
-
-# --- The whole program
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from background_blur.matting.quality import LEVELS
 from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HEIGHT, FPS = 640, 360, 30
 APPEARING, WHOLE = 45, 30  # frames until all can be seen, and then until nothing may be missing
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -105,9 +105,6 @@ def test_another_size_of_the_mask_is_another_scene():
     assert people.select("main", labels, sizes).tolist() == [False, True]
 
 
-# --- In the pipeline
-
-
 @pytest.fixture
 def picture() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (352, 640, 3), np.uint8)

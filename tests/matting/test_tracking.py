@@ -45,7 +45,7 @@ rectangles = sides.map(lambda s: (s[0], s[1], min(1, s[0] + s[2]), min(1, s[1] +
 sizes = st.sampled_from([SIZE, (320, 240), (180, 320), (240, 240), (320, 256), (88, 72)])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(rectangles, min_size=1, max_size=5), sizes)
 def test_the_box_is_in_the_frame_holds_the_people_and_squashes_nothing(people, size):
     tracker = followed(*(mask(person, size=size) for person in people))

@@ -21,9 +21,6 @@ from support.segmenters import FakeBlur, fails, left_half
 GREEN = (64, 177, 0)  # BGR of #00b140
 
 
-# --- Each kind
-
-
 def test_a_colour_is_red_green_blue():
     background = open_background("#00B140", open_file)
     blur = FakeBlur(left_half, Settings(background=background))
@@ -96,9 +93,6 @@ def test_what_is_transparent_is_shown_on_grey_squares(picture):
     )
 
 
-# --- Through the pipeline
-
-
 @pytest.mark.parametrize("view", ["result", "split"])
 def test_a_hidden_frame_is_the_background_alone(picture, view):
     blur = FakeBlur(fails, Settings(view=view, background=open_background("#00b140", open_file)))
@@ -125,9 +119,6 @@ def test_the_frames_time_is_the_backgrounds(picture):
     )
     blur(Frame(picture, 4.5))
     assert times == [4.5]
-
-
-# --- As its users start it
 
 
 @pytest.fixture

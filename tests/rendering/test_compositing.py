@@ -102,9 +102,6 @@ def test_where_the_person_hides_everything_the_backdrop_is_still_a_picture():
     assert backdrop.std() < picture.std() / 3
 
 
-# --- With the person's own colours
-
-
 def soft_disc(height: int, width: int) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
     distance = np.hypot(y / height - 0.5, x / width - 0.5)

@@ -85,7 +85,7 @@ def test_who_fills_the_frame_is_shown_whole():
 boxes = st.tuples(st.floats(0, 1), st.floats(0, 0.97), st.floats(0.03, 1), st.floats(0.03, 1))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(boxes)
 def test_a_portrait_lies_in_the_frame_and_holds_the_person(box):
     alpha = cut_out(*box)
@@ -100,7 +100,7 @@ def test_a_portrait_lies_in_the_frame_and_holds_the_person(box):
 # --- The person is always in it
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.one_of(st.none(), boxes), min_size=1, max_size=12), st.integers(1, 40))
 def test_whatever_happens_the_person_is_inside_and_the_border_is_not_passed(scenes, frames):
     alphas = [NOBODY if box is None else cut_out(*box) for box in scenes for _ in range(frames)]
@@ -122,7 +122,7 @@ def test_a_walk_is_followed_smoothly(seconds):
 # --- It moves smoothly
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
     st.floats(0.2, 0.8),

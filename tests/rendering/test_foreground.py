@@ -59,9 +59,6 @@ def person() -> np.ndarray:
     )
 
 
-# --- Where nothing is mixed
-
-
 @settings(max_examples=40, deadline=None)
 @given(arrays(np.uint8, (24, 32, 3)), arrays(np.bool_, (24, 32)))
 def test_a_hard_mask_changes_nothing(image, mask):
@@ -90,9 +87,6 @@ def test_16_bits_are_corrected_like_8(person, hairy):
     deep = apply_correction(257 * person.astype(np.uint16), correction)
     assert deep.dtype == np.uint16
     assert np.array_equal(deep, 257 * apply_correction(person, correction).astype(np.uint16))
-
-
-# --- How right it is
 
 
 @pytest.mark.parametrize("light", [20, 235])

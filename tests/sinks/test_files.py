@@ -378,9 +378,8 @@ VideoEncoder(stream, (width, height), 30).frame(image)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="protects memory as Linux does")
-@pytest.mark.parametrize("size", [(641, 480), (17, 16)])
-def test_nothing_is_read_beyond_a_picture_handed_to_the_encoder(size):
-    command = [sys.executable, "-c", GUARDED, *map(str, size)]
+def test_nothing_is_read_beyond_a_picture_handed_to_the_encoder():
+    command = [sys.executable, "-c", GUARDED, "641", "480"]
     assert subprocess.run(command, cwd=ROOT).returncode == 0
 
 

@@ -167,6 +167,7 @@ def test_a_helper_that_hangs_holds_up_no_frame_and_is_replaced(sink, monkeypatch
     feed(sink, colours(*SIZE), lambda: sink._gstreamer._process.pid != first, "another process")
 
 
+@pytest.mark.slow
 def test_the_program_outlives_a_restart_of_pipewire(program, demo):
     session = Session()
     try:

@@ -150,6 +150,7 @@ def test_sound_and_picture_stay_together_when_one_begins_later(
     assert gap == pytest.approx(sound[0] - video[0], abs=0.06)
 
 
+@pytest.mark.slow
 def test_a_still_picture_is_no_leap_of_the_clock(tmp_path):
     source = joined_tracks(tmp_path / "in.ts", (0, 16), (0, 16), still=(1, 14))
     rewritten(source, tmp_path / "out.mp4")
@@ -205,6 +206,7 @@ def test_damaged_sound_ends_early_and_the_video_goes_on(tmp_path):
 # --- Clocks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("start", [0, 2**33 / 90000 - 3, 20000])
 def test_joined_recordings_go_on_as_one(tmp_path, suffix, start):

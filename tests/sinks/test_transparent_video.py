@@ -61,6 +61,7 @@ def test_colours_and_alpha_come_back(tmp_path, suffix):
         assert image[50, :10, 3].max() <= 3 and image[10, 100, 3] == pytest.approx(128, abs=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("size", [(321, 181), (1280, 720)])
 def test_odd_and_large_sizes(tmp_path, suffix, size):
@@ -83,9 +84,6 @@ def test_frames_of_another_size_are_fitted_between_nothing(tmp_path, suffix):
     found = decode(write(tmp_path / f"out{suffix}", [cut_out(20), cut_out(0, (180, 180))]))
     assert found[1].shape[:2] == (SIZE[1], SIZE[0])
     assert found[1][100, :60, 3].max() <= 5 and found[1][100, 120, 3] >= 250
-
-
-# --- As its users start it
 
 
 @pytest.mark.slow

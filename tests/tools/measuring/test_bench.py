@@ -1,4 +1,4 @@
-"""The bench: what it prints and writes, and the arithmetic behind it; no time is asserted."""
+"""The bench: what it prints and writes; no time is asserted."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""The figures against known answers and plain versions of themselves."""
+"""The figures against known answers."""
 
 import cv2
 import numpy as np

@@ -176,9 +176,6 @@ def test_a_batch_that_cannot_be_made_ends_training():
         list(ahead(Broken(), 0, Plan(2)))
 
 
-# export
-
-
 def exported(monkeypatch, spare, images, tmp_path) -> Path:
     """Exports the mean, by weight, of two networks that is that of `spare`."""
     import model
