@@ -4,6 +4,7 @@ import os
 import random
 import signal
 from importlib.util import find_spec
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -22,9 +23,11 @@ pytest_plugins = [
 
 @pytest.fixture(autouse=True, scope="session")
 def no_defaults(tmp_path_factory):
-    """Keeps the options that the user of this machine has set out of the tests."""
+    """Keeps the options and the display of this machine's user out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.delenv("DISPLAY", raising=False)
+        patch.delenv("WAYLAND_DISPLAY", raising=False)
         yield
 
 
@@ -79,3 +82,17 @@ def portrait() -> np.ndarray:
     from skimage.data import astronaut
 
     return np.ascontiguousarray(astronaut()[..., ::-1])
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """uint8 [240,320,3], fine noise everywhere: any part left unblurred shows."""
+    return np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory) -> Path:
+    """One second of the demo as a file, 320x180, 25 frames a second."""
+    from support.videos import record_demo
+
+    return record_demo(tmp_path_factory.mktemp("clip") / "clip.mp4", 25, (320, 180))

@@ -14,7 +14,6 @@ STAGES = {"capture", "matting", "rendering", "sinks"}
 # What every stage may use, and the package itself, for how the program was called.
 SHARED = {"errors", "frames", "media", "metadata", "settings", "imaging", "system", "paths"}
 SHARED |= {"resources", "timing", "background_blur", "network", "options"}
-LONGEST_FILE, LONGEST_FUNCTION = 300, 45  # lines
 
 
 def name_of(path: Path) -> str:
@@ -77,17 +76,3 @@ def test_an_old_python_can_read_main_far_enough_to_say_so():
     tree = ast.parse(FILES["main"].read_text("utf-8"), feature_version=(3, 8))
     first = next(n for n in tree.body if isinstance(n, ast.ImportFrom))
     assert any(isinstance(n, ast.If) and n.lineno < first.lineno for n in tree.body)
-
-
-def test_files_and_functions_stay_short():
-    long = []
-    for name, path in FILES.items():
-        text = path.read_text("utf-8")
-        if len(text.splitlines()) > LONGEST_FILE:
-            long.append((name, len(text.splitlines())))
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef):
-                lines = (node.end_lineno or node.lineno) - node.lineno + 1
-                if lines > LONGEST_FUNCTION and node.name != "parser":  # a table of flags
-                    long.append((f"{name}.{node.name}", lines))
-    assert not long

@@ -1,8 +1,6 @@
 """What `--list-cameras` and `--check` find."""
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +15,7 @@ from background_blur.capture.base import Source
 from background_blur.errors import UserError
 from background_blur.frames import Frame
 from support import ROOT
+from support.program import assert_one_line, run
 
 
 class FakeCapture:
@@ -164,9 +163,7 @@ def test_slow_machines_are_told_what_to_do(monkeypatch):
 
 def test_check_prints_a_line_each_and_fails_where_something_needs_mending():
     arguments = ["--check", "--source", "demo", "--size", "160x90", "--weights", "none.tflite"]
-    headless = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    command = [sys.executable, ROOT / "main.py", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=headless)
+    result = run(*arguments)
     assert result.returncode == 1 and result.stderr == ""
     lines = [line.partition(": ")[0] for line in result.stdout.splitlines()]
     assert lines[0] == "ok    source"
@@ -194,7 +191,6 @@ def test_list_cameras_as_its_users_start_it(monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
     if any(Path("/dev").glob("video*")):
         pytest.skip("this machine has a camera")
-    command = [sys.executable, ROOT / "main.py", "--list-cameras"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 1 and result.stdout == ""
-    assert result.stderr.startswith("main.py: ") and result.stderr.count("\n") == 1
+    result = run("--list-cameras")
+    assert_one_line(result)
+    assert result.stdout == ""

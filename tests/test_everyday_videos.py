@@ -16,8 +16,8 @@ import pytest
 
 from background_blur.capture import open_source
 from support.captures import numbered, picture
-from support.videos import lasting, packets, pictures, rewritten, write
-from test_main import MAIN, headless, run
+from support.program import MAIN, run
+from support.videos import encode, lasting, packets, pictures, rewritten, write
 
 BARS = [(240, 60, 50), (60, 190, 80), (40, 60, 220), (128, 128, 128)]  # BGR
 
@@ -53,7 +53,7 @@ def middles(path: Path) -> np.ndarray:
     return planes[:, frame.height // 2, at].T.astype(int)
 
 
-@pytest.mark.parametrize("size", [(1280, 720), (720, 576), (640, 360)])
+@pytest.mark.parametrize("size", [(1280, 720), (720, 576)])
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
 def test_untagged_colours_are_read_and_written_as_players_take_them(tmp_path, size, suffix):
     hd = size[1] >= 720
@@ -76,10 +76,10 @@ def test_tagged_colours_are_read_by_their_tag(tmp_path, matrix, tag, limited):
     assert np.abs(shown - BARS).max() <= 4
 
 
-@pytest.mark.parametrize("tag, name", [(8, "YCgCo"), (14, "ICtCp"), (10, "constant luminance")])
+@pytest.mark.parametrize("tag, name", [(8, "YCgCo"), (10, "constant luminance")])
 def test_rare_matrices_are_refused_by_name(tmp_path, tag, name):
     source = coded(tmp_path / "in.mkv", [bars(64, 48)], codec="ffv1", tag=tag)
-    result = run("--source", source, "--output", tmp_path / "out.mp4", env=headless())
+    result = run("--source", source, "--output", tmp_path / "out.mp4")
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert name in line and "in.mkv" in line
@@ -98,13 +98,7 @@ def test_pixels_become_square(tmp_path, aspect, stored, shown):
     image = np.zeros((stored[1], stored[0], 3), np.uint8)
     axes = 18 * stored[0] // shown[0], 18 * stored[1] // shown[1]
     cv2.ellipse(image, (stored[0] // 2, stored[1] // 2), axes, 0, 0, 360, [255] * 3, -1)
-    path = tmp_path / "in.mp4"
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", rate=10)
-        stream.width, stream.height = stored
-        stream.codec_context.sample_aspect_ratio = Fraction(aspect)
-        file.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
-        file.mux(stream.encode(None))
+    path = encode(tmp_path / "in.mp4", [image], aspect=Fraction(aspect))
     with open_source(str(path)) as video:
         assert video.size == shown
         white = next(iter(video)).image[..., 0] > 128
@@ -168,7 +162,7 @@ def test_what_changes_its_shape_midway_is_shown_whole(tmp_path):
     assert frames[70].min() > 20
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
 def test_the_last_picture_of_an_animation_lasts_as_long_as_it_says(tmp_path, suffix):
     from PIL import Image
 
@@ -203,9 +197,6 @@ def test_theoras_repeated_pictures_are_no_damage(tmp_path):
     assert times[-1] == pytest.approx(19 / 25) and len(times) == 16
 
 
-# --- URLs
-
-
 @pytest.fixture
 def server(tmp_path):
     """Serves a folder without ranges, and pictures as a camera sends them: five a second."""
@@ -228,7 +219,7 @@ def server(tmp_path):
 
     handler = partial(Handler, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        threading.Thread(target=running.serve_forever, args=[0.05], daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
         running.shutdown()
 
@@ -244,16 +235,10 @@ def test_a_video_by_url_keeps_its_pictures_and_its_sound(server, tmp_path, name,
     assert packets(tmp_path / "out.mkv")[-1][0] == pytest.approx(1.96, abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_recording_of_a_camera_runs_in_real_time_whatever_rate_it_claims(server, tmp_path):
     command = [sys.executable, MAIN, "--source", f"{server}/camera", "--no-window"]
     began = time.monotonic()
     subprocess.run([*command, "--output", tmp_path / "out.mp4"], capture_output=True)
     took = time.monotonic() - began
     assert 15 / 25 + 0.5 < pictures(tmp_path / "out.mp4")[-1] < took
-
-
-def test_a_password_in_an_address_is_not_shown(server):
-    address = server.replace("//", "//me:S3cret@")
-    result = run("--source", f"{address}/nothing.mp4", "--no-window", env=headless())
-    assert result.returncode == 1
-    assert "S3cret" not in result.stderr and "/nothing.mp4: " in result.stderr

@@ -13,7 +13,7 @@ from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import Settings
 from support.segmenters import FakeBlur
 
-SIZES = [(3840, 2160), (2160, 3840), (2560, 1440)]  # large, so that what is full-size stands out
+SIZES = [(3840, 2160), (2160, 3840)]  # large, so that what is full-size stands out
 
 
 def moving(size, index: int) -> np.ndarray:
@@ -85,16 +85,6 @@ def test_a_picture_handed_out_stays_as_it_is_whatever_is_finished_later(level, s
         assert not any(np.shares_memory(array, other) for other in held[index + 1 :])
 
 
-def test_a_picture_that_its_taker_changes_changes_no_later_one():
-    frames = [moving((640, 360), index) for index in range(6)]
-    meddling, plain = (FakeBlur(someone, Settings()) for _ in range(2))
-    for frame in frames:
-        result, expected = meddling(frame.copy(), LEVELS[1]), plain(frame, LEVELS[1])
-        assert np.array_equal(result.image, expected.image)
-        result.image[:] = 0
-        result.working_alpha[:] = 255
-
-
 def test_an_input_size_is_prepared_when_it_is_first_needed_and_a_few_are_kept(monkeypatch):
     prepared = []
     original = engines.with_one_signature
@@ -115,6 +105,7 @@ def test_an_input_size_is_prepared_when_it_is_first_needed_and_a_few_are_kept(mo
     assert len(prepared) == engines.SIZES_READY + 2
 
 
+@pytest.mark.slow
 def test_each_size_prepared_alone_gives_what_the_whole_file_gives():
     from ai_edge_litert.interpreter import Interpreter
 

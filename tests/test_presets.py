@@ -43,10 +43,7 @@ def test_a_file_holds_an_option_a_line(preset):
     args = parse([f"@{preset}", "--size", "1280x720"])
     assert not args.window
     assert args.size == (1280, 720)  # what comes later wins
-    assert args.background == (
-        "#00b140",
-        "my room.jpg",
-    )
+    assert args.background == ("#00b140", "my room.jpg")
 
 
 def test_a_file_may_name_another(preset, tmp_path):
@@ -93,15 +90,7 @@ def test_a_file_that_is_none(capsys, preset, tmp_path):
 def test_the_defaults_hold_until_the_command_line_says_otherwise(default):
     default.write_text("--mirror\n--fps 15\n--background blur\n--background beach.jpg\n")
     args = parse(["--fps", "20"])
-    assert (
-        args.mirror
-        and args.fps == 20
-        and args.background
-        == (
-            "blur",
-            "beach.jpg",
-        )
-    )
+    assert args.mirror and args.fps == 20 and args.background == ("blur", "beach.jpg")
     assert parse(["--background", "blur"]).background == ("blur",)
     args = parse(["--no-config"])
     assert not args.mirror and args.fps is None and args.background == ("blur",)

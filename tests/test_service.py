@@ -2,7 +2,6 @@
 
 import configparser
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -88,12 +87,3 @@ def test_a_missing_camera_is_tried_again_and_wrong_options_are_not(service, pipe
         result = pipewire.run(*command, cwd=ROOT, timeout=60)
         assert result.returncode == code
     assert service["Restart"] == "on-failure" and service["RestartPreventExitStatus"] == "2"
-
-
-def test_the_documents_install_it():
-    text = (ROOT / "docs" / "calls.md").read_text("utf-8")
-    section = text.partition("## At log-in")[2].partition("\n## ")[0]
-    commands = re.findall(r"^    (\S.*)", section, re.MULTILINE)
-    assert len(commands) >= 3
-    assert str(UNIT.relative_to(ROOT)) in commands[0]
-    assert any("enable --now background-blur" in command for command in commands)

@@ -3,20 +3,17 @@
 import importlib
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
-from background_blur.capture import open_source
 from background_blur.settings import Settings
-from background_blur.signals import RemoteControl, next_background
+from background_blur.signals import RemoteControl
 from background_blur.system import SignalGuard
-from support import ROOT
 from support.captures import detail
 from support.display import wait_until
+from support.program import read, start, written
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signals here")
 
@@ -51,43 +48,30 @@ def test_each_signal_does_its_own(remote):
     assert remote.apply(settings, {"blur": None}) == []
 
 
-def test_the_backgrounds_go_round():
-    settings = Settings()
-    backgrounds = {"blur": None, "a": picture, "b": lambda size, time: picture(size, time)}
-    names = [next_background(settings, backgrounds) for _ in range(4)]
-    assert names == ["background: a", "background: b", "background: blur", "background: a"]
-    assert "several times" in next_background(settings, {"blur": None})
-
-
 @pytest.mark.slow
 def test_the_program_starts_hidden_and_obeys(tmp_path):
     out = tmp_path / "out.mkv"
-    command = [sys.executable, ROOT / "main.py", "--source", "demo", "--size", "320x180"]
-    command += ["--no-window", "--hidden", "--background", "blur", "--background", "#00b140"]
-    errors = (tmp_path / "errors").open("w+")
-    process = subprocess.Popen([*command, "--output", out], stderr=errors)
+    command = ["--source", "demo", "--size", "320x180", "--no-window", "--hidden"]
+    command += ["--background", "blur", "--background", "#00b140", "--output", out]
+    process = start(*command, stderr=(tmp_path / "errors").open("w"))
 
     def has_said(text: str) -> bool:
         return text in (tmp_path / "errors").read_text()
 
-    def grows(bytes: int) -> bool:
-        return sum(path.stat().st_size for path in tmp_path.glob("*out*")) > bytes
-
     try:
-        wait_until(lambda: grows(500), "the first frames")
+        wait_until(lambda: written(tmp_path) > 500, "the first frames")
         process.send_signal(signal.SIGUSR1)
         wait_until(lambda: has_said("main.py: you are shown again\n"), "to be shown")
         process.send_signal(signal.SIGUSR2)
         wait_until(lambda: has_said("main.py: background: #00b140\n"), "the background")
-        now = sum(path.stat().st_size for path in tmp_path.glob("*out*"))
-        wait_until(lambda: grows(now + 20_000), "some more frames")
+        now = written(tmp_path)
+        wait_until(lambda: written(tmp_path) > now + 20_000, "some more frames")
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
     finally:
         process.kill()
-        process.wait()
-    with open_source(str(out)) as source:
-        images = [frame.image for frame in source]
+        process.communicate()
+    images = read(out)
     face = np.s_[30:120, 120:200]
     assert detail(images[0][face]) < 0.1 * detail(images[-1][face])
     assert np.abs(images[-1][:40, :20].astype(int) - (0x40, 0xB1, 0)).max() < 30

@@ -7,7 +7,7 @@ from PIL import Image
 
 from background_blur.capture import open_source
 from background_blur.errors import SourceError
-from test_main import headless, run
+from support.program import run
 
 LASTING = [100, 50, 200, 100]  # ms that each frame stays
 TIMES = [0, 100, 150, 350]
@@ -78,9 +78,10 @@ def test_a_truncated_animation_gives_what_it_holds_and_a_warning(tmp_path, suffi
         assert source.warning is None or "\n" not in source.warning
 
 
+@pytest.mark.slow
 def test_an_animation_becomes_a_video_of_its_length(tmp_path):
     path = write_animation(tmp_path / "a.webp", greys())
-    result = run("--source", path, "--output", tmp_path / "out.mp4", env=headless())
+    result = run("--source", path, "--output", tmp_path / "out.mp4")
     assert (result.returncode, result.stderr) == (0, "")
     with open_source(str(tmp_path / "out.mp4")) as source:
         assert [round(1000 * frame.time) for frame in source] == TIMES
@@ -95,7 +96,7 @@ def test_of_several_pages_the_first_is_taken_and_one_line_says_so(tmp_path, kind
     first.save(folder / "a.tif", save_all=True, append_images=others)
     first.save(folder / "c.tif")  # one page, not worth a word
     source = folder / "a.tif" if kind == "page" else folder
-    result = run("--source", source, "--output", tmp_path / "out", env=headless())
+    result = run("--source", source, "--output", tmp_path / "out")
     assert result.returncode == 0
     (line,) = result.stderr.splitlines()
     assert "a.tif: 4 pages or pictures; only the first is taken" in line and "c.tif" not in line

@@ -8,7 +8,6 @@ import struct
 import threading
 import time
 import zlib
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -30,6 +29,7 @@ from background_blur.errors import SourceError
 from background_blur.frames import Frame
 from background_blur.imaging import crop_to_fill
 from support.captures import FakeCapture, numbered, picture, threads
+from support.videos import encode
 
 # --- Things to read
 
@@ -61,26 +61,6 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def write_video(path, images, times=None, codec="libx264", pixels="yuv420p", turn=0, **options):
-    """Times are in ms; without, 30 frames a second."""
-    with av.open(path, "w", options=options) as container:
-        stream = container.add_stream(codec, rate=30)
-        stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = pixels
-        if times:
-            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
-        if turn:
-            stream.set_display_rotation(turn)
-        for index, image in enumerate(images):
-            kind = "bgr24" if image.shape[2] == 3 else "bgra"
-            frame = av.VideoFrame.from_ndarray(image, format=kind)
-            frame.pts = times[index] if times else index
-            frame.time_base = Fraction(1, 1000 if times else 30)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
-
-
 def write_sound(path: Path) -> Path:
     with av.open(path, "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
@@ -100,11 +80,11 @@ def a_camera(tmp_path):
 
 
 def a_video(tmp_path):
-    return open_source(str(write_video(tmp_path / "a.mp4", [picture(seed=i) for i in range(5)])))
+    return open_source(str(encode(tmp_path / "a.mp4", [picture(seed=i) for i in range(5)])))
 
 
 def a_stream(tmp_path):
-    path = write_video(tmp_path / "s.mp4", [picture(seed=i) for i in range(5)])
+    path = encode(tmp_path / "s.mp4", [picture(seed=i) for i in range(5)])
     return Stream(Decoder(str(path)))
 
 
@@ -187,25 +167,6 @@ def test_closing_ends_the_iteration(opened):
 # --- Videos
 
 
-@pytest.mark.parametrize(
-    "turn, size, corner",
-    [
-        (0, (64, 48), "top left"),
-        (90, (48, 64), "bottom left"),
-        (180, (64, 48), "bottom right"),
-        (270, (48, 64), "top right"),
-    ],
-)
-def test_a_rotation_flag_turns_the_picture_anticlockwise(tmp_path, turn, size, corner):
-    path = write_video(tmp_path / "turned.mp4", [quadrant()] * 2, turn=turn)
-    with open_source(str(path)) as video:
-        assert video.size == size
-        for frame in video:
-            assert red_corner(frame.image) == corner
-    theirs = cv2.VideoCapture(str(path)).read()[1]
-    assert red_corner(theirs) == corner
-
-
 QUARTERS_AND_FLIPS = {  # display matrix (a, b, c, d): x' = a·x + c·y, y' = b·x + d·y
     (1, 0, 0, 1): "top left",
     (-1, 0, 0, 1): "top right",
@@ -232,21 +193,21 @@ def set_display_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("size", [None, (40, 40)])
 @pytest.mark.parametrize("matrix", QUARTERS_AND_FLIPS)
-def test_a_display_matrix_turns_and_flips(tmp_path, matrix, size):
-    path = set_display_matrix(write_video(tmp_path / "v.mp4", [quadrant()] * 2), *matrix)
-    with open_source(str(path), size=size) as video:
-        assert video.size == (size or ((64, 48) if matrix[0] else (48, 64)))
-        for frame in video:
-            assert red_corner(frame.image) == QUARTERS_AND_FLIPS[matrix]
-            assert frame.image.flags.c_contiguous
+def test_a_display_matrix_turns_and_flips(tmp_path, matrix):
+    path = set_display_matrix(encode(tmp_path / "v.mp4", [quadrant()] * 2), *matrix)
+    for size in (None, (40, 40)):
+        with open_source(str(path), size=size) as video:
+            assert video.size == (size or ((64, 48) if matrix[0] else (48, 64)))
+            for frame in video:
+                assert red_corner(frame.image) == QUARTERS_AND_FLIPS[matrix]
+                assert frame.image.flags.c_contiguous
 
 
 def test_a_display_matrix_with_the_diagonal_flips_keeps_the_order_of_rows_and_columns(tmp_path):
     image = np.zeros((48, 64, 3), np.uint8)
     image[:16], image[:, :16, 2] = 120, 255  # grey at the top, red at the left
-    path = set_display_matrix(write_video(tmp_path / "v.mp4", [image]), 0, 1, 1, 0)
+    path = set_display_matrix(encode(tmp_path / "v.mp4", [image]), 0, 1, 1, 0)
     with open_source(str(path)) as video:
         shown = next(iter(video)).image  # mirrored at the diagonal: what was left is on top
     assert shown[4, 40, 2] > 200 > 60 > shown[4, 40, 0]
@@ -269,7 +230,7 @@ def test_side_data_that_pyav_has_no_name_for_leaves_the_rotation(turn, corner):
 
 
 def test_no_decoded_frame_waits_for_the_garbage_collection(tmp_path):
-    path = write_video(tmp_path / "v.mp4", numbered(30), range(0, 3000, 100))
+    path = encode(tmp_path / "v.mp4", numbered(30), range(0, 3000, 100))
     gc.collect()
     gc.disable()
     try:
@@ -283,36 +244,32 @@ def test_no_decoded_frame_waits_for_the_garbage_collection(tmp_path):
 
 
 def test_a_variable_rate_survives(tmp_path):
-    times = [0, 33, 100, 400, 410]
-    path = write_video(tmp_path / "v.mp4", numbered(5), times)
+    times = [0, 33, 100, 400, 2000]
+    path = encode(tmp_path / "v.mp4", numbered(5), times)
     with open_source(str(path)) as video:
         assert [round(1000 * frame.time) for frame in video] == times
+        assert video.warning is None
 
 
 def test_times_count_from_the_first_frame(tmp_path):
-    path = write_video(tmp_path / "late.mkv", numbered(3), [5000, 5033, 5067])
+    path = encode(tmp_path / "late.mkv", numbered(3), [5000, 5033, 5067])
     with open_source(str(path)) as video:
         assert [round(1000 * frame.time) for frame in video] == [0, 33, 67]
 
 
 def test_fps_skips_frames_in_between(tmp_path):
-    path = write_video(tmp_path / "v.mp4", numbered(30))
+    path = encode(tmp_path / "v.mp4", numbered(30))
     with open_source(str(path), fps=10) as video:
-        assert video.fps == 10
-        assert video.count == 10
+        assert (video.fps, video.count) == (10, 10)
         times = [frame.time for frame in video]
     assert np.allclose(np.diff(times), 0.1, atol=0.034)
     assert len(times) == 10
-
-
-def test_fps_above_the_videos_own_changes_nothing(tmp_path):
-    path = write_video(tmp_path / "v.mp4", numbered(10))
     with open_source(str(path), fps=60) as video:
-        assert (video.fps, video.count, len(list(video))) == (30, 10, 10)
+        assert (video.fps, video.count, len(list(video))) == (30, 30, 30)
 
 
 def test_a_video_is_never_dropped_however_slow_its_taker(tmp_path):
-    path = write_video(tmp_path / "v.mp4", numbered(20))
+    path = encode(tmp_path / "v.mp4", numbered(20))
     with open_source(str(path)) as video:
         for _ in video:
             time.sleep(0.005)
@@ -334,7 +291,7 @@ def test_a_video_is_never_dropped_however_slow_its_taker(tmp_path):
 )
 def test_all_pixel_formats_become_bgr(tmp_path, name, codec, pixels):
     image = np.full((48, 64, 3), 150, np.uint8)
-    path = write_video(tmp_path / name, [image] * 3, codec=codec, pixels=pixels)
+    path = encode(tmp_path / name, [image] * 3, codec=codec, pixels=pixels)
     with open_source(str(path)) as video:
         frames = list(video)
     assert len(frames) == 3
@@ -353,9 +310,9 @@ def test_the_unused_fourth_byte_of_uncompressed_video_hides_nothing(tmp_path):
     assert (frame.image == 90).all()
 
 
-@pytest.mark.parametrize("size", [(17, 19), (65, 49), (16, 16), (3840, 2160), (1279, 721)])
+@pytest.mark.parametrize("size", [(17, 19), (1279, 721)])
 def test_videos_of_any_size(tmp_path, size):
-    path = write_video(tmp_path / "v.mkv", [picture(*size)] * 2, codec="mjpeg", pixels="yuvj444p")
+    path = encode(tmp_path / "v.mkv", [picture(*size)] * 2, codec="mjpeg", pixels="yuvj444p")
     with open_source(str(path)) as video:
         frames = list(video)
     assert video.size == size
@@ -366,7 +323,7 @@ def test_videos_of_any_size(tmp_path, size):
 def test_size_covers_and_crops_at_the_centre(tmp_path):
     image = np.zeros((48, 96, 3), np.uint8)
     image[:, 24:72] = 200  # the square in the middle
-    path = write_video(tmp_path / "v.mkv", [image], codec="ffv1", pixels="bgr0")
+    path = encode(tmp_path / "v.mkv", [image], codec="ffv1", pixels="bgr0")
     with open_source(str(path), size=(24, 24)) as video:
         assert video.size == (24, 24)
         assert (next(iter(video)).image == 200).all()
@@ -374,7 +331,7 @@ def test_size_covers_and_crops_at_the_centre(tmp_path):
 
 def test_a_truncated_video_gives_what_it_holds_and_a_warning(tmp_path):
     images = [picture(320, 240, seed) for seed in range(60)]
-    whole = write_video(tmp_path / "whole.mp4", images, movflags="faststart").read_bytes()
+    whole = encode(tmp_path / "whole.mp4", images, movflags="faststart").read_bytes()
     path = tmp_path / "clip.mp4"
     path.write_bytes(whole[: len(whole) * 6 // 10])
     with open_source(str(path)) as video:
@@ -387,7 +344,7 @@ def test_a_truncated_video_gives_what_it_holds_and_a_warning(tmp_path):
 
 def test_a_video_damaged_in_the_middle_goes_on_after_it(tmp_path):
     images = [picture(320, 240, seed) for seed in range(40)]
-    path = write_video(tmp_path / "clip.mkv", images, codec="ffv1", pixels="bgr0", slicecrc="1")
+    path = encode(tmp_path / "clip.mkv", images, codec="ffv1", pixels="bgr0", slicecrc="1")
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 2000] = bytes(2000)
@@ -401,17 +358,10 @@ def test_a_video_damaged_in_the_middle_goes_on_after_it(tmp_path):
 
 
 def test_a_damaged_title_does_no_harm(tmp_path):
-    path = write_video(tmp_path / "v.mp4", numbered(5))
+    path = encode(tmp_path / "v.mp4", numbered(5))
     path.write_bytes(path.read_bytes().replace(b"VideoHandler", b"Video\xff\xfendler"))
     with open_source(str(path)) as video:
         assert len(list(video)) == 5
-
-
-def test_a_whole_video_warns_of_nothing(tmp_path):
-    path = write_video(tmp_path / "v.mp4", numbered(5), [0, 33, 100, 400, 2000])
-    with open_source(str(path)) as video:
-        assert len(list(video)) == 5
-        assert video.warning is None
 
 
 # --- What cannot be opened
@@ -434,9 +384,6 @@ def complaint(*args, **kwargs) -> str:
         ("text.mp4", b"These are words.\n" * 50),
         ("text.jpg", b"These are words.\n" * 50),
         ("notes", b"These are words.\n" * 50),
-        ("notes.txt", b"These are words.\n" * 50),
-        ("program.py", b"print('hello')\n" * 50),
-        ("zeros.mkv", bytes(5000)),
         ("zeros.png", bytes(5000)),
         ("header.mp4", b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41"),
     ],
@@ -448,7 +395,7 @@ def test_other_files_are_refused(tmp_path, name, content):
     assert "damaged" in line
 
 
-@pytest.mark.parametrize("name", ["empty.mp4", "empty.png", "empty"])
+@pytest.mark.parametrize("name", ["empty.mp4", "empty.png"])
 def test_empty_files_are_refused(tmp_path, name):
     (tmp_path / name).touch()
     assert "empty" in complaint(str(tmp_path / name))
@@ -465,19 +412,13 @@ def test_sound_without_picture_is_refused(tmp_path):
 
 def test_a_video_without_a_decodable_frame_is_refused(tmp_path):
     images = [picture(320, 240, seed) for seed in range(10)]
-    path = write_video(tmp_path / "clip.mp4", images, movflags="faststart")
+    path = encode(tmp_path / "clip.mp4", images, movflags="faststart")
     data = bytearray(path.read_bytes())
     start = data.index(b"mdat") + 4
     data[start:] = bytes(len(data) - start)
     path.write_bytes(data)
     line = complaint(str(path))
     assert "clip.mp4: damaged" in line
-
-
-def test_a_video_cut_off_before_its_index_is_refused(tmp_path):
-    path = write_video(tmp_path / "clip.mp4", [picture(320, 240, seed) for seed in range(10)])
-    path.write_bytes(path.read_bytes()[:1500])
-    assert "damaged" in complaint(str(path))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
@@ -495,19 +436,10 @@ def test_a_forbidden_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["äö 日本.mp4", "-v.mp4", "a:b.mp4", "100%.mp4", "a b.mp4", "x"])
 def test_videos_of_any_name(tmp_path, monkeypatch, name):
-    write_video(tmp_path / "made.mp4", numbered(3)).rename(tmp_path / name)
+    encode(tmp_path / "made.mp4", numbered(3)).rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     with open_source(name) as video:
         assert len(list(video)) == 3
-
-
-@pytest.mark.parametrize("name", ["äö 日本.png", "-v.png", "a:b.png", "100%.png", "A B.JPG"])
-def test_pictures_of_any_name(tmp_path, monkeypatch, name):
-    write_picture(tmp_path / name, picture())
-    monkeypatch.chdir(tmp_path)
-    for text in (name, "."):
-        with open_source(text) as pictures:
-            assert [str(frame.path) for frame in pictures] == [name]
 
 
 @pytest.mark.skipif(Path("/dev/video63").exists(), reason="there is a camera 63")
@@ -518,16 +450,6 @@ def test_the_real_driver_without_a_camera_says_one_line(number, capfd):
 
 
 # --- Pictures
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
-def test_pictures_of_each_kind(tmp_path, suffix):
-    path = write_picture(tmp_path / f"a{suffix}", picture(65, 49))
-    with open_source(str(path)) as image:
-        assert image.size == (65, 49)
-        assert (image.count, image.is_sequence, image.path) == (1, False, path)
-        (frame,) = image
-    assert np.abs(frame.image.astype(int) - picture(65, 49)).mean() < 3
 
 
 @pytest.mark.parametrize("dtype, value", [(np.uint8, 150), (np.uint16, 150 * 257)])
@@ -566,7 +488,7 @@ def test_what_is_transparent_becomes_white_and_shows_nothing_of_what_lies_under_
 def test_what_is_transparent_in_a_video_becomes_white_too(tmp_path, name, codec, pixels):
     image = np.zeros((48, 64, 4), np.uint8)
     image[:, 32:, 3] = 255
-    path = write_video(tmp_path / name, [image] * 2, codec=codec, pixels=pixels)
+    path = encode(tmp_path / name, [image] * 2, codec=codec, pixels=pixels)
     with open_source(str(path)) as opened:
         for frame in opened:
             assert frame.image[:, :30].min() > 250 and frame.image[:, 34:].max() < 5
@@ -602,7 +524,7 @@ def test_a_truncated_picture_is_refused_in_one_line(tmp_path, suffix, capfd):
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("missing", [1, 2, 20000])
+@pytest.mark.parametrize("missing", [2, 20000])
 def test_a_jpeg_without_its_end_is_shown_and_that_is_told(tmp_path, missing):
     image = cv2.GaussianBlur(
         np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8), (9, 9), 2
@@ -647,27 +569,6 @@ def test_a_folder_is_read_in_order_with_its_subfolders(tmp_path):
     assert [frame.image.shape[1::-1] for frame in frames] == list(sizes.values())
 
 
-def test_a_size_holds_for_every_picture(tmp_path):
-    write_picture(tmp_path / "a.png", picture(20, 30))
-    write_picture(tmp_path / "b.png", picture(400, 16))
-    with open_source(str(tmp_path), size=(32, 18)) as folder:
-        assert [frame.image.shape for frame in folder] == [(18, 32, 3)] * 2
-
-
-def test_damaged_pictures_in_a_folder_are_left_out_and_told_of_after_the_others(tmp_path):
-    for name in ("a.png", "d.png"):
-        (tmp_path / name).write_bytes(b"not a picture")
-    for name in ("b.png", "c.png", "e.png"):
-        write_picture(tmp_path / name, picture())
-    read = []
-    with (
-        open_source(str(tmp_path)) as folder,
-        pytest.raises(SourceError, match=r"2 of 5 .* left out: .*a.png: damaged.*d.png: damaged"),
-    ):
-        read.extend(frame.path.name for frame in folder)
-    assert read == ["b.png", "c.png", "e.png"]
-
-
 def test_a_folder_of_damaged_pictures_is_refused_and_names_them_all(tmp_path):
     names = [f"{index}.png" for index in range(7)]
     for name in names:
@@ -701,22 +602,18 @@ def server():
         yield listener
 
 
-@pytest.mark.parametrize("scheme", ["http", "tcp", "rtsp", "rtmp"])
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
 def test_a_url_that_answers_nothing_is_given_up(server, scheme):
     asked = time.monotonic()
-    line = complaint(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/live", limit=0.5)
+    line = complaint(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/live", limit=0.2)
     assert time.monotonic() - asked < 8
-    assert "no answer within 0.5 s" in line
+    assert "no answer within 0.2 s" in line
 
 
 def test_a_url_nobody_listens_at_is_refused(server):
     port = server.getsockname()[1]
     server.close()
     assert "Connection refused" in complaint(f"http://127.0.0.1:{port}/live", limit=2)
-
-
-def test_an_unknown_scheme_is_refused():
-    assert "Protocol not found" in complaint("nonsense://somewhere", limit=1)
 
 
 def serve(listener, data: bytes, header: bytes, hold: threading.Event):
@@ -736,7 +633,7 @@ def serve(listener, data: bytes, header: bytes, hold: threading.Event):
 @pytest.mark.slow
 def test_a_stream_is_live_and_its_silence_is_told(server, tmp_path):
     images = [picture(seed=seed) for seed in range(200)]
-    path = write_video(tmp_path / "v.ts", images, codec="mpeg2video")
+    path = encode(tmp_path / "v.ts", images, codec="mpeg2video")
     hold = threading.Event()
     header = b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\n\r\n"
     thread = serve(server, path.read_bytes(), header, hold)
@@ -752,20 +649,6 @@ def test_a_stream_is_live_and_its_silence_is_told(server, tmp_path):
     finally:
         hold.set()
         thread.join(5)
-
-
-def test_a_url_with_an_end_is_a_video(server, tmp_path):
-    path = write_video(tmp_path / "v.mp4", numbered(12), movflags="faststart")
-    data = path.read_bytes()
-    hold = threading.Event()
-    hold.set()
-    header = f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-    thread = serve(server, data, header, hold)
-    with open_source(f"http://127.0.0.1:{server.getsockname()[1]}/v.mp4", limit=5) as video:
-        assert not video.live
-        assert video.path is None
-        assert len(list(video)) == 12
-    thread.join(5)
 
 
 def test_a_file_cannot_send_us_into_the_network(server, tmp_path):
@@ -787,13 +670,6 @@ def test_the_demo_is_the_same_in_every_run():
     assert (one.picture(2) == a.image).all()
 
 
-def test_the_demo_moves_gently():
-    demo = Demo((160, 90), paced=False)
-    still, later = demo.picture(0).astype(int), demo.picture(60)
-    assert 0.1 < np.abs(demo.picture(1) - still).mean() < 5
-    assert np.abs(later - still).mean() > 3
-
-
 def test_a_paced_demo_drops_what_comes_too_late():
     with open_source("demo", size=(32, 32), fps=100) as demo:
         assert demo.live
@@ -803,13 +679,6 @@ def test_a_paced_demo_drops_what_comes_too_late():
             time.sleep(0.1)
         assert demo.dropped >= 15
     assert frames[1].time - frames[0].time > 0.09
-
-
-@pytest.mark.parametrize("size", [(16, 16), (17, 31), (90, 160), (640, 17), (3840, 2160)])
-def test_demos_of_any_size(size):
-    with open_source("demo", size=size) as demo:
-        assert demo.size == size
-        assert next(iter(demo)).image.shape == (size[1], size[0], 3)
 
 
 # --- The two rules
@@ -840,7 +709,3 @@ def test_at_most_passes_an_even_share(own, asked, jitter):
     else:
         assert abs(len(passed) - 200 * asked / own) <= 2
         assert np.diff(passed).max() <= 1 / asked + 1.5 / own
-
-
-def test_at_most_nothing_asked_passes_all():
-    assert all(map(rate_limiter(None), [0, 0, 0.001, 0.5]))

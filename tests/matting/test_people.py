@@ -4,9 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from background_blur.imaging import Picture
 from background_blur.matting.people import SWITCH_AFTER, PeopleSelector, connected_components
-from background_blur.matting.refinement import MaskRefiner
 from background_blur.settings import PEOPLE, Settings
 from support.captures import detail
 from support.segmenters import FakeBlur
@@ -47,9 +45,8 @@ def test_the_main_person_is_large_and_central():
     assert seen(PeopleSelector(), "main") == set()
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_two_of_about_one_size_never_take_turns(seed):
-    people, rng = PeopleSelector(), np.random.default_rng(seed)
+def test_two_of_about_one_size_never_take_turns():
+    people, rng = PeopleSelector(), np.random.default_rng(0)
     sizes = lambda: 8 * rng.uniform(0.8, 1.2, 2)  # noqa: E731
     (first,) = seen(people, "main", (LEFT, 8), (RIGHT, 8))
     for _ in range(150):
@@ -84,13 +81,6 @@ def test_one_clearly_larger_for_a_while_becomes_it():
     assert seen(people, "main", (LEFT, 6), (RIGHT, 10)) == {RIGHT}, last
 
 
-def test_one_a_little_larger_never_becomes_it():
-    people = PeopleSelector()
-    seen(people, "main", (LEFT, 7))
-    for _ in range(3 * SWITCH_AFTER):
-        assert seen(people, "main", (LEFT, 7), (RIGHT, 8)) == {LEFT}
-
-
 def test_one_who_crosses_the_picture_before_another_is_followed():
     people = PeopleSelector()
     for column in range(8, 73, 3):  # in less than a second
@@ -113,9 +103,6 @@ def test_another_size_of_the_mask_is_another_scene():
     seen(people, "main", (LEFT, 9))
     labels, sizes = connected_components(np.ones((30, 30), np.uint8))
     assert people.select("main", labels, sizes).tolist() == [False, True]
-
-
-# --- In the pipeline
 
 
 @pytest.fixture
@@ -156,12 +143,3 @@ def test_unrelated_pictures_choose_each_for_itself(picture):
     blur = FakeBlur(lambda small: crowds.pop(0), Settings(people="main"), is_sequence=False)
     blur(picture)
     assert np.array_equal(blur(picture).image[around(LEFT)], picture[around(LEFT)])
-
-
-def test_the_refiner_forgets_with_reset(picture):
-    refiner = MaskRefiner()
-    refiner.refine(Picture(picture), mask((RIGHT, 8)), "main")
-    both = mask((LEFT, 10), (RIGHT, 8))
-    assert refiner.refine(Picture(picture), both, "main")[200, RIGHT * 8] == 255
-    refiner.reset()
-    assert refiner.refine(Picture(picture), both, "main")[200, LEFT * 8] == 255

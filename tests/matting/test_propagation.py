@@ -69,28 +69,6 @@ def test_a_mask_moves_with_what_it_covers(textures, way):
     assert 1 - overlap(mask, truth) < 0.3 * (1 - overlap(old, truth))
 
 
-def test_it_is_measured_from_the_masks_own_picture_so_errors_do_not_add_up(textures):
-    propagator = with_key_frame(textures)
-    for index in (1, 2, 3):
-        picture, alpha = scene(textures, 3 * index)
-        propagated = propagator.propagate(Picture(picture), index * FRAME, every=4)
-        assert propagated
-        mask, mask_from = propagated
-        assert mask_from == PROPAGATED
-    assert overlap(mask, mask_of(alpha)) > 0.96
-
-
-def test_the_network_looks_at_every_so_many_th_picture(textures):
-    for every in (1, 2, 3):
-        propagator, looked = with_key_frame(textures), []
-        for index in range(1, 7):
-            picture, alpha = scene(textures, 2 * index)
-            looked.append(propagator.propagate(Picture(picture), index * FRAME / 4, every) is None)
-            if looked[-1]:
-                propagator.set_key_frame(Picture(picture), mask_of(alpha), index * FRAME / 4)
-        assert looked == [index % every == 0 for index in range(1, 7)]
-
-
 def test_motion_that_does_not_explain_the_picture_is_not_believed(textures):
     other = scene(textures[::-1], 0)[0][:, ::-1].copy()
     assert with_key_frame(textures).propagate(Picture(other), FRAME, every=2) is None
@@ -104,14 +82,6 @@ def test_nothing_is_carried_for_long_nor_back_in_time(textures, time):
     propagator = with_key_frame(textures)
     assert propagator.propagate(Picture(scene(textures, 1)[0]), time, every=99) is None
     assert propagator.propagate(Picture(scene(textures, 0)[0]), time, every=99) is None
-
-
-def test_nothing_is_carried_before_the_first_mask_nor_once_forgotten(textures):
-    picture, _ = scene(textures, 0)
-    assert MaskPropagator().propagate(Picture(picture), 0.0, every=2) is None
-    propagator = with_key_frame(textures)
-    propagator.reset()
-    assert propagator.propagate(Picture(picture), FRAME, every=2) is None
 
 
 @pytest.mark.slow
@@ -158,14 +128,6 @@ def test_a_slow_drift_ends_the_rest_too(textures):
         for s in range(1, 9)
     ]
     assert steps[0] is not None and steps[-1] is None
-
-
-def test_the_same_pictures_give_the_same_masks(textures):
-    picture, _ = scene(textures, 7, 3)
-    first, again = (
-        with_key_frame(textures).propagate(Picture(picture), FRAME, every=2) for _ in range(2)
-    )
-    assert np.array_equal(first[0], again[0])
 
 
 def test_what_is_remembered_and_given_is_nobody_elses(textures):

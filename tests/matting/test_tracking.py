@@ -7,11 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from background_blur.imaging import Picture
-from background_blur.matting.boxes import Box, whole
+from background_blur.matting.boxes import Box
 from background_blur.matting.segmenter import INPUT_SIZES
 from background_blur.matting.tracking import (
-    RECHECK_INTERVAL,
-    WHOLE_INTERVAL,
     PersonTracker,
     extent,
     unlike,
@@ -47,7 +45,7 @@ rectangles = sides.map(lambda s: (s[0], s[1], min(1, s[0] + s[2]), min(1, s[1] +
 sizes = st.sampled_from([SIZE, (320, 240), (180, 320), (240, 240), (320, 256), (88, 72)])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(rectangles, min_size=1, max_size=5), sizes)
 def test_the_box_is_in_the_frame_holds_the_people_and_squashes_nothing(people, size):
     tracker = followed(*(mask(person, size=size) for person in people))
@@ -109,23 +107,11 @@ def test_a_wavering_outline_does_not_move_the_box():
     assert len(boxes) <= 4
 
 
-def test_two_people_at_the_borders_are_both_held():
-    both = mask((0, 0.3, 0.2, 1), (0.9, 0.4, 1, 0.7))
-    box = followed(both).box(SIZE, FRAME)
-    assert (box.left, box.right) == (0, SIZE[0])
-
-
 @pytest.mark.parametrize("time", [99.0, -0.1, float("nan")])
 def test_when_time_jumps_nothing_is_known_any_more(time):
     tracker = followed(mask((0.4, 0.4, 0.6, 1)))
     assert not tracker.box(SIZE, FRAME).covers(SIZE)
     assert tracker.box(SIZE, time).covers(SIZE)
-
-
-def test_the_whole_frame_is_looked_at_once_a_second():
-    tracker = followed(mask((0.4, 0.4, 0.6, 1)))
-    due = [tracker.needs_whole_frame(tracker.box(SIZE, t), BLANK, t) for t in (0.9, WHOLE_INTERVAL)]
-    assert due == [False, True]
 
 
 def test_the_whole_frame_is_looked_at_at_first_when_empty_when_forgotten_and_at_another_size():
@@ -135,18 +121,6 @@ def test_the_whole_frame_is_looked_at_at_first_when_empty_when_forgotten_and_at_
     assert tracker.box((240, 240), FRAME).covers((240, 240))
     tracker.reset()
     assert tracker.box(SIZE, FRAME).covers(SIZE)
-
-
-@pytest.mark.parametrize("spot, noticed", [((9, 2), True), ((9, 16), False)])
-def test_what_changes_outside_the_box_is_looked_at(spot, noticed):
-    tracker = followed(mask((0.4, 0.4, 0.6, 1)))
-    changed = BLANK.copy()
-    changed[spot] = 12
-    soon, later = RECHECK_INTERVAL / 2, RECHECK_INTERVAL + 0.01
-    box = tracker.box(SIZE, later)
-    assert tracker.needs_whole_frame(box, changed, later) == noticed
-    assert not tracker.needs_whole_frame(box, changed, soon)  # not at every frame
-    assert not tracker.needs_whole_frame(box, BLANK + 20, later)  # exposure
 
 
 @settings(max_examples=50, deadline=None)
@@ -242,23 +216,10 @@ def test_a_newcomer_too_slow_to_be_noticed_frame_by_frame_is_seen_all_the_same()
             assert overlap(found, SITTING, newcomer) > 0.85
 
 
-def test_two_people_at_the_borders_are_seen_at_every_frame():
-    both = (0, 0.3, 0.2, 1), (0.8, 0.3, 1, 1)
-    masks = run(PersonTracker(), Greens(), [picture(*both)] * 40)
-    assert min(overlap(found, *both) for found in masks) > 0.85
-
-
 def test_an_empty_room_stays_empty_and_is_looked_at_whole():
     network = Greens()
     masks = run(PersonTracker(), network, [picture()] * 40)
     assert set(network.shown) == {640} and len(network.shown) == 40
-    assert not any(found.any() for found in masks)
-
-
-def test_somebody_who_leaves_leaves_nothing():
-    tracking = PersonTracker()
-    run(tracking, Greens(), [picture(SITTING)] * 10)
-    masks = run(tracking, Greens(), [picture()] * 10, start=10)
     assert not any(found.any() for found in masks)
 
 
@@ -294,9 +255,4 @@ def test_a_plausible_lie_lasts_no_longer_than_a_second():
 
     masks = run(PersonTracker(), Misled(), [picture(thing)] * 90)
     truth = [overlap(found, thing) > 0.85 for found in masks]
-    assert max(np.diff(np.flatnonzero([*truth, True]))) <= WHOLE_INTERVAL / FRAME + 1
-
-
-def test_whole_is_the_whole():
-    image = np.arange(12.0, dtype=np.float32).reshape(3, 4)
-    assert np.array_equal(whole((4, 3)).of(image, (4, 3)), image)
+    assert max(np.diff(np.flatnonzero([*truth, True]))) <= 31  # frames

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from background_blur.matting.refinement import MaskRefiner
-from background_blur.rendering import renderer
 from background_blur.rendering.backgrounds import StillBackground
 from background_blur.settings import TRANSPARENT, Settings
 from support.segmenters import FakeBlur
@@ -70,19 +69,3 @@ def test_what_is_transparent_holds_no_colour_and_the_alpha_is_as_it_was():
     assert not out[alpha == 0].any()
     outline = (alpha > 40) & (alpha < 215)
     assert np.abs(out[outline][:, :3].astype(int) - [90, 110, 180]).mean() < 15
-
-
-def test_the_blur_asks_for_no_colours(monkeypatch):
-    monkeypatch.setattr(renderer, "foreground_correction", None)  # calling it would raise
-    result(scene(230))
-    result(scene(230), view="alpha")
-    with pytest.raises(TypeError):
-        result(scene(230), background=TRANSPARENT)
-
-
-@pytest.mark.parametrize("background", ["green", TRANSPARENT])
-def test_without_a_mask_to_trust_nothing_of_the_frame_is_there(green, background):
-    background = green if background == "green" else background
-    made = FakeBlur(lambda small: None, Settings(background=background))
-    out = made(scene(230)).image
-    assert (out == (GREEN if background is green else 0)).all()

@@ -1,9 +1,7 @@
 """Endurance: `make soak`, 20 minutes unless MINUTES says otherwise. Not part of `make test`."""
 
 import os
-import signal
 import statistics
-import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -19,9 +17,7 @@ from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
 from background_blur.sinks.video import VideoFile
 from background_blur.statistics import RunStatistics
-from support import ROOT
 from support.captures import FakeCapture, noise
-from support.pipewire import PipeWireCamera
 
 MINUTES = float(os.environ.get("MINUTES", 20))
 SLICES = 20  # of the time; the first quarter of them is the warm-up
@@ -95,36 +91,3 @@ def test_starting_and_stopping_200_times(tmp_path, monkeypatch):
     # The threads of C libraries end a little late; what leaks would be 150 more by now.
     assert all(held_now[what] <= held_then[what] + 2 for what in held_then)
     assert memory_now < 1.05 * memory_then
-
-
-def test_a_real_camera_that_comes_and_goes_costs_no_memory(pipewire, tmp_path):
-    """Recorded through V4L2, away for three seconds every quarter of a minute.
-
-    Where `libpw-v4l2` crashes (see `tests/capture/test_real_camera.py`), it goes on in a new
-    process, whose memory is counted anew.
-    """
-    demo = Demo((640, 360), paced=False)
-    pictures = [demo.picture(index) for index in range(30)]
-    command = ["pw-v4l2", sys.executable, ROOT / "main.py", "--no-window", "--wait", "30"]
-    command += ["--size", "640x360"]
-    end, memories, process, crashes = time.monotonic() + 60 * MINUTES / 2, [], None, 0
-    while time.monotonic() < end:
-        with PipeWireCamera(pipewire, pictures, fps=15):
-            if process is None:
-                name = f"soak{crashes}.mkv"
-                process = pipewire.popen(*command, "--output", tmp_path / name, stderr=None)
-                memories = []
-            time.sleep(12)
-        time.sleep(3)
-        if process.poll() == -signal.SIGSEGV:
-            process, crashes = None, crashes + 1
-            continue
-        assert process.poll() is None
-        memories.append(memory(process.pid))
-        print(f"{memories[-1] / 2**20:.1f} MiB, {crashes} crashes of libpw-v4l2")
-    if process:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-        assert process.returncode == 130
-    warm = len(memories) // 4
-    assert len(memories) < 8 or max(memories[-3:]) < 1.05 * max(memories[warm : warm + 3])

@@ -27,7 +27,6 @@ from background_blur.rendering.compositing import blur_background, compose
 from background_blur.rendering.renderer import MIN_HIDING_STRENGTH
 from background_blur.settings import TRANSPARENT, Settings
 from background_blur.sinks.video import VideoFile
-from background_blur.statistics import RunStatistics
 from support import ROOT
 from support.display import wait_until
 from support.segmenters import FakeBlur, FakeSegmenter
@@ -226,21 +225,21 @@ def test_the_check_finds_a_leak():
         check(image, FakeBlur(lambda small: mask, Settings())(image).image)
 
 
-def test_thousands_of_frames_of_chaos_into_a_file(tmp_path):
+def test_a_thousand_frames_of_chaos_into_a_file(tmp_path):
     path, sent, hidden = tmp_path / "chaos.mkv", [], []
     with VideoFile(path, 30) as file:
-        for index, (image, result) in enumerate(chaos(seed=1, count=2000, track=True)):
+        for index, (image, result) in enumerate(chaos(seed=1, count=1000, track=True)):
             out = result.image
             check(image, out)
             hidden.append(result.fully_blurred_because)
             file.write(Frame(letterbox(out, (128, 72)), index / 30))
             if out.shape == (72, 128, 3):
                 sent.append((index, cv2.resize(out, (16, 9), interpolation=cv2.INTER_AREA)))
-    assert 200 < sum(map(bool, hidden)) < 1800  # else nothing was tried, or nothing let through
+    assert 100 < sum(map(bool, hidden)) < 900  # else nothing was tried, or nothing let through
     assert len({reason for reason in hidden if reason}) >= 6
     with av.open(path) as video:
         read = [frame.to_ndarray(format="bgr24") for frame in video.decode(video=0)]
-    assert len(read) == 2000
+    assert len(read) == 1000
     for index, small in sent[::20]:  # the file holds what was checked, and nothing else
         there = cv2.resize(read[index], (16, 9), interpolation=cv2.INTER_AREA)
         assert cv2.absdiff(there, small).mean() < 12
@@ -267,9 +266,9 @@ class ChaosSource(Source):
         self.left = 0
 
 
-def test_thousands_of_frames_of_chaos_into_a_virtual_camera(fake, monkeypatch, capsys):
+def test_a_thousand_frames_of_chaos_into_a_virtual_camera(fake, monkeypatch, capsys):
     """Through the whole program, so that nothing goes past the pipeline."""
-    source = ChaosSource(seed=10, count=2000)
+    source = ChaosSource(seed=10, count=1000)
     monkeypatch.setattr("background_blur.capture.open_source", lambda *_, **__: source)
     monkeypatch.setattr(
         "background_blur.matting.engines.open_segmenter",
@@ -277,11 +276,11 @@ def test_thousands_of_frames_of_chaos_into_a_virtual_camera(fake, monkeypatch, c
     )
     assert main.main(["--virtual-camera", "--no-window", "--threads", "1"]) == 0
     sent = frames(fake, source.size)
-    assert len(sent) == len(source.given) == 2000
+    assert len(sent) == len(source.given) == 1000
     for image, out in zip(source.given, sent, strict=True):
         check(letterbox(image, source.size), out)
     hidden = int(re.search(r"(\d+) frames fully blurred", capsys.readouterr().err)[1])
-    assert 200 < hidden < 1800
+    assert 100 < hidden < 900
 
 
 class Fingers:
@@ -320,15 +319,6 @@ def test_hundreds_of_frames_of_chaos_with_keys_pressed_at_any_moment():
     assert len(views) > 20
 
 
-def test_hundreds_of_frames_of_chaos_with_masks_propagated():
-    statistics = RunStatistics()
-    for image, result in chaos(seed=1, count=800, quality=ChaosQuality(1)):
-        check(image, result.image)
-        statistics.record(result)
-    assert statistics.masks["propagated"] > 80  # else nothing was tried
-    assert 80 < statistics.failed < 720
-
-
 @pytest.mark.parametrize("track", [False, True], ids=["whole", "tracked"])
 @pytest.mark.parametrize("quality", [None, ChaosQuality(2)], ids=["every frame", "propagated"])
 @pytest.mark.parametrize("fault", WRONG_MASKS)
@@ -356,20 +346,6 @@ def test_a_mask_is_not_carried_over_a_cut():
         image = camera.picture()
         check(image, blur(image).image)
         camera.cut()
-
-
-def test_an_old_mask_is_not_believed_in_a_new_scene():
-    camera = ChaosCamera(5)
-    stale = true_mask(camera.picture())
-    blur = FakeBlur(lambda small: stale, Settings())
-    blur(camera.picture())
-    assert blur.last_result.fully_blurred_because is None
-    camera.size, camera.room = camera.size, camera.room[::-1, ::-1].copy()
-    camera.place = 1 - camera.place
-    for _ in range(30):
-        image = camera.picture()
-        check(image, blur(image).image)
-        assert "old mask" in blur.last_result.fully_blurred_because
 
 
 def test_an_old_mask_is_not_believed_when_only_the_person_moved():

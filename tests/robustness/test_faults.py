@@ -1,4 +1,4 @@
-"""Faults of the world: FAULTS says what the user sees of each, and what is kept."""
+"""Faults of the world: signals, full disks, clocks, displays and cameras that go away."""
 
 import contextlib
 import datetime
@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -34,196 +33,11 @@ from support import ROOT
 from support.captures import FakeCapture, Unplugged, is_recognisable, noise, threads
 from support.display import Display, wait_until
 from support.fuzz import open_cheap
+from support.program import read, start, written
 
 DEMO = ["--source", "demo", "--size", "160x90", "--no-window", "--threads", "1"]
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX systems")
-
-# Fault; what the user sees; what is kept; the tests that show it.
-FAULTS = [
-    (
-        "no camera, or another program has it (a second copy, say)",
-        "one line: which there are, or what to close; exit code 1",
-        "nothing was begun",
-        "capture/test_camera.test_no_camera_at_all_points_to_the_demo",
-        "capture/test_camera.test_a_busy_camera_opens_but_gives_nothing",
-        "capture/test_camera.test_a_busy_camera_does_not_open",
-    ),
-    (
-        "camera unplugged, for longer than --wait",
-        "its last frame blurred beyond recognition, one line; exit code 1",
-        "the file, those frames included; the virtual camera is closed",
-        "robustness/test_faults.test_the_recording_of_a_camera_that_went_away_is_kept",
-        "capture/test_camera.test_a_camera_that_never_comes_back_is_given_up",
-    ),
-    (
-        "camera unplugged and plugged in again, of another size even",
-        "the same, until it is back",
-        "everything, and what comes after; a file keeps its size",
-        "capture/test_camera.test_a_camera_plugged_in_again_goes_on",
-        "robustness/test_faults.test_what_the_camera_sends_after_its_return_is_recorded",
-    ),
-    (
-        "driver hangs",
-        "as if unplugged",
-        "as if unplugged",
-        "capture/test_camera.test_a_driver_that_hangs_is_covered_up_and_given_up",
-    ),
-    (
-        "camera gives None, no picture, numbers, other channels or another size",
-        "nothing, or a blur while it lasts",
-        "everything",
-        "capture/test_camera.test_whatever_a_driver_gives_only_pictures_come_out",
-        "capture/test_camera.test_a_camera_survives_lost_frames_and_changes_of_size",
-        "robustness/test_chaos.test_thousands_of_frames_of_chaos_into_a_file",
-    ),
-    (
-        "torn pictures, cuts, a network that fails in every way",
-        "a blur, and why, in the window",
-        "everything",
-        "robustness/test_chaos.test_thousands_of_frames_of_chaos_into_a_virtual_camera",
-        "robustness/test_chaos.test_chaos_in_a_real_window",
-        "robustness/test_chaos.test_each_fault_alone_lets_nothing_out",
-    ),
-    (
-        "camera gives black",
-        "one line, while it lasts",
-        "everything",
-        "capture/test_camera.test_black_frames_are_told_while_they_last",
-    ),
-    (
-        "wall clock leaps",
-        "nothing",
-        "everything, at its right time",
-        "robustness/test_faults.test_a_wall_clock_that_leaps_changes_nothing",
-    ),
-    (
-        "computer sleeps and wakes up",
-        "as if unplugged, until the camera is awake; the sleep does not count as waiting",
-        "everything",
-        "capture/test_camera.test_a_camera_that_wakes_up_late_is_waited_for",
-    ),
-    (
-        "URL falls silent",
-        "one line; exit code 1",
-        "the file",
-        "capture/test_sources.test_a_stream_is_live_and_its_silence_is_told",
-    ),
-    (
-        "Ctrl-C, SIGTERM, SIGHUP, once or again and again",
-        "nothing; exit code 128 + the signal",
-        "a playable file with every frame, or none; no thread or handle is left",
-        "robustness/test_faults.test_signals_at_any_moment_leave_a_playable_file_or_none",
-        "robustness/test_faults.test_a_signal_in_the_middle_of_writing_costs_nothing",
-        "robustness/test_faults.test_more_signals_while_the_file_is_finished_cost_nothing",
-        "robustness/test_faults.test_signals_while_it_starts_leave_nothing_and_no_traceback",
-        "robustness/test_recordings.test_an_impatient_user_loses_nothing",
-    ),
-    (
-        "terminal closed, its pipe read by nobody, the disk of its log full",
-        "one line, where it can be seen; exit code 1, or 128 + the signal",
-        "everything; figures and warnings come once the file is complete",
-        "robustness/test_recordings.test_a_terminal_that_is_closed_costs_no_recording",
-        "robustness/test_recordings.test_a_logout_that_ends_terminal_and_display_costs_no_recording",
-        "robustness/test_recordings.test_a_terminal_that_is_closed_under_the_bar_costs_nothing",
-        "robustness/test_recordings.test_figures_that_cannot_be_printed_cost_no_finished_file",
-        "robustness/test_recordings.test_a_damaged_source_whose_warning_cannot_be_printed_costs_no_finished_file",
-        "robustness/test_recordings.test_ctrl_c_into_a_pipe_that_nobody_reads_any_more_costs_no_recording",
-    ),
-    (
-        "started without stdout and stderr, as by some services",
-        "nothing",
-        "everything",
-        "robustness/test_faults.test_without_stdout_and_stderr_it_works_as_ever",
-    ),
-    (
-        "program killed, or crashed; the computer goes off",
-        "the next start, and --check, name the part that is left",
-        "a part that plays, but for at most two seconds",
-        "robustness/test_recordings.test_a_killed_run_loses_no_more_than_two_seconds",
-        "robustness/test_recordings.test_what_a_killed_run_left_plays_and_is_told_at_the_next_start",
-        "robustness/test_recordings.test_check_tells_what_a_killed_run_left_here_and_where_output_goes",
-        "robustness/test_recordings.test_a_run_that_hangs_at_its_end_can_be_broken_off_and_loses_nothing",
-    ),
-    (
-        "disk full",
-        "one line that says how much is kept; exit code 1",
-        "the video so far, but for at most a second; pictures that are whole; nothing replaced",
-        "robustness/test_recordings.test_a_full_disk_keeps_what_was_written_and_says_how_much",
-        "robustness/test_recordings.test_a_disk_that_is_full_just_when_the_file_is_completed",
-        "robustness/test_recordings.test_a_full_disk_replaces_no_whole_file_by_half_a_one",
-        "robustness/test_faults.test_a_full_disk_is_told_at_once_and_nothing_broken_stays",
-        "robustness/test_faults.test_a_full_disk_is_one_line_and_keeps_the_pictures_that_went_before",
-    ),
-    (
-        "output folder gone",
-        "one line; exit code 1",
-        "nothing",
-        "robustness/test_faults.test_a_folder_that_goes_away_is_told",
-    ),
-    (
-        "second copy writes the same file",
-        "one line that names the other file; exit code 1",
-        "both files",
-        "robustness/test_faults.test_a_second_copy_into_the_same_file_costs_neither_its_frames",
-    ),
-    (
-        "virtual camera busy, by a second copy, say",
-        "one line: the command that names who has it; exit code 1",
-        "nothing was begun",
-        "sinks/test_virtual_camera.test_linux_with_the_driver",
-        "sinks/test_virtual_camera.test_macos_and_windows",
-    ),
-    (
-        "virtual camera goes away",
-        "one line; exit code 1",
-        "the file",
-        "sinks/test_virtual_camera.test_what_goes_wrong_is_one_line_and_the_frames_before_it_are_kept",
-    ),
-    (
-        "no display, or none any more when the window is to open",
-        "one line; exit code 1",
-        "nothing was begun",
-        "sinks/test_window.test_without_a_display_it_says_so_and_lives",
-        "robustness/test_faults.test_a_display_that_goes_away_before_the_window_opens_is_one_line",
-    ),
-    (
-        "display goes away in mid-run",
-        "one line; exit code 1",
-        "the file; camera and virtual camera are closed",
-        "robustness/test_faults.test_a_display_that_goes_away_is_one_line_and_the_file_is_kept",
-    ),
-    (
-        "damaged video",
-        "what can be decoded, one line at the end",
-        "the file",
-        "capture/test_sources.test_a_truncated_video_gives_what_it_holds_and_a_warning",
-        "capture/test_sources.test_a_video_damaged_in_the_middle_goes_on_after_it",
-    ),
-    (
-        "damaged pictures in a folder",
-        "one line at the end; exit code 1",
-        "all others",
-        "capture/test_sources.test_damaged_pictures_in_a_folder_are_left_out_and_told_of_after_the_others",
-    ),
-]
-
-
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[0])
-def test_every_fault_has_the_tests_that_are_named(fault):
-    tests = fault[3:]
-    assert tests
-    for module, _, name in (test.partition(".") for test in tests):
-        text = (ROOT / "tests" / f"{module}.py").read_text()
-        assert re.search(rf"^def {name}\(", text, re.MULTILINE), name
-
-
-def read(path: Path) -> list[np.ndarray]:
-    with open_source(str(path)) as video:
-        images = [frame.image for frame in video]
-        assert video.warning is None
-    return images
-
 
 # Runs the program again and again in one process, a signal coming at a random moment of each run.
 STOPPED_RUNS = """
@@ -420,41 +234,19 @@ def test_a_wall_clock_that_leaps_changes_nothing(run_with, tmp_path, monkeypatch
 # --- Displays
 
 
-def lose_display(own: Display, *arguments, ready) -> tuple[int, bytes]:
-    """Ends the display of a running program once its window is open and `ready()`.
-
-    Returns:
-        The program's exit code, and what it said.
-    """
-    command = [sys.executable, "main.py", *DEMO, *arguments]
-    command.remove("--no-window")
-    child = subprocess.Popen(command, cwd=ROOT, env=own.environment, stderr=subprocess.PIPE)
+def test_a_display_that_goes_away_is_one_line_and_the_file_is_kept(display, tmp_path):
+    own, out = Display(tmp_path), tmp_path / "out.mp4"
+    child = start(*[it for it in DEMO if it != "--no-window"], "--output", out, env=own.environment)
     try:
-        wait_until(lambda: own.is_shown(TITLE) or child.poll() is not None, "the window")
-        wait_until(ready, "the program to be ready")
+        shown = lambda: own.is_shown(TITLE) and written(tmp_path)  # noqa: E731
+        wait_until(lambda: child.poll() is not None or shown(), "the window and a recording")
     finally:
         own.stop()
-    try:
-        errors = child.communicate(timeout=30)[1]
-    finally:
-        child.kill()
-    return child.returncode, errors
-
-
-def test_a_display_that_goes_away_is_one_line_and_the_file_is_kept(display, tmp_path):
-    def has_bytes() -> bool:
-        return any(path.stat().st_size for path in tmp_path.glob("*.part.mp4"))
-
-    out = tmp_path / "out.mp4"
-    code, errors = lose_display(Display(tmp_path), "--output", out, ready=has_bytes)
-    assert (code, errors) == (1, b"main.py: the display is gone; what was written is kept\n")
+    errors = child.communicate(timeout=30)[1]
+    assert child.returncode == 1
+    assert errors == "main.py: the display is gone; what was written is kept\n"
     assert not list(tmp_path.glob("*.part.*"))
     assert len(read(out)) > 1
-
-
-def test_a_display_that_goes_away_without_a_file_promises_none(display, tmp_path):
-    code, errors = lose_display(Display(tmp_path), ready=lambda: True)
-    assert (code, errors) == (1, b"main.py: the display is gone\n")
 
 
 def test_a_display_that_goes_away_before_the_window_opens_is_one_line(display, monkeypatch):

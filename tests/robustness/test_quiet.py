@@ -47,7 +47,7 @@ def test_the_default_path_needs_no_network_and_writes_nothing_unasked(tmp_path, 
     for place in places.values():
         place.mkdir()
     source, out = tmp_path / "source.mp4", places["out"] / "result.mp4"
-    source.write_bytes(seeds(tmp_path)[".mp4"])
+    source.write_bytes(seeds()[".mp4"])
     environment = {k: v for k, v in os.environ.items() if not k.startswith("XDG_")}
     environment |= {"HOME": str(places["home"]), "TMPDIR": str(places["tmp"])}
     environment |= {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}

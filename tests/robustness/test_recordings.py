@@ -13,17 +13,14 @@ import pytest
 
 from support import ROOT
 from support.display import Display, wait_until
+from support.program import MAIN, run, start, written
+from support.videos import record_demo
 
 fcntl = pytest.importorskip("fcntl", reason="terminals and signals of POSIX systems")
 termios = pytest.importorskip("termios")
 
-MAIN = [sys.executable, str(ROOT / "main.py")]
 DEMO = ["--source", "demo", "--size", "160x90", "--threads", "1"]
 PATIENCE = 60  # seconds
-
-
-def headless() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
 
 
 def decoded(path: Path) -> list[float]:
@@ -32,40 +29,21 @@ def decoded(path: Path) -> list[float]:
         return [frame.time for frame in container.decode(video=0)]
 
 
-def has_grown(folder: Path, size=2000) -> bool:
-    """Whether frames have surely been written: encoders hold the first ones back."""
-    return any(path.stat().st_size > size for path in folder.glob("*.part.*"))
-
-
-def demo(path: Path, frames: int) -> Path:
-    """Some of the demo as a file, 25 frames a second."""
-    from background_blur.capture import open_source
-    from background_blur.sinks.video import VideoFile
-
-    source = open_source("demo", (160, 90), 25)
-    source.live = False
-    with VideoFile(path, 25) as file:
-        for _, frame in zip(range(frames), source, strict=False):
-            file.write(frame)
-    return path
-
-
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
-    return demo(tmp_path_factory.mktemp("clip") / "clip.mp4", 50)
+    return record_demo(tmp_path_factory.mktemp("clip") / "clip.mp4", 50)
 
 
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory) -> Path:
-    return demo(tmp_path_factory.mktemp("clip") / "long.mp4", 200)
+    return record_demo(tmp_path_factory.mktemp("clip") / "long.mp4", 200)
 
 
 @pytest.fixture
 def damaged(clip, tmp_path) -> Path:
     path = tmp_path / "in" / "damaged.mkv"
     path.parent.mkdir()
-    command = [*MAIN, "--source", clip, "--output", path, "--no-window"]
-    subprocess.run(command, check=True, capture_output=True)
+    assert run("--source", clip, "--output", path, "--no-window").returncode == 0
     path.write_bytes(path.read_bytes()[:-2000])
     return path
 
@@ -87,19 +65,18 @@ def run_in_a_terminal(command, folder, environment, then):
     )
     os.close(end)
     try:
-        wait_until(lambda: has_grown(folder) or process.poll() is not None, "recording")
+        wait_until(lambda: written(folder) > 2000 or process.poll() is not None, "recording")
         then(terminal)
         return process.wait(PATIENCE)
     finally:
         process.kill()
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("window", [False, True], ids=["no window", "window"])
-def test_a_terminal_that_is_closed_costs_no_recording(request, tmp_path, suffix, window):
-    out = tmp_path / f"out{suffix}"
-    command = [*MAIN, *DEMO, "--output", out]
-    environment = request.getfixturevalue("display").environment if window else headless()
+def test_a_terminal_that_is_closed_costs_no_recording(request, tmp_path, window):
+    out = tmp_path / "out.mp4"
+    command = [sys.executable, MAIN, *DEMO, "--output", out]
+    environment = request.getfixturevalue("display").environment if window else None
     code = run_in_a_terminal(command, tmp_path, environment, os.close)
     assert code == 128 + signal.SIGHUP
     assert os.listdir(tmp_path) == [out.name]
@@ -117,7 +94,7 @@ def test_a_logout_that_ends_terminal_and_display_costs_no_recording(display, tmp
         os.close(terminal)
         own.stop()
 
-    command = [*MAIN, *DEMO, "--output", out]
+    command = [sys.executable, MAIN, *DEMO, "--output", out]
     code = run_in_a_terminal(command, out.parent, own.environment, log_out)
     assert code in (1, 128 + signal.SIGHUP)
     assert os.listdir(out.parent) == [out.name]
@@ -127,32 +104,30 @@ def test_a_logout_that_ends_terminal_and_display_costs_no_recording(display, tmp
 def test_a_terminal_that_is_closed_under_the_bar_costs_nothing(clip, tmp_path):
     """SIGHUP ignored, as under nohup: the run goes on, and its bar has nowhere to go."""
     out = tmp_path / "out.mp4"
-    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *MAIN, "--source", clip]
-    command += ["--output", out, "--size", "640x360"]
-    code = run_in_a_terminal(command, tmp_path, headless(), os.close)
+    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, MAIN]
+    command += ["--source", clip, "--output", out, "--size", "640x360"]
+    code = run_in_a_terminal(command, tmp_path, None, os.close)
     assert code == 1  # its figures went nowhere
     assert len(decoded(out)) == 50
 
 
 def shell(script: str, *arguments, **options) -> subprocess.CompletedProcess:
-    command = ["bash", "-c", f"set -o pipefail; {script}", "bash", *map(str, arguments)]
-    options = {"capture_output": True, "text": True, "timeout": PATIENCE, **options}
-    return subprocess.run(command, env=headless(), **options)
+    program = ["bash", sys.executable, MAIN, "--no-window", *map(str, arguments)]
+    command = ["bash", "-c", f"set -o pipefail; {script}", *program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, **options)
 
 
 @pytest.mark.parametrize(
     "script",
     [
         '"$@" | true',
-        '"$@" > /dev/full',
-        '"$@" 2>&1 | true',
         '"$@" >/dev/full 2>&1',
         '"$@" >&- 2>&-',
     ],
 )
 def test_figures_that_cannot_be_printed_cost_no_finished_file(clip, tmp_path, script):
     out = tmp_path / "out.mp4"
-    result = shell(script, *MAIN, "--source", clip, "--output", out, "--no-window")
+    result = shell(script, "--source", clip, "--output", out)
     assert result.returncode in ((0,) if script.endswith("2>&-") else (1,))
     assert os.listdir(tmp_path) == ["out.mp4"]
     assert len(decoded(out)) == 50
@@ -162,7 +137,7 @@ def test_figures_that_cannot_be_printed_cost_no_finished_file(clip, tmp_path, sc
 
 def test_a_damaged_source_whose_warning_cannot_be_printed_costs_no_finished_file(damaged, tmp_path):
     out = tmp_path / "out.mp4"
-    result = shell('"$@" 2>/dev/full', *MAIN, "--source", damaged, "--output", out, "--no-window")
+    result = shell('"$@" 2>/dev/full', "--source", damaged, "--output", out)
     assert result.returncode == 0
     assert result.stdout.split()[1] == "frames,"
     assert len(decoded(out)) == int(result.stdout.split()[0]) > 20
@@ -171,10 +146,9 @@ def test_a_damaged_source_whose_warning_cannot_be_printed_costs_no_finished_file
 def test_ctrl_c_into_a_pipe_that_nobody_reads_any_more_costs_no_recording(tmp_path):
     out = tmp_path / "out.mp4"
     reader, writer = os.pipe()
-    command = [*MAIN, *DEMO, "--no-window", "--output", out]
-    process = subprocess.Popen(command, stdout=writer, stderr=writer, env=headless())
+    process = start(*DEMO, "--no-window", "--output", out, stdout=writer, stderr=writer)
     os.close(writer)
-    wait_until(lambda: has_grown(tmp_path), "recording")
+    wait_until(lambda: written(tmp_path) > 2000, "recording")
     os.close(reader)
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == 130
@@ -182,22 +156,16 @@ def test_ctrl_c_into_a_pipe_that_nobody_reads_any_more_costs_no_recording(tmp_pa
     assert len(decoded(out)) > 5
 
 
-@pytest.mark.parametrize("signals", [2, 4, 9])
-def test_an_impatient_user_loses_nothing(tmp_path, signals):
+def test_an_impatient_user_loses_nothing(tmp_path):
     out = tmp_path / "out.mp4"
-    process = subprocess.Popen(
-        [*MAIN, *DEMO, "--no-window", "--output", out],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=headless(),
-    )
-    wait_until(lambda: has_grown(tmp_path, 20_000), "recording")
-    for _ in range(signals):
+    process = start(*DEMO, "--no-window", "--output", out)
+    wait_until(lambda: written(tmp_path) > 20_000, "recording")
+    for _ in range(9):
         process.send_signal(signal.SIGINT)
         time.sleep(0.002)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert errors == b""
+    assert errors == ""
     assert os.listdir(tmp_path) == ["out.mp4"]
     assert len(decoded(out)) > 5
 
@@ -215,8 +183,8 @@ sys.exit(main.main(sys.argv[1:]))
 
 def test_a_run_that_hangs_at_its_end_can_be_broken_off_and_loses_nothing(tmp_path):
     command = [sys.executable, "-c", STUCK, *DEMO, "--no-window", "--output", tmp_path / "out.mp4"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, env=headless())
-    wait_until(lambda: has_grown(tmp_path, 20_000), "recording")
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+    wait_until(lambda: written(tmp_path) > 20_000, "recording")
     began = time.monotonic()
     while process.poll() is None and time.monotonic() - began < PATIENCE:
         process.send_signal(signal.SIGINT)
@@ -239,11 +207,6 @@ def limited(room: int):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
 
-def run(*arguments, **options) -> subprocess.CompletedProcess:
-    options = {"capture_output": True, "text": True, "timeout": PATIENCE, **options}
-    return subprocess.run([*MAIN, *map(str, arguments)], env=headless(), **options)
-
-
 def assert_kept(result, folder: Path, name: str) -> float:
     """That one line tells rightly how much of a recording is kept; returns the seconds."""
     assert result.returncode == 1
@@ -256,7 +219,7 @@ def assert_kept(result, folder: Path, name: str) -> float:
     return float(told[1])
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".mkv", ".webm"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
 def test_a_full_disk_keeps_what_was_written_and_says_how_much(long_clip, tmp_path, suffix):
     arguments = ["--source", long_clip, "--no-window", "--output", tmp_path / f"out{suffix}"]
     result = run(*arguments, preexec_fn=limited(40_000))
@@ -265,16 +228,15 @@ def test_a_full_disk_keeps_what_was_written_and_says_how_much(long_clip, tmp_pat
     assert os.listdir(tmp_path) == [f"out{suffix}"]
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_disk_that_is_full_just_when_the_file_is_completed(clip, tmp_path, suffix):
+def test_a_disk_that_is_full_just_when_the_file_is_completed(clip, tmp_path):
     """There is room for the pictures, but not for the index."""
     arguments = ["--source", clip, "--no-window", "--output"]
-    assert run(*arguments, tmp_path / f"all{suffix}").returncode == 0
-    size = (tmp_path / f"all{suffix}").stat().st_size
+    assert run(*arguments, tmp_path / "all.mp4").returncode == 0
+    size = (tmp_path / "all.mp4").stat().st_size
     (tmp_path / "out").mkdir()
-    result = run(*arguments, tmp_path / "out" / f"out{suffix}", preexec_fn=limited(size - 1))
-    assert assert_kept(result, tmp_path / "out", f"out{suffix}") > 1
-    assert os.listdir(tmp_path / "out") == [f"out{suffix}"]
+    result = run(*arguments, tmp_path / "out" / "out.mp4", preexec_fn=limited(size - 1))
+    assert assert_kept(result, tmp_path / "out", "out.mp4") > 1
+    assert os.listdir(tmp_path / "out") == ["out.mp4"]
 
 
 def test_a_full_disk_replaces_no_whole_file_by_half_a_one(long_clip, tmp_path):
@@ -304,7 +266,7 @@ with VideoFile(Path(sys.argv[1]), 30) as file:
 """
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".mkv", ".webm"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 def test_a_killed_run_loses_no_more_than_two_seconds(tmp_path, suffix):
     command = [sys.executable, "-c", WRITER, str(tmp_path / f"out{suffix}")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -319,20 +281,18 @@ def test_a_killed_run_loses_no_more_than_two_seconds(tmp_path, suffix):
     assert (written + 1) / 30 - 2 < len(times) / 30
 
 
-def killed(folder: Path, suffix=".mp4") -> Path:
-    """The part that a recording leaves when it is killed."""
-    process = subprocess.Popen([*MAIN, *DEMO, "--no-window", "--output", folder / f"out{suffix}"])
-    wait_until(lambda: has_grown(folder, 10_000), "recording")
+def test_what_a_killed_run_left_plays_and_is_told_by_check_and_at_the_next_start(clip, tmp_path):
+    process = start(*DEMO, "--no-window", "--output", tmp_path / "out.mp4")
+    wait_until(lambda: written(tmp_path) > 10_000, "recording")
     process.kill()
-    process.wait(PATIENCE)
-    (part,) = folder.iterdir()
-    return part
-
-
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_what_a_killed_run_left_plays_and_is_told_at_the_next_start(clip, tmp_path, suffix):
-    part = killed(tmp_path, suffix)
+    process.communicate(timeout=PATIENCE)
+    (part,) = tmp_path.iterdir()
     assert len(decoded(part)) > 5
+    check = ["--check", "--source", "demo", "--size", "64x48"]
+    here, there = run(*check, cwd=tmp_path), run(*check, "--output", tmp_path / "x.mp4")
+    for result, name in ((here, part.name), (there, str(part))):
+        (line,) = [line for line in result.stdout.splitlines() if "recordings: " in line]
+        assert line.startswith("note  ") and f" {name}: " in line and "rename it" in line
     (tmp_path / "empty.123abc.part.mp4").touch()
     os.utime(tmp_path / "empty.123abc.part.mp4", (0, 0))
     result = run("--source", clip, "--no-window", "--output", tmp_path / "next.mp4")
@@ -343,37 +303,24 @@ def test_what_a_killed_run_left_plays_and_is_told_at_the_next_start(clip, tmp_pa
         f"main.py: {tmp_path}/empty.123abc.part.mp4: {told}; no frame in it, delete it",
     ]
     assert part.exists()
-    part.rename(tmp_path / f"kept{suffix}")  # what it says works
-    again = run("--source", tmp_path / f"kept{suffix}", "--no-window")
+    part.rename(tmp_path / "kept.mp4")  # what it says works
+    again = run("--source", tmp_path / "kept.mp4", "--no-window")
     assert again.returncode == 0 and again.stderr == ""
 
 
-def test_check_tells_what_a_killed_run_left_here_and_where_output_goes(tmp_path):
-    part = killed(tmp_path)
-    here = run("--check", "--source", "demo", "--size", "64x48", cwd=tmp_path)
-    there = run("--check", "--source", "demo", "--size", "64x48", "--output", tmp_path / "x.mp4")
-    for result, name in ((here, part.name), (there, str(part))):
-        (line,) = [line for line in result.stdout.splitlines() if "recordings: " in line]
-        assert line.startswith("note  ") and f" {name}: " in line and "rename it" in line
-    part.unlink()
-    clean = run("--check", "--source", "demo", "--size", "64x48", cwd=tmp_path)
-    assert "ok    recordings: no interrupted ones" in clean.stdout
-
-
 def test_a_recording_that_goes_on_is_no_leftover(clip, tmp_path):
-    process = subprocess.Popen([*MAIN, *DEMO, "--no-window", "--output", tmp_path / "out.mp4"])
+    process = start(*DEMO, "--no-window", "--output", tmp_path / "out.mp4")
     try:
-        wait_until(lambda: has_grown(tmp_path), "recording")
+        wait_until(lambda: written(tmp_path) > 2000, "recording")
         result = run("--source", clip, "--no-window", "--output", tmp_path / "next.mp4")
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.communicate(timeout=PATIENCE)
     assert result.returncode == 0 and result.stderr == ""
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
-def test_a_finished_recording_is_an_ordinary_file_with_one_index(clip, tmp_path, suffix):
-    out = tmp_path / f"out{suffix}"
+def test_a_finished_recording_is_an_ordinary_file_with_one_index(clip, tmp_path):
+    out = tmp_path / "out.mp4"
     assert run("--source", clip, "--no-window", "--output", out).returncode == 0
     data, at, kinds = out.read_bytes(), 0, []
     while at < len(data):

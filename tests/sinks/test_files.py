@@ -93,7 +93,7 @@ def test_nothing_is_under_the_name_before_it_is_complete(tmp_path):
             assert not (tmp_path / name).exists()
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ZeroDivisionError, OSError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_whatever_ends_the_run_what_was_written_is_complete(kind, tmp_path, error):
     name, of, pictures = kind
     with pytest.raises(error), open_output(tmp_path / name, of) as sink:
@@ -202,17 +202,6 @@ def test_what_is_no_file_is_never_replaced(tmp_path, name):
     assert (tmp_path / name).is_fifo()
 
 
-def test_the_source_itself_is_never_overwritten(tmp_path):
-    path = tmp_path / "in.mp4"
-    path.write_bytes(b"precious")
-    os.symlink(path, tmp_path / "link.mp4")
-    for output in (path, tmp_path / "link.mp4"):
-        with pytest.raises(SinkError, match="is the source itself"):
-            open_output(output, source(path=path), force=True)
-    with pytest.raises(SinkError, match="is the source itself"):
-        open_output(tmp_path, source(path=tmp_path), force=True)
-
-
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write all")
 @pytest.mark.parametrize("name, count", [("out.mp4", 5), ("out.png", 1), ("out", 5)])
 def test_a_folder_without_permission(tmp_path, name, count):
@@ -221,23 +210,13 @@ def test_a_folder_without_permission(tmp_path, name, count):
         open_output(tmp_path / name, source(count=count))
 
 
-def test_force_overwrites(tmp_path):
-    for name, count in (("out.mp4", 5), ("out.jpg", 1)):
-        (tmp_path / name).write_bytes(b"old")
-        with open_output(tmp_path / name, source(count=count), force=True) as sink:
-            sink.write(next(frames()))
-        assert count_pictures(tmp_path / name) == 1
-
-
 # --- Videos
 
 
 @pytest.mark.parametrize(
     "suffix, fps",
-    [
-        *((".mp4", fps) for fps in (30, 25, Fraction(30000, 1001), Fraction(24000, 1001), 12.5)),
-        *((suffix, Fraction(30000, 1001)) for suffix in (".mov", ".mkv", ".webm")),
-    ],
+    [(".mp4", 30), (".mp4", 12.5)]
+    + [(suffix, Fraction(30000, 1001)) for suffix in (".mp4", ".mov", ".mkv", ".webm")],
 )
 def test_an_even_video_keeps_its_count_size_and_rate(tmp_path, suffix, fps):
     path = tmp_path / f"out{suffix}"
@@ -279,7 +258,7 @@ def test_a_clock_that_stands_still_loses_no_frame(tmp_path):
     assert times == sorted(set(times))
 
 
-@pytest.mark.parametrize("size", [(320, 180), (1280, 720), (321, 181), (16, 16), (1, 1), (17, 720)])
+@pytest.mark.parametrize("size", [(320, 180), (1280, 720), (1, 1)])
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
 def test_size_and_colours_come_back(tmp_path, size, suffix):
     path = tmp_path / f"out{suffix}"
@@ -302,7 +281,7 @@ def test_size_and_colours_come_back(tmp_path, size, suffix):
         assert difference.max() <= 6
 
 
-@pytest.mark.parametrize("size", [(640, 481), (641, 480), (641, 481)])
+@pytest.mark.parametrize("size", [(640, 481), (641, 480)])
 def test_odd_sizes_become_even_ones_that_every_player_takes_and_that_is_told(tmp_path, size):
     image = np.zeros((size[1], size[0], 3), np.uint8)
     image[-8:, :, 1] = image[:, -8:, 1] = 200  # green up to the border
@@ -344,22 +323,6 @@ def test_fit_fills_one_side_and_keeps_the_middle(width, height, wide, high):
     assert rows.all() or columns.all()
     for filled in (rows, columns):
         assert abs(int(np.argmax(filled)) - int(np.argmax(filled[::-1]))) <= 1
-
-
-def test_a_picture_without_room_is_one_line_and_leaves_nothing(tmp_path):
-    rng = np.random.default_rng(0)
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
-    try:
-        with (
-            pytest.raises(SinkError, match="cannot be written: File too large"),
-            ImageFile(tmp_path / "out.png") as sink,
-        ):
-            sink.write(Frame(rng.integers(0, 256, (480, 640, 3), np.uint8), 0.0))
-        assert os.listdir(tmp_path) == []
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -415,9 +378,8 @@ VideoEncoder(stream, (width, height), 30).frame(image)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="protects memory as Linux does")
-@pytest.mark.parametrize("size", [(641, 480), (17, 16), (640, 480), (640, 481)])
-def test_nothing_is_read_beyond_a_picture_handed_to_the_encoder(size):
-    command = [sys.executable, "-c", GUARDED, *map(str, size)]
+def test_nothing_is_read_beyond_a_picture_handed_to_the_encoder():
+    command = [sys.executable, "-c", GUARDED, "641", "480"]
     assert subprocess.run(command, cwd=ROOT).returncode == 0
 
 
@@ -445,13 +407,6 @@ def test_pictures_of_every_kind_under_any_name(tmp_path, suffix):
     assert np.abs(picture[90, middles] - np.array(COLOURS)).max() <= (0 if lossless else 6)
 
 
-def test_the_last_frame_is_the_picture(tmp_path):
-    with ImageFile(tmp_path / "out.png") as sink:
-        for frame in frames(3):
-            sink.write(frame)
-    assert (cv2.imread(str(tmp_path / "out.png")) == frame.image).all()
-
-
 def test_a_picture_too_large_for_its_kind(tmp_path):
     with pytest.raises(SinkError) as caught, ImageFile(tmp_path / "out.webp") as sink:
         sink.write(Frame(np.zeros((8, 20000, 3), np.uint8), 0.0))
@@ -470,13 +425,6 @@ def test_a_folder_keeps_names_suffixes_and_sub_folders(tmp_path):
     assert found == ["a.jpg", "b.png", "b_.png", "c.png", "sub/deep/a.PNG"]
     assert (cv2.imread(str(tmp_path / "out/b.png")) == 20 + 2 * 40).all()
     assert (cv2.imread(str(tmp_path / "out/b_.png")) == 20 + 3 * 40).all()
-
-
-def test_frames_without_a_path_are_numbered(tmp_path):
-    with open_output(tmp_path / "out", source()) as sink:
-        for frame in frames(3):
-            sink.write(frame)
-    assert sorted(os.listdir(tmp_path / "out")) == [f"frame_00000{i}.png" for i in (1, 2, 3)]
 
 
 def test_a_folders_pictures_are_overwritten_only_by_force(tmp_path):

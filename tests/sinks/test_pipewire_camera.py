@@ -7,7 +7,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 
@@ -17,7 +16,7 @@ from background_blur.sinks import pipewire as client
 from background_blur.sinks import pipewire_camera, virtual_camera
 from background_blur.sinks.pipewire_camera import PipeWireSink
 from background_blur.sinks.virtual_camera import VirtualCamera
-from support.captures import detail
+from support.captures import COLOURS, colours, detail, is_blurred, is_sharp
 from support.display import wait_until
 from support.pipewire import PipeWireCamera, Session, Watcher, stalls
 
@@ -25,15 +24,7 @@ pytestmark = stalls
 
 SIZE = 640, 360
 NODE = "background_blur"
-COLOURS = np.array(  # BGR
-    [[[30, 40, 200], [40, 180, 50]], [[200, 60, 40], [120, 120, 120]]], np.uint8
-)
 RESTING = 'main.py: no program reads the PipeWire camera "Background blur"; paused until one does'
-
-
-def colours(width: int, height: int) -> np.ndarray:
-    """A picture with a colour in each quarter."""
-    return cv2.resize(COLOURS, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 @pytest.fixture
@@ -58,18 +49,6 @@ def demo() -> np.ndarray:
         return next(iter(source)).image
 
 
-def is_blurred(image: np.ndarray, original: np.ndarray) -> bool:
-    """Whether the demo's upper corners, the flag and the shuttle, have lost their detail."""
-    corners = np.s_[:120, :128], np.s_[:120, -128:]
-    return all(detail(image[it]) < 0.3 * detail(original[it]) for it in corners)
-
-
-def is_sharp(image: np.ndarray, original: np.ndarray) -> bool:
-    """Whether the demo's face has kept its detail."""
-    face = np.s_[60:240, 240:400]
-    return bool(detail(image[face]) > 0.3 * detail(original[face]))
-
-
 def feed(sink, image: np.ndarray, until, what: str):
     """Sends a picture again and again until something holds."""
 
@@ -83,15 +62,6 @@ def feed(sink, image: np.ndarray, until, what: str):
 # --- What readers get
 
 
-def test_a_reader_gets_blurred_frames_from_the_first_on(program, pipewire, demo):
-    program(pipewire)
-    with Watcher(pipewire, SIZE) as watcher:
-        frames = watcher.frames(60)
-    assert len(frames) == 60
-    assert all(is_blurred(image, demo) for image in frames)
-    assert is_sharp(frames[-1], demo)
-
-
 def test_a_reader_is_promised_size_and_rate(sink, here):
     elements = f"pipewiresrc target-object={NODE} num-buffers=2 ! videoconvert ! fakesink"
     reader = here.popen("gst-launch-1.0", "-v", *elements.split())
@@ -99,17 +69,6 @@ def test_a_reader_is_promised_size_and_rate(sink, here):
     caps = reader.communicate()[0]
     for part in ("format=(string)YUY2", "width=(int)640", "height=(int)360", "(fraction)30/1"):
         assert part in caps
-
-
-def test_colours_are_right(sink, here):
-    with Watcher(here, SIZE) as watcher:
-        feed(sink, colours(*SIZE), sink.has_consumers, "the reader to be noticed")
-        for _ in range(60):
-            sink.send(colours(*SIZE))
-            time.sleep(1 / 60)
-        image = watcher.frames(10)[-1].astype(float)
-    means = [part.mean((0, 1)) for half in np.split(image, 2) for part in np.split(half, 2, 1)]
-    assert np.abs(np.array(means) - COLOURS.reshape(4, 3)).max() < 8
 
 
 def test_opencv_reads_it_through_v4l2(here):
@@ -131,7 +90,7 @@ def test_opencv_reads_it_through_v4l2(here):
 
 def test_readers_come_and_go_and_come_back(program, pipewire, demo):
     sender = program(pipewire)
-    for _ in range(3):
+    for _ in range(2):
         with (
             Watcher(pipewire, SIZE) as one,
             Watcher(pipewire, SIZE) as other,
@@ -166,14 +125,14 @@ def test_the_webcam_is_off_while_nobody_reads(program, pipewire, demo):
 
     with PipeWireCamera(pipewire, [demo]):
         sender = program(pipewire, source="0", through="pw-v4l2")
-        for times in (1, 2):
-            wait_until(lambda n=times: sender.errors().count(RESTING) == n, "the rest")
-            wait_until(lambda: state() in ("idle", "suspended"), "the webcam to be off")
-            wait_until(lambda: pipewire.node(NODE), "the camera to be there")
-            with Watcher(pipewire, SIZE) as watcher:
-                assert not is_sharp(watcher.frames(1)[0], demo)
-                wait_until(lambda w=watcher: is_sharp(w.frames(1)[0], demo), "the person")
-                assert state() == "running"
+        wait_until(lambda: RESTING in sender.errors(), "the rest")
+        wait_until(lambda: state() in ("idle", "suspended"), "the webcam to be off")
+        wait_until(lambda: pipewire.node(NODE), "the camera to be there")
+        with Watcher(pipewire, SIZE) as watcher:
+            assert not is_sharp(watcher.frames(1)[0], demo)
+            wait_until(lambda: is_sharp(watcher.frames(1)[0], demo), "the person")
+            assert state() == "running"
+        wait_until(lambda: state() in ("idle", "suspended"), "the webcam to be off again")
 
 
 # --- What goes wrong
@@ -208,6 +167,7 @@ def test_a_helper_that_hangs_holds_up_no_frame_and_is_replaced(sink, monkeypatch
     feed(sink, colours(*SIZE), lambda: sink._gstreamer._process.pid != first, "another process")
 
 
+@pytest.mark.slow
 def test_the_program_outlives_a_restart_of_pipewire(program, demo):
     session = Session()
     try:
@@ -267,7 +227,6 @@ def programs(monkeypatch) -> set[str]:
         ("ID=ubuntu\nID_LIKE=debian", "sudo apt install pipewire wireplumber gstreamer1.0-tools"),
         ("ID=fedora", "sudo dnf install pipewire-utils gstreamer1"),
         ("ID=manjaro\nID_LIKE=arch", "sudo pacman -S pipewire"),
-        ("ID=opensuse-tumbleweed\nID_LIKE=suse", "sudo zypper install"),
     ],
 )
 def test_without_gstreamer_it_gives_the_systems_own_command(

@@ -3,8 +3,8 @@
 Read by the program's sources and written by its sinks; only the network is left out.
 """
 
+import itertools
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 
 import av
@@ -17,21 +17,7 @@ from background_blur.sinks.video import ENCODERS
 from support import ROOT
 from support.videos import add_track, lasting, packets, pictures, rewritten, tone, write
 
-PICTURES = ("libx264", "mpeg2video", "mjpeg")
 HOLDERS = ("matroska", "mov", "asf", "avi", "mpegts", "nut")  # of inputs, the first that will do
-
-
-def sounds() -> list[str]:
-    """The encoders of sound that FFmpeg has."""
-    found = []
-    for name in sorted(av.codecs_available):
-        try:
-            codec = av.Codec(name, "w")
-        except av.codec.codec.UnknownCodecError:
-            continue
-        if codec.type == "audio" and name not in ("anull", "vnull"):
-            found.append(name)
-    return found
 
 
 def rates(codec: str) -> list[int]:
@@ -39,27 +25,10 @@ def rates(codec: str) -> list[int]:
     return [known[0] if 48000 not in known else 48000] if known else [48000, 16000, 8000]
 
 
-@cache
-def inputs(folder: Path) -> list[tuple[str, Path]]:
-    """(what it holds, path) of a video with each kind of sound, beside each kind of picture."""
-    made = []
-    for codec in sounds():
-        for picture in PICTURES:
-            path = folder / f"{codec}_{picture}"
-            if any(
-                is_made(path, codec, picture, form, rate)
-                for form in HOLDERS
-                for rate in rates(codec)
-            ):
-                made.append((f"{codec}, {picture}", path))
-    return made
-
-
-def is_made(path: Path, codec: str, picture: str, form: str, rate: int) -> bool:
+def is_made(path: Path, codec: str, form: str, rate: int) -> bool:
     """Whether such a file could be written, and says the right times of all that is in it."""
     try:
-        layout = "stereo" if "aptx" in codec else "mono"
-        write(path, (codec, layout, rate), picture=picture, form=form)
+        write(path, (codec, "mono", rate), picture="mjpeg", form=form)
         with av.open(str(path)) as file:
             last = max(float(it.pts * it.time_base) for it in file.demux(audio=0) if it.size)
         in_order = pictures(path) == sorted(pictures(path))
@@ -92,22 +61,6 @@ def faults(source: Path, path: Path, said: str | None) -> list[str]:
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("suffix", ENCODERS)
-def test_every_sound_gets_into_every_container_or_is_told_of(tmp_path_factory, suffix):
-    folder = tmp_path_factory.getbasetemp() / "inputs"
-    folder.mkdir(exist_ok=True)
-    wrong = {}
-    for what, source in inputs(folder):
-        path = folder / f"out{suffix}"
-        said = rewritten(source, path)
-        found = faults(source, path, said)
-        if found:
-            wrong[what] = found, said
-        path.unlink()
-    assert len(inputs(folder)) > 100 and not wrong
-
-
 CODECS = {  # of the table in docs/files.md: its words, and the encoders
     "AAC": "aac", "AC-3": "ac3", "E-AC-3": "eac3", "MP3": "mp3", "16-bit PCM": "pcm_s16le",
     "MP2": "mp2", "Opus": "libopus", "FLAC": "flac", "ALAC": "alac", "G.711": "pcm_mulaw",
@@ -123,22 +76,20 @@ def table() -> dict[str, dict[str, str]]:
     return {name: dict(zip(suffixes, cells, strict=True)) for name, *cells in rows[2:]}
 
 
-def test_the_table_of_the_documents_names_every_container():
-    assert all(tuple(cells) == tuple(ENCODERS) for cells in table().values())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CODECS)
 def test_sound_becomes_what_the_documents_say(tmp_path, name):
     (cells,) = (row for names, row in table().items() if name in names.split(", "))
-    sources = (tmp_path / form for form in HOLDERS)
-    codec = CODECS[name]
-    source = next(it for it in sources if is_made(it, codec, "mjpeg", it.name, rates(codec)[-1]))
+    source, codec = tmp_path / "in", CODECS[name]
+    ways = itertools.product(HOLDERS, rates(codec))
+    assert any(is_made(source, codec, form, rate) for form, rate in ways)
     with av.open(str(source)) as file:
         own = file.streams.audio[0].codec_context.codec.canonical_name
+    assert tuple(cells) == tuple(ENCODERS)
     for suffix, said in cells.items():
-        rewritten(source, tmp_path / f"out{suffix}")
-        ((found, *_),) = tracks_of(tmp_path / f"out{suffix}")
+        path = tmp_path / f"out{suffix}"
+        assert not faults(source, path, rewritten(source, path)), suffix
+        ((found, *_),) = tracks_of(path)
         wanted = own if said == "kept" else said.lower()
         assert av.Codec(found, "r").canonical_name == wanted, suffix
 
@@ -183,8 +134,8 @@ def test_sound_that_goes_on_after_the_last_picture_is_kept(tmp_path, suffix):
     assert len(pictures(tmp_path / f"out{suffix}")) == 25
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
-@pytest.mark.parametrize("codec", ["aac", "ac3", "pcm_u8"])
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+@pytest.mark.parametrize("codec", ["aac", "pcm_u8"])
 @pytest.mark.parametrize("sound, video", [((0.5, 2), (0, 2)), ((0, 2), (0.4, 2)), ((3, 4), (0, 4))])
 def test_sound_and_picture_stay_together_when_one_begins_later(
     tmp_path, suffix, codec, sound, video
@@ -199,6 +150,7 @@ def test_sound_and_picture_stay_together_when_one_begins_later(
     assert gap == pytest.approx(sound[0] - video[0], abs=0.06)
 
 
+@pytest.mark.slow
 def test_a_still_picture_is_no_leap_of_the_clock(tmp_path):
     source = joined_tracks(tmp_path / "in.ts", (0, 16), (0, 16), still=(1, 14))
     rewritten(source, tmp_path / "out.mp4")
@@ -254,6 +206,7 @@ def test_damaged_sound_ends_early_and_the_video_goes_on(tmp_path):
 # --- Clocks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("start", [0, 2**33 / 90000 - 3, 20000])
 def test_joined_recordings_go_on_as_one(tmp_path, suffix, start):

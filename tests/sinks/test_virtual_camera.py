@@ -2,10 +2,8 @@
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,42 +14,27 @@ from background_blur.errors import SinkError
 from background_blur.frames import Frame
 from background_blur.imaging import letterbox
 from background_blur.sinks import virtual_camera as virtual
-from background_blur.sinks.video import VideoFile
 from background_blur.sinks.virtual_camera import VirtualCamera
-from support import ROOT
 from support.display import wait_until
+from support.program import assert_one_line, read, run, start
+from support.videos import record_demo
 from support.virtual_camera import frames
-
-
-def start(*arguments) -> subprocess.Popen:
-    command = [sys.executable, str(ROOT / "main.py"), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def run(*arguments) -> SimpleNamespace:
-    process = start(*arguments)
-    stdout, stderr = process.communicate(timeout=60)
-    return SimpleNamespace(returncode=process.returncode, stdout=stdout, stderr=stderr)
 
 
 @pytest.fixture
 def clip(tmp_path) -> Path:
     """Half a second of the demo, 160x90, 10 frames a second."""
-    path = tmp_path / "clip.mp4"
-    source = open_source("demo", (160, 90), 10)
-    source.live = False
-    with VideoFile(path, 10) as file:
-        for _, frame in zip(range(5), source, strict=False):
-            file.write(frame)
-    return path
+    return record_demo(tmp_path / "clip.mp4", 5, fps=10)
 
 
 # --- The program
 
 
-def test_a_video_goes_to_the_camera_frame_by_frame(fake, clip):
-    result = run("--source", clip, "--virtual-camera", "--no-window")
+def test_a_video_goes_to_the_camera_frame_by_frame_and_into_a_file(fake, clip, tmp_path):
+    out = tmp_path / "out.mp4"
+    result = run("--source", clip, "--virtual-camera", "--no-window", "--output", out)
     assert result.returncode == 0, result.stderr
+    assert len(read(out)) == 5
     assert result.stdout.startswith("sending 160x90 to /dev/video42\n5 frames")
     assert result.stderr == ""
     sent = frames(fake, (160, 90))
@@ -84,14 +67,6 @@ def test_a_picture_is_sent_until_ctrl_c(fake, tmp_path, portrait):
     assert fake.with_name("sent.closed").exists()
 
 
-def test_a_file_is_written_beside_it(fake, clip, tmp_path):
-    out = tmp_path / "out.mp4"
-    result = run("--source", clip, "--virtual-camera", "--output", out)
-    assert result.returncode == 0, result.stderr
-    with open_source(str(out)) as source:
-        assert len(list(source)) == len(frames(fake, (160, 90))) == 5
-
-
 @pytest.mark.parametrize(
     "variable, text, kept",
     [("FAKE_ERROR", "no such\ndevice", 0), ("FAKE_FULL", "the device is gone", 1)],
@@ -102,8 +77,7 @@ def test_what_goes_wrong_is_one_line_and_the_frames_before_it_are_kept(
     monkeypatch.setenv(variable, text)
     out = tmp_path / "out.mp4"
     result = run("--source", clip, "--virtual-camera", "--output", out)
-    assert result.returncode == 1
-    assert result.stderr.startswith("main.py: ") and result.stderr.count("\n") == 1
+    assert_one_line(result)
     assert list(tmp_path.glob("out*")) == [out] * kept
     assert not kept or len(list(open_source(str(out)))) == kept
 
@@ -111,10 +85,8 @@ def test_what_goes_wrong_is_one_line_and_the_frames_before_it_are_kept(
 def test_without_pyvirtualcam_it_gives_the_command_that_installs_it(fake, clip):
     (fake.parent / "pyvirtualcam.py").write_text("raise ImportError('none')")
     result = run("--source", clip, "--virtual-camera", "--no-window")
-    assert result.returncode == 1
     command = f"{sys.executable} -m pip install pyvirtualcam"
-    said = f"main.py: --virtual-camera needs pyvirtualcam; run: {command}"
-    assert result.stderr.startswith(said) and result.stderr.count("\n") == 1
+    assert_one_line(result, f"--virtual-camera needs pyvirtualcam; run: {command}")
 
 
 # --- The sink
@@ -150,16 +122,6 @@ def test_repeats_come_at_the_cameras_rate(fake, monkeypatch):
             now[0] += 0.011
             camera.repeat()
     assert len(frames(fake, (64, 48))) == 11
-
-
-@pytest.mark.slow
-def test_a_photo_is_sent_again_and_again_until_it_is_stopped(fake, tmp_path):
-    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((48, 64, 3), np.uint8))
-    process = start("--source", tmp_path / "photo.png", "--virtual-camera", "--no-window")
-    wait_until(lambda: fake.exists() and len(frames(fake, (64, 48))) > 5, "frames")
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
-    assert np.ptp(frames(fake, (64, 48)), axis=0).max() == 0
 
 
 # --- What to do, on each system

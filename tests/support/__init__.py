@@ -8,7 +8,6 @@ from typing import NoReturn
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SHARED = ROOT.parent / "shared"  # other people's photos and weights, where somebody put them
 
 
 def skip_or_fail(reason: str) -> NoReturn:

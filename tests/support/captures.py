@@ -17,6 +17,16 @@ def numbered(count: int, width=16, height=16) -> list[np.ndarray]:
     return [np.full((height, width, 3), index, np.uint8) for index in range(count)]
 
 
+COLOURS = np.array(  # BGR
+    [[[30, 40, 200], [40, 180, 50]], [[200, 60, 40], [120, 120, 120]]], np.uint8
+)
+
+
+def colours(width: int, height: int) -> np.ndarray:
+    """A picture with a colour in each quarter."""
+    return cv2.resize(COLOURS, (width, height), interpolation=cv2.INTER_NEAREST)
+
+
 def detail(image: np.ndarray) -> float:
     """How much fine structure a picture has: the variance of its Laplacian."""
     return cv2.Laplacian(image, cv2.CV_64F).var()
@@ -24,6 +34,19 @@ def detail(image: np.ndarray) -> float:
 
 def is_recognisable(image: np.ndarray) -> bool:
     return detail(image) > 100
+
+
+def is_blurred(image: np.ndarray, original: np.ndarray) -> bool:
+    """Whether the demo's upper corners, the flag and the shuttle, have lost their detail."""
+    high, wide = image.shape[0] // 3, image.shape[1] // 5
+    corners = np.s_[:high, :wide], np.s_[:high, -wide:]
+    return all(detail(image[it]) < 0.3 * detail(original[it]) for it in corners)
+
+
+def is_sharp(image: np.ndarray, original: np.ndarray) -> bool:
+    """Whether the demo's face has kept its detail, in 640x360."""
+    face = np.s_[60:240, 240:400]
+    return bool(detail(image[face]) > 0.3 * detail(original[face]))
 
 
 def noise(height=48, width=64) -> np.ndarray:

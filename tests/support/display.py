@@ -27,17 +27,8 @@ class Display:
 
     def __init__(self, folder: Path, size=(1600, 1000)):
         reader, writer = os.pipe()
-        command = [
-            "Xvfb",
-            "-displayfd",
-            str(writer),
-            "-fbdir",
-            str(folder),
-            "-nolisten",
-            "tcp",
-            "-noreset",
-        ]
-        command += ["-screen", "0", f"{size[0]}x{size[1]}x24"]
+        command = ["Xvfb", "-displayfd", str(writer), "-fbdir", str(folder), "-noreset"]
+        command += ["-nolisten", "tcp", "-screen", "0", f"{size[0]}x{size[1]}x24"]
         self._server = subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL)
         os.close(writer)
         with open(reader) as numbers:
@@ -77,13 +68,8 @@ class Display:
         ask_to_close(self.name, int(self._xdotool(*find).split()[0]))
 
     def _xdotool(self, *arguments: str) -> str:
-        return subprocess.run(
-            ["xdotool", *arguments],
-            env=self.environment,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
+        options = {"env": self.environment, "check": True, "capture_output": True, "text": True}
+        return subprocess.run(["xdotool", *arguments], **options).stdout
 
 
 class ClientMessage(ctypes.Structure):

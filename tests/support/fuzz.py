@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -114,63 +115,40 @@ def serve() -> None:
         sys.stdout.flush()
 
 
-def seeds(folder: Path) -> dict[str, bytes]:
+def seeds() -> dict[str, bytes]:
     """Small whole files of every kind that the program reads, by suffix."""
+    from support.videos import encode
+
     rng = np.random.default_rng(0)
     images = [cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (64, 48)) for _ in range(4)]
-    made = {}
-    for suffix in (".png", ".jpg", ".webp", ".bmp", ".tiff"):
-        made[suffix] = cv2.imencode(suffix, images[0])[1].tobytes()
-    codecs = {
-        ".mp4": ("libx264", "yuv420p"),
-        ".avi": ("mjpeg", "yuvj420p"),
-        ".gif": ("gif", "rgb8"),
-        ".mkv": ("ffv1", "bgr0"),
-        ".webm": ("libvpx-vp9", "yuv420p"),
-    }
-    for suffix, (codec, pixels) in codecs.items():
-        made[suffix] = video(folder / f"seed{suffix}", images, codec, pixels)
-    made[".hdr.mkv"] = video(folder / "seed.mkv", images, "ffv1", "yuv420p10le", transfer=16)
-    return made | pillows(images)
+    with tempfile.TemporaryDirectory() as name:
+        seed = f"{name}/seed"
+        for suffix in (".png", ".jpg", ".webp", ".bmp", ".tiff"):
+            cv2.imwrite(seed + suffix, images[0])
+        cv2.imwrite(f"{seed}.deep.png", rng.integers(0, 65536, (48, 64, 4), np.uint16))
+        encode(f"{seed}.mp4", images)
+        encode(f"{seed}.avi", images, codec="mjpeg", pixels="yuvj420p")
+        encode(f"{seed}.gif", images, codec="gif", pixels="rgb8")
+        encode(f"{seed}.mkv", images, codec="ffv1", pixels="bgr0")
+        encode(f"{seed}.webm", images, codec="libvpx-vp9")
+        encode(f"{seed}.hdr.mkv", images, codec="ffv1", pixels="yuv420p10le", transfer=16)
+        save_animations(seed, images)
+        return {path.name.removeprefix("seed"): path.read_bytes() for path in Path(name).iterdir()}
 
 
-def pillows(images) -> dict[str, bytes]:
-    """Animations, pages, EXIF, a colour profile, 16 bits and alpha, by suffix."""
+def save_animations(seed: str, images) -> None:
+    """Animations and pages, with EXIF and a colour profile, and a picture with those."""
     from PIL import Image, ImageCms
 
     exif = Image.Exif()
     exif[271] = "Camera"
     exif.get_ifd(34665)[36867] = "2024:05:06 07:08:09"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    more = {"save_all": True, "append_images": [Image.fromarray(image) for image in images[1:]]}
     tags = {"exif": exif.tobytes(), "icc_profile": profile}
-    made = {}
-    for suffix, options in ((".a.png", more), (".a.webp", more), (".p.tiff", more), (".jpg", {})):
-        file = io.BytesIO()
-        kind = {".png": "PNG", ".webp": "WEBP", ".tiff": "TIFF", ".jpg": "JPEG"}[
-            Path(f"x{suffix}").suffix
-        ]
-        Image.fromarray(images[0]).save(file, kind, **options, **tags)
-        made[f".e{suffix}"] = file.getvalue()
-    deep = np.random.default_rng(1).integers(0, 65536, (48, 64, 4), np.uint16)
-    made[".deep.png"] = cv2.imencode(".png", deep)[1].tobytes()
-    return made
-
-
-def video(path: Path, images, codec: str, pixels: str, transfer: int = 2) -> bytes:
-    import av
-
-    with av.open(path, "w") as container:
-        stream = container.add_stream(codec, rate=25)
-        stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt, stream.codec_context.color_trc = pixels, transfer
-        for image in images:
-            frame = av.VideoFrame.from_ndarray(image, format="bgr24").reformat(format=pixels)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    data = path.read_bytes()
-    path.unlink()
-    return data
+    first, *others = map(Image.fromarray, images)
+    first.save(f"{seed}.e.jpg", **tags)
+    for suffix in (".png", ".webp", ".tiff"):
+        first.save(f"{seed}.e{suffix}", save_all=True, append_images=others, **tags)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,12 @@ PREFIXES = ("selfie", "picsart", "pexels", "vik", "voc", "ccp", "coco", "matte",
 PREFIXES += ("room", "none")
 
 
+def rectangle(shape, top, left, bottom, right, value=255) -> np.ndarray:
+    picture = np.zeros(shape, np.uint8)
+    picture[top:bottom, left:right] = value
+    return picture
+
+
 def draw_photo(name: str, size: tuple[int, int], seed: int = 0) -> Photo:
     """Noise with an oval "person", a rim of unknown around it; nobody for `room` and `none`."""
     rng, (width, height) = np.random.default_rng(seed), size

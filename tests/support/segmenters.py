@@ -11,6 +11,17 @@ from background_blur.pipeline import BackgroundBlur
 from background_blur.settings import Settings
 
 
+def left_half(picture: np.ndarray) -> np.ndarray:
+    """A mask of the left half, a little different for another picture: else it is not believed."""
+    mask = np.repeat([[1.0, 0.0]], 20, axis=1).repeat(30, axis=0).astype(np.float32)
+    mask[0, 0] -= picture[0, 0, 0] / 1e6
+    return mask
+
+
+def fails(picture: np.ndarray):
+    raise RuntimeError("no such tensor")
+
+
 class OneMask(Masks):
     """The same mask of everybody and of those in front, which may be no mask at all."""
 

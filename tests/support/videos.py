@@ -7,13 +7,67 @@ import av
 import numpy as np
 
 from background_blur.capture import open_source
+from background_blur.capture.demo import Demo
+from background_blur.frames import Frame
 from background_blur.sinks import open_output
+from background_blur.sinks.video import VideoFile
+
+
+def record_demo(path: Path, frames: int, size=(160, 90), fps=25) -> Path:
+    """The demo's first frames."""
+    demo = Demo(size, fps, paced=False)
+    with VideoFile(path, fps) as file:
+        for index in range(frames):
+            file.write(Frame(demo.picture(index), index / fps))
+    return path
+
+
+def encode(
+    path: Path | str,
+    images,
+    times=None,
+    codec="libx264",
+    pixels="yuv420p",
+    *,
+    rate=30,
+    aspect=0,
+    transfer=2,
+    **options,
+) -> Path:
+    """Images of one size, uint8 [H,W,3 or 4], at a rate or at `times` in ms; a video without sound.
+
+    `aspect` is a pixel's width over its height; `options` are the container's.
+    """
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt, stream.codec_context.color_trc = pixels, transfer
+        if times:
+            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for index, image in enumerate(images):
+            kind = "bgr24" if image.shape[2] == 3 else "bgra"
+            frame = av.VideoFrame.from_ndarray(image, format=kind)
+            frame.pts = times[index] if times else index
+            frame.time_base = Fraction(1, 1000 if times else rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return Path(path)
 
 
 def write(
-    path: Path, *tracks, picture="libx264", seconds=1.0, form=None, size=(64, 48), options=None
+    path: Path,
+    *tracks,
+    picture="libx264",
+    seconds=1.0,
+    form=None,
+    size=(64, 48),
+    options=None,
+    image=None,
 ) -> Path:
-    """Grey pictures at 25 frames/s, and tracks of (encoder, layout, rate, language) beside them."""
+    """An image, or grey ones, at 25 frames/s, and tracks of (encoder, layout, rate, language)."""
+    size = size if image is None else image.shape[1::-1]
     with av.open(str(path), "w", format=form, options={"strict": "-2", **(options or {})}) as file:
         video = file.add_stream(picture, rate=25)
         video.width, video.height = size
@@ -21,7 +75,7 @@ def write(
         streams = [add_track(file, *track) for track in tracks]
         for index in range(round(25 * seconds)):
             grey = np.full((size[1], size[0], 3), 40 + 4 * (index % 25), np.uint8)
-            frame = av.VideoFrame.from_ndarray(grey, "bgr24")
+            frame = av.VideoFrame.from_ndarray(grey if image is None else image, "bgr24")
             frame.pts, frame.time_base = index, Fraction(1, 25)
             file.mux(video.encode(frame))
             for stream in streams:

@@ -10,16 +10,9 @@ import pytest
 from background_blur.matting.engines import DEFAULT_WEIGHTS
 from background_blur.matting.segmenter import Masks
 from support.networks import write_network
-from tools.command import ToolError
-from tools.measuring import clips, contenders, evaluate, metrics, people, scenes
+from support.photos import rectangle
+from tools.measuring import clips, contenders, evaluate, people, scenes
 from tools.photos import read_photos
-
-
-def rectangle(shape, top, left, bottom, right, value=255) -> np.ndarray:
-    picture = np.zeros(shape, np.uint8)
-    picture[top:bottom, left:right] = value
-    return picture
-
 
 # People are red here, nothing else is: a segmenter that sees red is right.
 
@@ -121,46 +114,6 @@ def test_clips_of_a_right_segmenter_score_well(run):
     assert report["clips"]["static"]["ours"]["flicker"] < 20
 
 
-def test_dark_photographs_have_little_light_and_noise(run, monkeypatch):
-    seen = []
-    segmenter = lambda image: (seen.append(image), see_red(image))[1]  # noqa: E731
-    monkeypatch.setattr(evaluate, "open_segmenter", lambda *_, **__: Looks(segmenter))
-    code, report = run("--sections", "dark", "--limit", "1")
-    assert code == 0 and list(report) == ["dark"]
-    assert {group: by["ours"]["pictures"] for group, by in report["dark"].items()} == {
-        "room": 1, "selfie": 1, "voc": 1, "all": 3
-    }  # fmt: skip
-    assert max(image.mean() for image in seen) < 60
-    assert (seen[0] == seen[1]).all()  # the same picture for every method
-
-
-def test_json_to_stdout_is_json_alone(run, data, capsys):
-    assert evaluate.main(["--data", str(data), "--sections", "stills", "--json", "-"]) == 0
-    captured = capsys.readouterr()
-    assert "stills" in json.loads(captured.out)
-    assert "IoU" in captured.err
-
-
-def test_mattes_are_scored_as_alphas_too(run, data):
-    truth = cv2.GaussianBlur(rectangle((90, 120), 20, 40, 90, 80), (0, 0), 1.5)
-    write(data, "matte_0", np.where(truth > 127, 255, 0).astype(np.uint8))
-    cv2.imwrite(str(data / "matte_0.png"), truth)
-    ours = run("--sections", "stills")[1]["stills"]["matte"]["ours unrefined"]
-    assert ours["iou"] > 0.9
-    assert 0 < ours["mad"] < 40 and ours["rim"] > 0 and "grad" in ours and "mse" in ours
-
-
-def test_photographs_are_scored_by_the_groups_of_a_file(run, tmp_path, capsys):
-    path = tmp_path / "groups.json"
-    path.write_text('{"one": ["selfie_0", "selfie_2", "absent"], "other": ["selfie_1"]}')
-    report = run("--sections", "groups", "--groups", str(path))[1]["groups"]
-    assert {group: by["ours"]["pictures"] for group, by in report.items()} == {"one": 2, "other": 1}
-    path.write_text("[]")
-    capsys.readouterr()
-    assert run("--sections", "groups", "--groups", str(path))[0] == 1
-    assert "groups.json" in one_line(capsys)
-
-
 @pytest.mark.slow
 def test_a_second_person_is_scored_by_who_stays_sharp(run):
     code, report = run("--sections", "people", "--limit", "1")
@@ -175,20 +128,6 @@ def test_a_second_person_is_scored_by_who_stays_sharp(run):
     front, main = (report["people"]["beside"][f"ours, {who}"] for who in ("front", "main"))
     assert alone["most_leak"] < 0.01 and main["most_apart"] < 0.1
     assert front["apart"] > 0.8 and front["leak"] > main["leak"] > 0.01
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("story, ratio", [("behind", 0.77), ("beside", 0.95)])
-def test_the_second_person_comes_touches_and_goes(data, small_scenes, story, ratio):
-    photos, rooms = scenes.people_and_rooms(read_photos(data))
-    clip = list(people.meeting(story, photos[0], photos[1], rooms[0], seed=5))
-    seen = [frame.second.sum() for frame in clip]
-    assert seen[0] == seen[-1] == 0 and max(seen) > 100
-    touching = ["touching" in people.score(frame.second > 0.5, frame) for frame in clip]
-    assert any(touching) and not touching[10] and not touching[-3]
-    tall = [max(np.ptp(np.nonzero(each > 0.5)[0]) for each in alphas if each.any())
-            for alphas in ([f.first for f in clip], [f.second for f in clip])]  # fmt: skip
-    assert tall[1] / tall[0] == pytest.approx(ratio, abs=0.03)
 
 
 def test_the_colours_along_an_outline_are_compared_with_the_true_ones(run, data):
@@ -217,70 +156,6 @@ def test_talkers_are_keyed_and_measured(run, tmp_path):
     talkers = report["talkers"]["talkers"]["ours"]
     assert talkers["mad"] < 60 and talkers["worst_leak"] < 0.05
     assert {"mse", "grad", "rim", "dtssd", "flicker"} <= talkers.keys()
-
-
-FAKE_RVM = """
-import numpy as np
-class RVM:
-    def __init__(self, threads): self.looks = 0
-    def reset(self): self.looks = 0
-    def __call__(self, image, ratio):
-        self.looks += 1
-        return np.full(image.shape[:2], self.looks / 10, np.float32)
-    def picture(self, image):
-        self.reset()
-        return [self(image, 1) for _ in range(4)][-1]
-"""
-
-
-def test_rvm_remembers_within_a_clip_and_forgets_between(tmp_path):
-    (tmp_path / "rvm.py").write_text(FAKE_RVM)
-    methods = contenders.rvm(tmp_path)
-    image = np.zeros((20, 30, 3), np.uint8)
-    clip = methods["RVM"]()
-    assert [clip(image)[0, 0] for _ in range(2)] == pytest.approx([0.1, 0.2])
-    assert methods["RVM"]()(image)[0, 0] == pytest.approx(0.1)
-    assert methods["RVM, pictures"]()(image)[0, 0] == pytest.approx(0.4)
-
-
-@pytest.mark.parametrize("code", [None, "raise OSError('no numbers')", "nothing = 0"])
-def test_an_rvm_that_does_not_run_is_one_line(tmp_path, code):
-    if code:
-        (tmp_path / "rvm.py").write_text(code)
-    with pytest.raises(ToolError, match="rvm.py"):
-        contenders.rvm(tmp_path)
-
-
-@pytest.mark.slow
-def test_real_clips_are_measured_for_flicker(run, tmp_path):
-    folder = tmp_path / "clips"
-    folder.mkdir()
-    size = (160, 96)
-    video = cv2.VideoWriter(str(folder / "wall.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, size)
-    for _ in range(4):
-        video.write(np.full((96, 160, 3), 90, np.uint8))
-    video.release()
-    code, report = run("--sections", "clips", "--limit", "1", "--clips", str(folder))
-    assert code == 0
-    assert report["clips"]["wall"]["ours"] == {"pictures": 1, "flicker": 0}
-    (folder / "broken.mp4").write_bytes(b"no video")
-    code, _ = run("--sections", "clips", "--limit", "1", "--clips", str(folder))
-    assert code == 1
-
-
-def test_clips_move_and_stand_still_as_said(data, small_scenes):
-    photos, rooms = scenes.people_and_rooms(read_photos(data))
-    moving = list(scenes.moving_clip(photos[0], rooms[0], seed=5))
-    centres = [metrics.centre(frame.truth) for frame in moving]
-    ways = [240 * (scenes.path(t) - scenes.path(0)) for t in range(len(moving))]
-    assert np.allclose(np.subtract(centres, centres[0]), ways, atol=0.5)
-    assert moving[0].still is None
-    moved = moving[30]
-    assert not moved.still[moved.truth > 0.01].all()
-    assert moved.still[(moved.truth == 0) & (moving[29].truth == 0)].all()
-    first, second, *_ = scenes.static_clip(photos[0], rooms[0], seed=5)
-    assert second.still.all() and (first.truth == second.truth).all()
-    assert 0 < np.abs(first.image.astype(float) - second.image).mean() < 2 * scenes.NOISE
 
 
 @pytest.mark.parametrize("late", [0, 1])

@@ -7,11 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.photos import PREFIXES, draw_all, draw_photo, write_photo
-from tools.command import ToolError
-from tools.cutouts import key, keyed, lay, paste, standing, warped
-from tools.photos import UNKNOWN, Photo, front_of, own_colours, read_photo, read_photos
+from tools.cutouts import key, keyed
+from tools.photos import UNKNOWN, front_of, read_photo, read_photos
 from tools.training import dataset
-from tools.training.camera_effects import clothe
 from tools.training.dataset import MIX, Batches, soften
 
 quick = settings(max_examples=30, deadline=None)
@@ -26,11 +24,6 @@ def test_photographs_are_read_with_their_masks(tmp_path):
     for photo in photos:
         assert photo.image.shape == (83, 61, 3) and photo.prefix in PREFIXES
         np.testing.assert_array_equal(photo.mask, drawn[photo.name].mask)
-
-
-def test_a_folder_without_photographs_is_an_error(tmp_path):
-    with pytest.raises(ToolError, match="no photographs"):
-        read_photos(tmp_path)
 
 
 def test_other_formats_are_read_and_a_true_alpha_has_nothing_unknown(tmp_path):
@@ -53,20 +46,15 @@ def test_a_damaged_photograph_is_named(tmp_path, content):
         read_photo(path)
 
 
-def lend_edges(tmp_path, alpha) -> Photo:
-    """A drawn photograph, read with another network's alpha beside it."""
+def test_another_networks_edges_replace_the_drawn_ones_in_a_narrow_band(tmp_path):
+    drawn = draw_photo("selfie_0", (120, 160)).mask
+    alpha = cv2.GaussianBlur((drawn == 255).astype(np.float32) * 255, (0, 0), 1).round()
     photos, edges = tmp_path / "photos", tmp_path / "edges"
     photos.mkdir()
     edges.mkdir()
     write_photo(photos, draw_photo("selfie_0", (120, 160)))
-    cv2.imwrite(str(edges / "selfie_0.png"), alpha)
-    return soften(read_photos(photos)[0], edges)
-
-
-def test_another_networks_edges_replace_the_drawn_ones_in_a_narrow_band(tmp_path):
-    drawn = draw_photo("selfie_0", (120, 160)).mask
-    alpha = cv2.GaussianBlur((drawn == 255).astype(np.float32) * 255, (0, 0), 1).round()
-    photo = lend_edges(tmp_path, alpha.astype(np.uint8))
+    cv2.imwrite(str(edges / "selfie_0.png"), alpha.astype(np.uint8))
+    photo = soften(read_photos(photos)[0], edges)
     assert photo.soft
     changed = (photo.mask != drawn).astype(np.uint8)
     assert changed.any()
@@ -75,15 +63,6 @@ def test_another_networks_edges_replace_the_drawn_ones_in_a_narrow_band(tmp_path
     )
     assert not changed[outline == 0].any()
     assert (photo.mask[drawn == UNKNOWN] == UNKNOWN).all()
-
-
-def test_a_network_that_sees_other_people_lends_no_edges(tmp_path):
-    drawn = draw_photo("selfie_0", (120, 160)).mask
-    alpha = np.where(drawn == 255, 255, 0).astype(np.uint8)
-    alpha[:40, :40] = 255
-    photo = lend_edges(tmp_path, alpha)
-    assert not photo.soft
-    np.testing.assert_array_equal(photo.mask, drawn)
 
 
 def rectangles(*boxes) -> np.ndarray:
@@ -140,58 +119,6 @@ def test_every_kind_shows_whom_it_should(kind):
         assert all((mask[..., 0] > UNKNOWN).any() for mask in masks)
 
 
-def test_whoever_is_laid_over_others_is_in_front_of_them():
-    rng, person = np.random.default_rng(4), draw_photo("matte_0", (40, 60))
-    image, masks = np.zeros((80, 120, 3), np.uint8), np.zeros((80, 120, 2), np.uint8)
-    places = [standing(person.mask, (120, 80), 0.9, x) for x in (0.42, 0.58)]
-    first, second = (paste(rng, image, person, matrix)[1:] for matrix in places)
-    masks = lay(masks, *first, behind=True)
-    assert (masks[..., 0] == masks[..., 1]).all() and (masks > UNKNOWN).any()
-    alone = (first[0] > 0.99) & (second[0] == 0)
-    assert alone.any()
-    for behind, front in ((True, 0), (False, UNKNOWN)):
-        laid = lay(masks, *second, behind)
-        assert (laid[alone, 0] > 250).all() and (laid[alone, 1] == front).all()
-        assert (laid[second[0] > 0.99] > 250).all()
-
-
-@pytest.mark.parametrize("shown", [1, 0.5])
-def test_a_person_stands_where_and_as_tall_as_asked(shown):
-    person = draw_photo("matte_0", (300, 400))
-    matrix = standing(person.mask, (300, 200), 0.6, 0.25, shown)
-    _, cover = warped(person, person.image, matrix, (300, 200), 0)
-    ys, xs = np.nonzero(cover > 0.5)
-    assert ys.max() == 199 and np.ptp(ys) == pytest.approx(0.6 * 200, abs=4)
-    assert np.median(xs) == pytest.approx(0.25 * 300, abs=3)
-
-
-def test_somebody_joined_to_a_view_is_behind_its_people():
-    batches, rng = Batches(draw_all((80, 80)), 1), np.random.default_rng(8)
-    truth = np.zeros((64, 96), np.uint8)
-    truth[24:, 30:60] = 255
-    image = np.full((64, 96, 3), 77, np.uint8)
-    added = 0
-    for _ in range(10):
-        joined, masks = batches.join(rng, image, np.repeat(truth[..., None], 2, 2))
-        np.testing.assert_array_equal(masks[..., 1], truth)
-        assert (joined[truth == 255] == 77).all()
-        assert (masks[truth == 255, 0] == 255).all()
-        added += int((masks[truth == 0, 0] == 255).sum())
-    assert added > 1000
-
-
-def test_a_persons_own_colours_are_found_along_a_soft_outline():
-    """A red person before green: at the rim they mix, the person's own colour is red."""
-    alpha = np.zeros((60, 80), np.float32)
-    alpha[:, 40:] = 1
-    alpha = cv2.GaussianBlur(alpha, (0, 0), 2)
-    image = alpha[..., None] * (0, 0, 200) + (1 - alpha[..., None]) * (0, 200, 0)
-    mask = np.rint(alpha * 255).astype(np.uint8)
-    colours = own_colours(np.rint(image).astype(np.uint8), mask)
-    rim = (mask > 60) & (mask < 250)
-    assert np.abs(colours[rim].astype(int) - (0, 0, 200)).mean() < 12
-
-
 def blue_screen() -> np.ndarray:
     """Somebody in a dull shirt before an unevenly lit blue screen: uint8 [144,180,3]."""
     screen = np.linspace(120, 220, 180)[None, :, None] * np.array([1, 0.8, 0.1])
@@ -229,23 +156,6 @@ def person_and_front(mask) -> np.ndarray:
     return np.repeat(mask[..., None], 2, 2)
 
 
-def test_other_clothes_cover_the_people_below_their_chins_and_nothing_else():
-    image = np.full((120, 160, 3), 90, np.uint8)
-    masks = np.zeros((120, 160, 2), np.uint8)
-    masks[20:, 40:100] = 255
-    masks[20:, 100] = 60  # a soft edge
-    masks[60:80, 120:140] = 128
-    for seed in range(10):
-        dressed = image.copy()
-        clothe(np.random.default_rng(seed), dressed, masks)
-        changed = (dressed != image).any(2)
-        assert not changed[np.isin(masks[..., 0], (0, 128))].any()
-        difference = np.abs(dressed.astype(int) - image).mean(2)
-        assert difference[-20:, 100].mean() < 0.5 * difference[-20:, 40:100].mean()
-        assert not changed[:50, 40:100].any()
-        assert changed[-20:, 40:100].mean() > 0.9
-
-
 @pytest.mark.parametrize("stride", [2, 4])
 @quick
 @given(st.integers(0, 2**32 - 1))
@@ -261,14 +171,6 @@ def test_a_cell_with_anything_unknown_weighs_nothing(stride, seed):
     np.testing.assert_allclose(share, cells.mean(-1) / 255, atol=0.003)
     np.testing.assert_array_equal((front, front_weight), (share, weight))
     assert not exact.any()
-
-
-@quick
-@given(st.floats(-180, 180), st.floats(0.3, 3), st.integers(0, 99))
-def test_turning_a_mask_makes_nothing_unknown(angle, scale, seed):
-    mask = np.random.default_rng(seed).choice([0, 255], (30, 40)).astype(np.uint8)
-    matrix = cv2.getRotationMatrix2D((20, 15), angle, scale)
-    assert UNKNOWN not in dataset.warp_mask(mask, matrix, (40, 30))
 
 
 def test_what_lies_outside_a_photograph_is_unknown():
