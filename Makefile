@@ -21,7 +21,8 @@ test: types  ## formatting, lint, types and every test
 types: .venv/all
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright --project pyproject.toml
+	for system in Linux Darwin Windows; do \
+		$(BIN)/pyright --project pyproject.toml --pythonplatform $$system || exit; done
 
 fast: .venv/all  ## the tests that take a minute
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)

@@ -1,6 +1,7 @@
 """Control without a window: SIGUSR1 hides everything, SIGUSR2 changes the background."""
 
 import signal
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,12 @@ class RemoteControl:
 
     def install(self) -> None:
         """Receives the signals from now on, on systems that have them."""
-        if hasattr(signal, "SIGUSR1"):
+        if sys.platform != "win32":
             signal.signal(signal.SIGUSR1, self._note)
             signal.signal(signal.SIGUSR2, self._note)
 
     def _note(self, number: int, _frame: object) -> None:
-        if number == signal.SIGUSR1:
+        if signal.Signals(number).name == "SIGUSR1":
             self._hide += 1
         else:
             self._next += 1

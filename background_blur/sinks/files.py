@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -230,7 +231,7 @@ def inherit(part: Path, old: Path) -> None:
     """Gives a part the owner and mode of the file that it is to replace, if there is one."""
     with suppress(OSError):  # no such file; a file system without modes; another user's file
         shutil.copymode(old, part)
-        if hasattr(os, "chown"):
+        if sys.platform != "win32":
             status = old.stat()
             os.chown(part, status.st_uid, status.st_gid)
 

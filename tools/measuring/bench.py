@@ -29,7 +29,6 @@ import argparse
 import io
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -189,6 +188,9 @@ def run_alone(name: str, clip: Path, args: argparse.Namespace, born: float) -> d
         for image in frames:
             recipe(image)
     first = finished - time.monotonic() + time.time() - born
+    assert sys.platform != "win32"
+    import resource
+
     unit = 2**20 if sys.platform == "darwin" else 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     return {"first_frame_s": round(first, 2), "peak_mb": round(peak)}
