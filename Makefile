@@ -52,7 +52,7 @@ bundle-test:  ## both in bare Debian systems; needs root, debootstrap, Xvfb and 
 lock:  ## renew the requirements after a change of pyproject.toml; needs uv; UPGRADE=--upgrade
 	$(LOCK) $(UPGRADE) -o requirements-run.txt
 	$(LOCK) $(UPGRADE) -c requirements-run.txt --extra call -o requirements-call.txt
-	$(LOCK) $(UPGRADE) -c requirements-run.txt --all-extras -o requirements.txt
+	$(LOCK) $(UPGRADE) -c requirements-run.txt --all-extras --group dev -o requirements.txt
 
 .venv/run: requirements-run.txt
 .venv/call: requirements-call.txt
