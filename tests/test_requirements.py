@@ -7,7 +7,7 @@ import pytest
 
 from support import ROOT
 
-FILES = {  # and the extras that each adds to what the program needs
+FILES = {  # and the extras and groups that each adds to what the program needs
     "requirements-run.txt": [],
     "requirements-call.txt": ["call"],
     "requirements.txt": ["call", "keras", "dev"],
@@ -24,10 +24,9 @@ def locked(name: str) -> dict[str, str]:
 @pytest.mark.parametrize("name, extras", FILES.items())
 def test_every_package_has_its_version_and_hashes_and_comes_from_nowhere_else(name, extras):
     packages = locked(name)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = list(project["dependencies"])
-    for extra in extras:
-        wanted += project["optional-dependencies"][extra]
+    toml = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    more = toml["project"]["optional-dependencies"] | toml["dependency-groups"]
+    wanted = sum((more[extra] for extra in extras), toml["project"]["dependencies"])
     assert {p.partition("==")[0] for p in packages} >= {re.split(r"[\[>]", w)[0] for w in wanted}
     for package, block in packages.items():
         assert re.fullmatch(r"[a-z0-9-]+==[\w.]+", package)
