@@ -46,7 +46,7 @@ bundle: .venv/all  ## dist/background-blur-VERSION-linux-x86_64.tar.gz, which ne
 deb: bundle  ## a Debian package of it
 	packaging/deb
 
-bundle-test:  ## both in bare Debian and Ubuntu; needs root, debootstrap, Xvfb and xdotool
+bundle-test:  ## both in bare Debian and Ubuntu; needs root, debootstrap, Xvfb, xdotool; UBUNTU_MIRROR=URL
 	packaging/test
 
 lock:  ## renew the requirements after a change of pyproject.toml; needs uv; UPGRADE=--upgrade
