@@ -22,6 +22,8 @@ types: .venv/all
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --project pyproject.toml
+	$(BIN)/pyright --pythonplatform Darwin background_blur
+	$(BIN)/pyright --pythonplatform Windows background_blur
 
 fast: .venv/all  ## the tests that take a minute
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
@@ -45,13 +47,13 @@ bundle: .venv/all  ## dist/background-blur-VERSION-linux-x86_64.tar.gz, which ne
 deb: bundle  ## a Debian package of it
 	packaging/deb
 
-bundle-test:  ## both in bare Debian systems; needs root, debootstrap, Xvfb and xdotool
+bundle-test:  ## both in bare Debian and Ubuntu; needs root, debootstrap, Xvfb, xdotool; UBUNTU_MIRROR=URL
 	packaging/test
 
 lock:  ## renew the requirements after a change of pyproject.toml; needs uv; UPGRADE=--upgrade
 	$(LOCK) $(UPGRADE) -o requirements-run.txt
 	$(LOCK) $(UPGRADE) -c requirements-run.txt --extra call -o requirements-call.txt
-	$(LOCK) $(UPGRADE) -c requirements-run.txt --all-extras -o requirements.txt
+	$(LOCK) $(UPGRADE) -c requirements-run.txt --all-extras --group dev -o requirements.txt
 
 .venv/run: requirements-run.txt
 .venv/call: requirements-call.txt

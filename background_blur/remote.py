@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ log = logging.getLogger("background_blur")
 def address() -> Path | None:
     """The socket of the running program; None if the system has no folder for it."""
     folder = os.environ.get("XDG_RUNTIME_DIR", "")
-    if not (hasattr(socket, "AF_UNIX") and os.path.isdir(folder)):
+    if sys.platform == "win32" or not os.path.isdir(folder):
         return None
     return Path(folder, "background-blur", "control")
 
@@ -40,7 +41,7 @@ def send(command: str) -> int:
     Raises UserError if there is no answer.
     """
     path = address()
-    if not path:
+    if sys.platform == "win32" or not path:
         raise UserError("--send needs a folder for its socket; set XDG_RUNTIME_DIR")
     try:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -143,6 +144,7 @@ class Listener:
 
 def listen(path: Path) -> socket.socket:
     """A socket at that path, for this user only. Raises OSError, also if another copy listens."""
+    assert sys.platform != "win32"
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as other:
         if other.connect_ex(str(path)) == 0:

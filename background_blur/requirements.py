@@ -2,16 +2,15 @@
 
 import ctypes
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
 
 from background_blur.errors import UserError
 
-try:
+if sys.platform != "win32":
     import resource
-except ImportError:  # on Windows
-    resource = None
 
 PACKAGES = {  # name in pyproject.toml: name to import
     "ai-edge-litert": "ai_edge_litert",
@@ -64,8 +63,9 @@ def require_resources() -> None:
 
     Some libraries would crash instead, or call a file damaged.
     """
-    if resource and 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < ADDRESS_SPACE:
-        raise UserError(OUT_OF_MEMORY)
+    if sys.platform != "win32":
+        if 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < ADDRESS_SPACE:
+            raise UserError(OUT_OF_MEMORY)
     needed = 12 + 3 * min(os.cpu_count() or 1, 16)
     done, threads = Event(), []
     try:

@@ -1,6 +1,7 @@
 """Control without a window: SIGUSR1 hides everything, SIGUSR2 changes the background."""
 
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # else --help would load NumPy
@@ -15,7 +16,7 @@ class RemoteControl:
 
     def install(self) -> None:
         """Receives the signals from now on, on systems that have them."""
-        if hasattr(signal, "SIGUSR1"):
+        if sys.platform != "win32":
             signal.signal(signal.SIGUSR1, lambda *_: self._hide.append(1))
             signal.signal(signal.SIGUSR2, lambda *_: self._next.append(1))
 

@@ -142,7 +142,7 @@ class SignalGuard:
     def handle(self, number: int, frame: FrameType | None = None) -> None:
         if self.is_over:
             return
-        if self.first is None and hasattr(signal, "pthread_kill") and is_importing(frame):
+        if self.first is None and sys.platform != "win32" and is_importing(frame):
             # To this thread, the main one, in which handlers run.
             Timer(self.RETRY, partial(signal.pthread_kill, get_ident(), number)).start()
         elif self.first is None:

@@ -270,7 +270,7 @@ def test_no_window_no_output_prints_figures_and_a_rate_of_more_than_one_frame(cl
     assert "segment" in result.stdout
     assert result.stderr == ""
     photo = run("--source", ROOT / "assets" / "portrait.jpg", "--no-window")
-    assert photo.stdout.startswith("1 frame; ms per frame: ")
+    assert photo.stdout.startswith("1 frame; processor time in ms: ")
 
 
 @pytest.mark.slow

@@ -188,6 +188,7 @@ def set_up_opencv() -> None:
     # By default V4L2 waits for 10, and nothing interrupts it; OpenCV has no such setting for other
     # systems. It reads this when the first capture is made.
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 

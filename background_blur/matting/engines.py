@@ -47,7 +47,8 @@ def open_segmenter(
     """
     path = weights or DEFAULT_WEIGHTS[engine]
     if engine == "keras" and not (weights or path.exists()):
-        raise WeightsError(f"{path.name}: not installed; give the repository's with --weights")
+        hint = "clone the repository, which has it, and run --engine keras there"
+        raise WeightsError(f"{path.name}: not installed", hint)
     content = read_weights(path)
     kind = ThoroughSegmenter if thorough else PersonSegmenter
     if engine == "litert":
@@ -155,9 +156,8 @@ def open_keras(path: Path, threads: int) -> Engine:
         with suppress_stderr():  # TensorFlow tells of each GPU that it does not find
             import tensorflow as tf
     except ImportError as error:
-        raise WeightsError(
-            "--engine keras needs TensorFlow: pip install -r requirements.txt"
-        ) from error
+        hint = "in a clone of the repository run: pip install -r requirements.txt"
+        raise WeightsError("--engine keras needs TensorFlow", hint) from error
     with suppress(RuntimeError):  # too late where TensorFlow runs already
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     with suppress_stderr():

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -226,7 +227,7 @@ def inherit(part: Path, old: Path) -> None:
     """Gives a part the owner and mode of the file it replaces, if there is one."""
     with suppress(OSError):  # no such file; a file system without modes; another user's file
         shutil.copymode(old, part)
-        if hasattr(os, "chown"):
+        if sys.platform != "win32":
             status = old.stat()
             os.chown(part, status.st_uid, status.st_gid)
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ def is_running() -> bool:
     """Whether the user's PipeWire accepts connections."""
     folder = os.environ.get("PIPEWIRE_RUNTIME_DIR") or os.environ.get("XDG_RUNTIME_DIR")
     address = os.environ.get("PIPEWIRE_REMOTE") or "pipewire-0"
-    if not folder or not hasattr(socket, "AF_UNIX"):
+    if sys.platform == "win32" or not folder:
         return False
     with socket.socket(socket.AF_UNIX) as connection:
         try:

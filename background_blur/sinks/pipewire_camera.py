@@ -10,6 +10,7 @@ import re
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from contextlib import suppress
@@ -176,8 +177,6 @@ class GStreamer:
     """A GStreamer process that reads frames."""
 
     def __init__(self, elements: list[str]):
-        import fcntl  # which Windows lacks
-
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             ["gst-launch-1.0", "-q", *elements],
@@ -190,9 +189,12 @@ class GStreamer:
         assert self._process.stdin
         self._stdin = self._process.stdin
         self._pipe = self._stdin.fileno()
-        os.set_blocking(self._pipe, False)
-        with suppress(OSError):  # over the user's limit
-            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE)
+        if sys.platform == "linux":
+            import fcntl
+
+            os.set_blocking(self._pipe, False)
+            with suppress(OSError):  # over the user's limit
+                fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
     def is_alive(self) -> bool:
         return self._process.poll() is None

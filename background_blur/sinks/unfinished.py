@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import secrets
+import sys
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -15,10 +16,8 @@ from itertools import chain, count
 from pathlib import Path
 from time import monotonic, sleep, time
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # on Windows, where open files cannot be renamed
-    fcntl = None
 
 from background_blur.media import open_media
 
@@ -70,7 +69,7 @@ class GrowingFile:
         """Opens a part. Raises OSError."""
         self.name = str(path)
         self._file = path.open("r+b", buffering=0)
-        if fcntl:
+        if sys.platform != "win32":
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._end = self._whole = 0  # bytes written; those of them in complete fragments
@@ -206,7 +205,7 @@ def plays(path: Path) -> bool:
 def in_use(path: Path) -> bool:
     """Whether another process is still writing this part."""
     try:
-        if not fcntl:
+        if sys.platform == "win32":  # where open files cannot be renamed
             os.replace(path, path)
             return False
         with path.open("rb") as file:

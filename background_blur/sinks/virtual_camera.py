@@ -1,6 +1,7 @@
 """A virtual camera, which video call programs see as a webcam."""
 
 import os
+import platform
 import re
 import shlex
 import struct
@@ -169,7 +170,7 @@ def has_consumers(device: str) -> bool | None:
     On Linux v4l2loopback says so, from 0.13 on. The device is opened anew each time: an earlier
     subscriber only hears of changes, and might miss one.
     """
-    if not sys.platform.startswith("linux"):
+    if sys.platform != "linux":
         return None
     import fcntl
 
@@ -220,7 +221,7 @@ def linux_problem(device: str | None, size: Size, reason: str) -> str:
 def install_command() -> str:
     """The command to run first if the driver is not installed for the running kernel."""
     try:
-        installed = "v4l2loopback" in (KERNELS / os.uname().release / "modules.dep").read_text()
+        installed = "v4l2loopback" in (KERNELS / platform.release() / "modules.dep").read_text()
     except OSError:
         installed = False
     return "" if installed else "sudo apt install v4l2loopback-dkms && "
