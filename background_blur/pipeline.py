@@ -207,9 +207,7 @@ class BackgroundBlur:
         try:
             if found.mask is not None and not reason:
                 with found.timer.measure("refine"):
-                    return self.refiner.refine(
-                        found.picture, found.mask, self.settings.people
-                    ), None
+                    return self.refined(found, found.mask), None
         except Exception as error:  # as in `find_mask`
             reason = self.reason(error)
         self.refiner.reset()

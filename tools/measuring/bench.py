@@ -38,6 +38,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import cv2
 import numpy as np
@@ -144,7 +145,8 @@ def open_run_source(
     if args.camera is not None and run.source == "camera":
         return Lasting(Camera(args.camera, size), WARM_UP + args.seconds)
     played = pictures[:1] if run.source == "still" else pictures
-    camera = Camera(0, size, open=lambda _: FakeCapture(played))
+    capture = cast(cv2.VideoCapture, FakeCapture(played))
+    camera = Camera(0, size, open=lambda _: capture)
     return Lasting(camera, WARM_UP + args.seconds)
 
 

@@ -48,11 +48,10 @@ def write_video(path: Path, pictures: list[np.ndarray], count: int) -> None:
         container.mux(stream.encode())
 
 
-class FakeCapture(cv2.VideoCapture):
+class FakeCapture:
     """Plays JPEGs, noisy as a camera's; what nobody fetches in its time is gone."""
 
     def __init__(self, pictures: list[np.ndarray], clock: Callable[[], float] = time.monotonic):
-        super().__init__()
         rng = np.random.default_rng(0)
         noisy = (it + NOISE * rng.standard_normal(it.shape, np.float32) for it in pictures)
         coded = [cv2.imencode(".jpg", it.clip(0, 255).astype(np.uint8))[1] for it in noisy]
@@ -62,13 +61,16 @@ class FakeCapture(cv2.VideoCapture):
     def isOpened(self) -> bool:
         return True
 
-    def set(self, propId: int, value: float) -> bool:
+    def set(self, name: int, value: float) -> bool:
         return True
 
-    def get(self, propId: int) -> float:
+    def get(self, name: int) -> float:
         return 0
 
-    def read(self, image: object = None) -> tuple[bool, np.ndarray]:
+    def release(self) -> None:
+        pass
+
+    def read(self) -> tuple[bool, np.ndarray]:
         now = self.clock()
         self.began = self.began or now
         self.index = max(self.index + 1, int((now - self.began) * FPS))
