@@ -4,7 +4,7 @@ MINUTES ?= 20
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
 
-.PHONY: run call test fast types browsers fuzz soak format lock bundle deb bundle-test
+.PHONY: run call test fast types fuzz soak format lock bundle deb bundle-test
 
 # Ctrl-C, after which the program exits with 130, is a way to end it and no error.
 UNLESS_STOPPED = || [ $$? -eq 130 ]
@@ -27,9 +27,6 @@ types: .venv/all
 
 fast: .venv/all  ## the tests that take a minute
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
-
-browsers: .venv/all  ## the PipeWire camera in Chromium and Firefox
-	BROWSERS=1 $(BIN)/python -m pytest tests/browsers $(ARGS)
 
 fuzz: .venv/all  ## 10,000 damaged files, weights and command lines
 	FUZZ_INPUTS=10000 $(BIN)/python -m pytest tests/robustness/test_fuzz.py $(ARGS)

@@ -1,6 +1,5 @@
 """What all tests share: the same chances in every run, and pictures made at test time."""
 
-import os
 import random
 import signal
 from importlib.util import find_spec
@@ -68,12 +67,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 NEED_KERAS = ["tools/training", "test_model.py"]
 collect_ignore = [] if find_spec("keras") else NEED_KERAS
-if not os.environ.get("BROWSERS"):  # `make browsers`: they stall now and then, and take minutes
-    collect_ignore = [*collect_ignore, "browsers"]
 
 
 def pytest_report_header() -> str:
-    return f"left out: {', '.join(collect_ignore)} (no Keras here, or not asked for)"
+    return f"left out: {', '.join(collect_ignore)} (no Keras here)"
 
 
 @pytest.fixture(scope="session")
