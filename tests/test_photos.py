@@ -85,6 +85,15 @@ def test_all_that_a_phones_folder_holds_is_done_as_what_it_is(phone, tmp_path, p
 
 
 @pytest.mark.slow
+def test_the_output_may_be_the_folder_above(tmp_path, portrait):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(encoded(portrait, "PNG"))
+    result = photos(tmp_path / "in", tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert_face_kept_and_wall_blurred(tmp_path / "a.png", portrait)
+
+
+@pytest.mark.slow
 def test_what_cannot_be_read_in_a_folder_is_named_and_counted(tmp_path, portrait):
     folder = tmp_path / "in"
     folder.mkdir()
