@@ -25,7 +25,8 @@ PAGE = Path(__file__).with_name("camera.html")
 PORTAL = "/usr/libexec/xdg-desktop-portal"
 PROGRAMS = ("chromium", "firefox-esr", PORTAL, "gdbus")
 PACKAGES = "chromium firefox-esr xdg-desktop-portal libglib2.0-bin"
-NOT_YET = "NotFoundError", "NotReadableError", "AbortError"  # WirePlumber may be late
+# WirePlumber may be late, or nothing comes of a camera that was opened.
+NOT_YET = "NotFoundError", "NotReadableError", "AbortError", "frames after"
 FIREFOX = {
     "media.webrtc.camera.allow-pipewire": True,
     "media.navigator.permission.disabled": True,  # no question
@@ -173,7 +174,11 @@ class Browser:
         return answer.get("value")
 
     def open(self, parts: list[list[int]], tab="/") -> None:
-        """Opens the camera. A browser that has just started does not always find it at once."""
+        """Opens the camera. A browser that has just started does not always find it at once.
+
+        Raises:
+            Stalled: it never does, or never shows a frame.
+        """
 
         def is_open() -> bool:
             try:
@@ -185,7 +190,10 @@ class Browser:
                 return False
             return True
 
-        wait_until(is_open, f"{self.kind} to find the camera")
+        try:
+            wait_until(is_open, f"{self.kind} to find the camera")
+        except pytest.fail.Exception as error:
+            raise Stalled(str(error)) from None
 
     def frames(self, count: int, tab="/") -> list[dict]:
         """The first so many frames, or more, since it was opened; see camera.html.
