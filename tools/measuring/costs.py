@@ -44,7 +44,7 @@ def machine() -> dict[str, str]:
     versions = {it.name: it.version for it in metadata.distributions()}
     return {
         "cpu": f"{cpu}, {os.cpu_count()} cores",
-        "os": platform.platform(terse=True),
+        "os": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
         **{name: versions[name] for name in LIBRARIES if name in versions},
         "date": time.strftime("%Y-%m-%d"),
