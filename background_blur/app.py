@@ -183,9 +183,7 @@ class Session:
             without=options.without,
         )
         source = stack.enter_context(reopen())
-        with self.guard.shielded():  # a file that is created will also be removed
-            self.sinks = open_sinks(options, source, stack)
-        self.guard.check()
+        self.sinks = open_sinks(options, source, stack)
         self.source = source = adapt(source, self.sinks, reopen, options.wait)
         stack.callback(source.close)
         self.blur = self.open_pipeline()

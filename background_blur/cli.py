@@ -179,7 +179,7 @@ def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
         "--threads",
         type=number(int, 1, 64),
         metavar="N",
-        help="processor threads of the network (default 1)",
+        help="processor threads (default 1)",
     )
     add(
         "--send",

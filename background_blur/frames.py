@@ -48,7 +48,7 @@ class Result(Frame):
         fully_blurred_because: why no mask was used, or None if one was.
         mask_from: "network", "propagated" from the last key frame, "reused" while nothing moved;
             None where the frame is fully blurred.
-        seconds: spent per stage.
+        seconds: of processor time, per stage.
         seen: the share of the frame that the network saw, for each time it ran.
     """
 

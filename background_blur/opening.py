@@ -66,7 +66,10 @@ def open_sinks(options: Options, source: Source, stack: ExitStack) -> Sinks:
     """Opens them; `stack` closes them. Raises SinkError."""
     sinks = Sinks()
     if options.output is not None:
-        sinks.output = stack.enter_context(open_file_output(options.output, options, source))
+        output = stack.enter_context(open_file_output(options.output, options, source))
+        as_png = options.background[0] == "transparent"
+        source.leave_out(lambda it: output.is_unwanted(it.with_suffix(".png") if as_png else it))
+        sinks.output = output
     if options.virtual_camera is not None:
         size, fps = options.size or source.size, options.fps or source.fps
         paced = source.is_sequence and not source.live
@@ -87,13 +90,12 @@ def open_file_output(path: str, options: Options, source: Source) -> Sink:
     """Opens the file or folder to write; warns of unfinished files beside it."""
     if any(same_file(Path(path), Path(text)) for text in options.background):
         raise SinkError(f"{path}: is the background itself; give another --output")
+    lines = leftovers(folder_of(path), ENCODERS)
     transparent = "transparent" in options.background
     output = open_output(
         path, source, force=options.force, skip=options.skip_existing, alpha=transparent
     )
-    as_png = options.background[0] == "transparent"
-    source.leave_out(lambda name: output.is_unwanted(name.with_suffix(".png") if as_png else name))
-    for line in leftovers(folder_of(path), ENCODERS):
+    for line in lines:
         log.warning(line)
     return output
 

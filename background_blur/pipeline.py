@@ -3,7 +3,7 @@
 This is the one place that decides what may leave: a frame without a trusted mask, whatever the
 reason, leaves fully blurred, or as the chosen background alone. What is trusted is decided by
 `background_blur.matting.validation`. Nothing carries over from one frame to the next across a cut,
-a change of size, a mirroring or an error.
+a change of size, of who stays or of mirroring, or an error.
 """
 
 import logging
@@ -15,7 +15,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from background_blur.errors import UserError
 from background_blur.frames import Frame, Result
 from background_blur.imaging import THUMBNAIL_SIZE, Picture, downscale, to_bgr
 from background_blur.matting.masks import NETWORK, MaskFinder
@@ -37,16 +36,18 @@ log = logging.getLogger("background_blur.pipeline")
 
 @dataclass
 class Found:
-    """A frame, and the mask found in it, or the reason why none is trusted."""
+    """A frame, and the mask found in it, or the error for which there is none."""
 
     frame: Frame
     image: np.ndarray  # the frame's, mirrored where that is set
     picture: Picture
+    people: str  # of `settings.PEOPLE`, who is in the mask
+    mirrored: bool
     is_new_scene: bool
     timer: StageTimer
     mask: np.ndarray | None = None
     mask_from: str | None = None
-    reason: str | None = None
+    error: Exception | None = None
     seen: list[float] = field(default_factory=list)
 
 
@@ -86,12 +87,14 @@ class BackgroundBlur:
         self.is_sequence = is_sequence
         self.masks = MaskFinder(segmenter or open_default(is_sequence), is_sequence, track)
         self.refiner = MaskRefiner()
-        self.key_alpha: tuple[np.ndarray, str] | None = None  # of the last key frame, and of whom
+        self.key_alpha: np.ndarray | None = None  # of the last key frame
+        self.skipped = 0  # frames since, which took that alpha
+        self.has_failed = False  # refining did, since the last look for a mask
         self.follower = Follower()
         self.renderer = Renderer(self.settings)
-        self.scene: tuple | None = None  # of the last frame: its shape, and whether mirrored;
+        self.scene: tuple | None = None  # of the last frame: shape, people, whether mirrored;
         self.thumbnail = np.zeros(THUMBNAIL_SIZE[::-1], np.uint8)  # and its thumbnail
-        self.errors_logged: set[type[Exception]] = set()
+        self.errors_logged: set[type] = set()
         self.last: tuple[Frame, Settings, Result] | None = None
 
     def __call__(self, frame: Frame | np.ndarray, level: QualityLevel | None = None) -> Result:
@@ -119,52 +122,60 @@ class BackgroundBlur:
     def process(self, frames: Iterable[Frame]) -> Iterator[Result]:
         """Finishes frames in order; a second thread finds the next one's mask meanwhile.
 
-        Where nothing moves from frame to frame a mask is reused. Settings take effect one frame
-        late, except for hiding. Whatever `frames` raises comes after the last result.
+        Where nothing moves from frame to frame a mask is reused. `mirror` and `people` take effect
+        one frame late, the other settings at once. Whatever `frames` raises comes after the last
+        result.
         """
-        level = LEVELS[0] if self.is_sequence else None
+        level, frames = LEVELS[0] if self.is_sequence else None, iter(frames)
         coming: Future[Found] | None = None
-        error = None
         with ThreadPoolExecutor(1) as looking:
-            try:
-                for frame in frames:
-                    found, coming = coming, looking.submit(self.find_mask, frame, level)
-                    if found:
-                        yield self.finish(found.result())
-            except UserError as why:
-                error = why
+            while True:
+                try:
+                    frame = next(frames)
+                except StopIteration:
+                    break
+                except Exception:
+                    if coming:
+                        yield self.finish(coming.result())
+                    raise
+                found, coming = coming, looking.submit(self.find_mask, frame, level)
+                if found:
+                    yield self.finish(found.result())
+                del found, frame  # so that no more than two are in memory
             if coming:
                 yield self.finish(coming.result())
-        if error:
-            raise error
 
     def find_mask(self, frame: Frame, level: QualityLevel | None = None) -> Found:
         """Finds the mask of a frame; see `__call__`."""
-        mirror, timer = self.settings.mirror, StageTimer()
+        people, mirror, timer = self.settings.people, self.settings.mirror, StageTimer()
         image = cv2.flip(frame.image, 1) if mirror else frame.image
         with timer.measure("downscale"):
             picture = Picture(downscale(image))
-        found = Found(frame, image, picture, self.is_new_scene(picture, mirror), timer)
-        if found.is_new_scene:
+        is_new = self.is_new_scene(picture, people, mirror)
+        found = Found(frame, image, picture, people, mirror, is_new, timer)
+        if is_new:
             self.masks.reset(is_cut=True)
-        try:
-            if self.settings.hide:
-                raise NoTrustedMask(HIDDEN)
-            with timer.measure("segment"):
-                who = self.settings.people
-                found.mask, found.mask_from = self.masks.find(picture, frame.time, who, level)
-                found.seen = self.masks.seen
-        except Exception as error:  # whatever goes wrong in there, nothing sharp may get out
-            found.reason = self.reason(error)
+        if self.settings.hide or self.has_failed:
             self.masks.reset()
+            self.has_failed = False
+        if self.settings.hide:
+            found.error = NoTrustedMask(HIDDEN)
+            return found
+        try:
+            with timer.measure("segment"):
+                found.mask, found.mask_from = self.masks.find(picture, frame.time, people, level)
+        except Exception as error:  # whatever goes wrong in there, nothing sharp may get out
+            found.error = error
+            self.masks.reset()
+        found.seen = self.masks.seen
         return found
 
     def finish(self, found: Found) -> Result:
         """Refines the mask to an alpha, and renders the frame."""
         frame, image, timer = found.frame, found.image, found.timer
         alpha, reason = self.refine(found)
-        shown = self.view(alpha, frame.time)
-        scene = Scene(found.picture.image, alpha, frame.time, bool(reason), shown)
+        shown, hidden = self.view(alpha, frame.time), bool(reason)
+        scene = Scene(found.picture.image, alpha, frame.time, hidden, shown, found.mirrored)
         result = Result(
             self.renderer.render(image, scene, timer),
             frame.time,
@@ -203,31 +214,32 @@ class BackgroundBlur:
         if found.is_new_scene:
             self.refiner.reset()
             self.key_alpha = None
-        reason = HIDDEN if self.settings.hide else found.reason
+        error = NoTrustedMask(HIDDEN) if self.settings.hide else found.error
         try:
-            if found.mask is not None and not reason:
+            if found.mask is not None and not error:
                 with found.timer.measure("refine"):
                     return self.refined(found, found.mask), None
-        except Exception as error:  # as in `find_mask`
-            reason = self.reason(error)
+        except Exception as why:  # as in `find_mask`
+            error, self.has_failed = why, True
         self.refiner.reset()
         self.key_alpha = None
-        return np.zeros(found.picture.image.shape[:2], np.uint8), reason
+        return np.zeros(found.picture.image.shape[:2], np.uint8), self.reason(error)
 
     def refined(self, found: Found, mask: np.ndarray) -> np.ndarray:
         """The alpha of a trusted mask; that of the key frame again while nothing moves."""
-        who = self.settings.people
-        if found.mask_from == REUSED and self.key_alpha and self.key_alpha[1] == who:
-            return self.key_alpha[0]
-        alpha = self.refiner.refine(found.picture, mask, who)
+        if found.mask_from == REUSED and self.key_alpha is not None:
+            self.skipped += 1
+            return self.key_alpha
+        frames, self.skipped = self.skipped + 1, 0
+        alpha = self.refiner.refine(found.picture, mask, found.people, frames)
         if found.mask_from == NETWORK:
-            self.key_alpha = alpha, who
+            self.key_alpha = alpha
         return alpha
 
-    def is_new_scene(self, picture: Picture, mirror: bool) -> bool:
+    def is_new_scene(self, picture: Picture, people: str, mirror: bool) -> bool:
         """Whether earlier frames say nothing about this one; remembers it."""
         last, self.thumbnail = self.thumbnail, picture.thumbnail
-        scene, self.scene = self.scene, (picture.image.shape, mirror)
+        scene, self.scene = self.scene, (picture.image.shape, people, mirror)
         return not self.is_sequence or scene != self.scene or is_cut(self.thumbnail, last)
 
     def view(self, alpha: np.ndarray, time: float) -> View:
@@ -236,14 +248,14 @@ class BackgroundBlur:
             return WHOLE
         return self.follower.follow(alpha, time) if self.is_sequence else portrait_of(alpha)
 
-    def reason(self, error: Exception) -> str:
+    def reason(self, error: Exception | None) -> str:
         """Why a frame has no mask; what is unexpected is logged, with its traceback once."""
         if isinstance(error, NoTrustedMask):
             return str(error)
         reason = f"the network failed: {error}"
         if type(error) not in self.errors_logged:
             self.errors_logged.add(type(error))
-            log.exception("%s; frames are fully blurred meanwhile", reason)
+            log.error("%s; frames are fully blurred meanwhile", reason, exc_info=error)
         return reason
 
 

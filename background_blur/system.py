@@ -128,7 +128,8 @@ class SignalGuard:
     NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
     def __init__(self):
-        self.first: tuple[int, float] | None = None  # the first signal, and when it came
+        self.first: int | None = None  # the first signal,
+        self.came = 0.0  # and when it came
         self.is_shielded = False
         self.is_over = False
 
@@ -142,17 +143,18 @@ class SignalGuard:
     def handle(self, number: int, frame: FrameType | None = None) -> None:
         if self.is_over:
             return
+        self.came = self.came or monotonic()
+        if monotonic() - self.came > self.PATIENCE:
+            with suppress(OSError):  # this may have interrupted a print()
+                os.write(2, STOPPED)
+            os._exit(128 + number)
         if self.first is None and sys.platform != "win32" and is_importing(frame):
             # To this thread, the main one, in which handlers run.
             Timer(self.RETRY, partial(signal.pthread_kill, get_ident(), number)).start()
         elif self.first is None:
-            self.first = number, monotonic()
+            self.first = number
             if not self.is_shielded:
                 raise KeyboardInterrupt(number)
-        elif monotonic() - self.first[1] > self.PATIENCE:
-            with suppress(OSError):  # this may have interrupted a print()
-                os.write(2, STOPPED)
-            os._exit(128 + number)
 
     def begin(self) -> None:
         """Lets signals stop the run again, after a shielded part; raises as `check` does."""
@@ -162,7 +164,7 @@ class SignalGuard:
     def check(self) -> None:
         """Raises KeyboardInterrupt if a signal came that has not stopped the run yet."""
         if self.first:
-            raise KeyboardInterrupt(self.first[0])
+            raise KeyboardInterrupt(self.first)
 
     @contextmanager
     def shielded(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ import pytest
 from background_blur.errors import SourceError
 from background_blur.frames import Frame
 from background_blur.matting.quality import LEVELS, QualityLevel
-from background_blur.matting.segmenter import nearest_input_size
+from background_blur.matting.segmenter import Masks, nearest_input_size
 from background_blur.settings import HIDDEN, Settings
 from support.captures import detail
 from support.segmenters import FakeBlur, fails, left_half
@@ -368,3 +368,75 @@ def test_recordings_keep_the_mask_while_nothing_moves():
     for last, result in itertools.pairwise(results):  # and the edges, which noise would move
         if result.mask_from == "reused":
             assert np.array_equal(result.alpha, last.alpha)
+
+
+def patch_goes(frame_count: int, reused: bool) -> int:
+    """After how many frames a patch is gone that the network no longer marks."""
+    marked = True
+
+    def patches(part):
+        mask = boxes(part)
+        mask[2:8, 2:8] = marked
+        return mask
+
+    blur, rng = FakeBlur(patches, Settings(view="alpha")), np.random.default_rng(0)
+    noise = rng.integers(0, 3, (frame_count, 240, 320, 3), np.uint8)
+    for index, each in enumerate(noise):
+        frame = Frame(cv2.add(room_with_box(150), each), index / 30)
+        alpha = blur(frame, LEVELS[0] if reused else None).image
+        marked = index < 40
+        if not marked and not alpha[16:64, 16:64].any():
+            return index - 40
+    return frame_count
+
+
+def test_what_is_no_longer_marked_goes_as_soon_where_masks_are_reused():
+    assert patch_goes(150, reused=True) <= patch_goes(150, reused=False) + 6
+
+
+def test_who_is_not_to_stay_goes_at_once(monkeypatch):
+    def two(frame, scale):
+        everybody = boxes(frame)
+        everybody[2:12, 2:12] = 1
+        return Masks(everybody, boxes(frame))
+
+    blur = FakeBlur(boxes, Settings(people="all"))
+    monkeypatch.setattr(blur.network, "segment", two)
+    for index in range(10):
+        result = blur(Frame(room_with_box(150), index / 30), LEVELS[1])
+    assert result.mask_from == "reused" and result.alpha[15:50, 15:50].all()
+    blur.settings.people = "front"
+    assert not blur(Frame(room_with_box(150), 10 / 30), LEVELS[1]).alpha[:70, :100].any()
+
+
+def test_no_mask_outlives_an_error_of_the_refiner(monkeypatch):
+    blur = FakeBlur(boxes)
+    frames = [Frame(room_with_box(100), index / 30) for index in range(3)]
+    assert blur(frames[0], LEVELS[0]).mask_from == "network"
+    with monkeypatch.context() as patch:
+        patch.setattr(blur, "refined", fails)
+        assert "failed" in str(blur(frames[1], LEVELS[0]).fully_blurred_because)
+    assert blur(frames[2], LEVELS[0]).mask_from == "network"
+
+
+@pytest.mark.parametrize("error", [SourceError, OSError, ValueError])
+def test_what_a_background_raises_leaves_no_gap(error):
+    blur = FakeBlur(boxes)
+    results = []
+    with pytest.raises(error):
+        for result in blur.process(moving_box(6)):
+            results.append(result.time)
+            if len(results) == 2:
+                blur.settings.background = lambda size, time: (_ for _ in ()).throw(error("gone"))
+    assert results == [0, 1 / 30]
+
+
+def test_a_photo_is_whole_as_it_was_found():
+    blur = FakeBlur(left_half, is_sequence=False)
+    deep = np.random.default_rng(0).integers(0, 65536, (240, 320, 3), np.uint16)
+    shallow = (deep // 257).astype(np.uint8)
+    coming = blur.process(Frame(shallow, whole=deep) for _ in range(2))
+    next(coming)
+    blur.settings.mirror = True  # its mask is found already
+    whole = next(coming).whole
+    assert whole is not None and np.array_equal(whole[:, :130], deep[:, :130])

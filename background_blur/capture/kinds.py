@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["picture", "animation", "video"]
 
-# Those of Pillow's formats that photos come in: each decoder less is one less to attack.
+# Those of Pillow's formats that photos come in: every decoder left out is one fewer to attack.
 # JPEG includes MPO.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 ANIMATED = "AVIF", "GIF", "PNG", "WEBP"  # those whose pictures follow each other in time

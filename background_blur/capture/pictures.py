@@ -168,7 +168,7 @@ def read_photo(path: Path) -> tuple[Frame, str]:
     check_file(str(path))
     with suppress_stderr(), warnings.catch_warnings(action="ignore"), open_photo(path) as picture:
         check_picture(path, picture)
-        # Of 16 bits a colour Pillow would keep 8. It has to be asked before the picture is loaded.
+        # Pillow keeps 8 of 16 bits per colour; only before loading does it tell how many there are.
         deep = picture.format in ("PNG", "TIFF") and ";16" in str(getattr(picture, "tile", ""))
         try:
             note = load(picture)

@@ -22,20 +22,24 @@ class MaskRefiner:
         self.last: tuple[np.ndarray, np.ndarray] | None = None  # mask and grey picture
         self.people.reset()
 
-    def refine(self, picture: Picture, mask: np.ndarray, who: str = "front") -> np.ndarray:
+    def refine(
+        self, picture: Picture, mask: np.ndarray, who: str = "front", frames: int = 1
+    ) -> np.ndarray:
         """Alpha of a picture, uint8 [h,w].
 
         Args:
             picture: of that size.
             mask: float32 of any size, 0..1, the person in this very picture.
             who: of `settings.PEOPLE`, who is to stay.
+            frames: since the last mask.
 
         Returns:
             uint8 [h,w], 255 = person.
         """
-        return sharpen(picture, self.clean(self.steady(picture.half_grey, mask), who))
+        steady = self.steady(picture.half_grey, mask, frames)
+        return sharpen(picture, self.clean(steady, who))
 
-    def steady(self, grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def steady(self, grey: np.ndarray, mask: np.ndarray, frames: int = 1) -> np.ndarray:
         """Averages the mask over time where the picture, a uint8 [h,w], stands still.
 
         Where the picture moves the new mask passes at once, so that nothing trails behind; noise
@@ -50,7 +54,7 @@ class MaskRefiner:
             noise = min(3 * median(change[::2, ::2]) + 4, 14)  # more is a camera that pans
             doubt = 1 - np.abs(2 * mask - 1)
             hold = (0.95 + 0.045 * doubt) * np.exp(-np.square(change / noise))
-            mask = mask + hold * (last_mask - mask)
+            mask = mask + hold**frames * (last_mask - mask)
         self.last = mask, grey
         return mask
 

@@ -25,6 +25,7 @@ class Scene:
         time: seconds, of the frame.
         hidden: the frame is fully blurred; alpha is 0 everywhere.
         shown: the part of the frame to show.
+        mirrored: as compared with the source.
     """
 
     small: np.ndarray
@@ -32,6 +33,7 @@ class Scene:
     time: float
     hidden: bool
     shown: View
+    mirrored: bool = False
 
 
 class Renderer:
@@ -69,7 +71,7 @@ class Renderer:
             whole = flatten_alpha(whole)
         if whole.dtype == np.uint8 and not transparent:
             return None
-        return self.render(cv2.flip(whole, 1) if self.settings.mirror else whole, scene, timer)
+        return self.render(cv2.flip(whole, 1) if scene.mirrored else whole, scene, timer)
 
     def composite(self, image: np.ndarray, scene: Scene, timer: StageTimer) -> np.ndarray:
         """The person over the chosen background, or over nothing."""

@@ -32,8 +32,8 @@ def open_output(
     """Opens the file sink that suits a path and a source.
 
     A folder (an existing one, or a path that ends in a separator or has no suffix) becomes an
-    ImageFolder, a picture's suffix an ImageFile, a video's a VideoFile. `force`, `skip` and `alpha`
-    are theirs.
+    ImageFolder, a picture's suffix an ImageFile, a video's a VideoFile. All three
+    take `force`; `skip` is for folders, `alpha` for videos.
 
     Raises:
         SinkError: it exists, is the source itself, cannot hold the frames, or cannot be written.

@@ -193,8 +193,9 @@ class ImageFolder(Sink):
     def is_unwanted(self, name: Path) -> bool:
         # What is in this folder, if it is inside the source's, was written by an earlier run.
         source = self.source
-        is_inside = source and source.is_dir() and is_within(self.path, source)
-        return bool(is_inside and is_within(source / name, self.path)) or self.skips(name)
+        if source and source.is_dir() and is_within(self.path, source):
+            return is_within(source / name, self.path) or self.skips(name)
+        return self.skips(name)
 
     @property
     def warning(self) -> str | None:

@@ -6,7 +6,7 @@ import numpy as np
 from background_blur.sinks.window import opening_scale
 
 SIZES = 13, 20  # screen pixels from line to line, in small windows and in large ones
-LINES = 36  # that a window holds whose lines are between these sizes
+LINES = 36  # that fit in a window, between these two sizes
 # Pixels at scale 1, at which letters are 21 high:
 LEADING = 34  # from line to line
 COLUMN = 100  # from a key to what it does
