@@ -14,7 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
-from time import monotonic, sleep, time
+from time import monotonic, time
+from typing import BinaryIO
 
 if sys.platform != "win32":
     import fcntl
@@ -25,7 +26,6 @@ FRAGMENTED = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "5000
 CLUSTERED = {"cluster_time_limit": "500"}  # milliseconds
 SYNC = 1.0  # seconds after which what was written must survive a power cut
 STARTING = 60.0  # seconds for which an empty part may belong to a run that is starting
-FINISHING = 0.3  # seconds within which a complete part gets its name
 LOST = errno.ENOSPC, errno.EDQUOT, errno.EIO  # errors that mean that data did not reach the disk
 PART = re.compile(r".+\.[0-9a-f]{6}\.part(\.\w+)", re.DOTALL)
 
@@ -49,6 +49,19 @@ def new_part(path: Path) -> Path:
     return part
 
 
+def hold(part: Path) -> BinaryIO | None:
+    """Tells `leftovers` that a part is in use, until the file returned is closed.
+
+    None on Windows, where files that are open cannot be renamed.
+    """
+    if sys.platform == "win32":
+        return None
+    file = part.open("rb")
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return file
+
+
 def free_path(path: Path) -> Path:
     """The path, or the first of NAME_1.EXT, NAME_2.EXT, ... that does not exist yet."""
     others = (path.with_name(f"{path.stem}_{n}{path.suffix}") for n in count(1))
@@ -59,7 +72,7 @@ class GrowingFile:
     """The file that FFmpeg writes a part into.
 
     It is synced to the disk every second, in a thread of its own, so that even a power failure
-    costs no more. While it is open, `leftovers` knows that it is in use.
+    costs no more.
 
     Attributes:
         name: the path; FFmpeg reads the format from it.
@@ -69,9 +82,6 @@ class GrowingFile:
         """Opens a part. Raises OSError."""
         self.name = str(path)
         self._file = path.open("r+b", buffering=0)
-        if sys.platform != "win32":
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._end = self._whole = 0  # bytes written; those of them in complete fragments
         self._torn = self._cut = False
         self._disk = ThreadPoolExecutor(1)
@@ -153,8 +163,6 @@ def folder_of(output: str | None) -> Path:
 def leftovers(folder: Path, suffixes: Collection[str]) -> list[str]:
     """One line each about the videos with these suffixes that interrupted runs left in a folder."""
     parts = [path for path in parts_in(folder, suffixes) if not in_use(path)]
-    if parts:
-        sleep(FINISHING)
     playable = [str(path) for path in parts if plays(path)]
     empty = [str(path) for path in parts if str(path) not in playable and not is_new(path)]
     lines = []

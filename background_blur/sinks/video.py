@@ -14,7 +14,7 @@ from background_blur.imaging import letterbox
 from background_blur.media import BT709, UNSPECIFIED, Demuxer, colour_matrix
 from background_blur.sinks.files import AtomicFile, sink_errors
 from background_blur.sinks.tracks import Tracks
-from background_blur.sinks.unfinished import GrowingFile, fragments, plays
+from background_blur.sinks.unfinished import GrowingFile, fragments, hold, plays
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -64,12 +64,15 @@ class VideoFile(AtomicFile):
         super().__init__(path, force)
         self.fps, self.alpha = fps, alpha
         self.resized: str | None = None  # a note for the user
+        self.held = None
         try:
             with sink_errors(path):
+                self.held = hold(self.part)
                 encoders = ALPHA_ENCODERS if alpha else ENCODERS
                 self.muxer = Muxer(self.part, encoders[path.suffix.lower()], tracks)
         except BaseException:
             self.part.unlink(missing_ok=True)
+            self.release()
             raise
         self.encoder: VideoEncoder | None = None  # from the first frame on
         self.first_time = 0.0  # of the first frame
@@ -118,6 +121,16 @@ class VideoFile(AtomicFile):
         self.muxer.close()
         seconds = float(end - self.muxer.tracks.lead)
         self.contents = f": {plural(self.written)}, {seconds:.1f} s"
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        if self.held:
+            self.held.close()
 
     def is_whole(self) -> bool:
         return not self.part.exists() or plays(self.part)
