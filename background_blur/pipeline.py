@@ -17,9 +17,8 @@ import numpy as np
 
 from background_blur.frames import Frame, Result
 from background_blur.imaging import THUMBNAIL_SIZE, Picture, downscale, to_bgr
-from background_blur.matting.masks import NETWORK, MaskFinder
+from background_blur.matting.masks import MaskFinder
 from background_blur.matting.motion import is_cut
-from background_blur.matting.propagation import REUSED
 from background_blur.matting.quality import LEVELS, QualityLevel
 from background_blur.matting.refinement import MaskRefiner
 from background_blur.matting.segmenter import Segmenter
@@ -46,7 +45,7 @@ class Found:
     is_new_scene: bool
     timer: StageTimer
     mask: np.ndarray | None = None
-    mask_from: str | None = None
+    mask_from: str = ""
     error: Exception | None = None
     seen: list[float] = field(default_factory=list)
 
@@ -87,8 +86,6 @@ class BackgroundBlur:
         self.is_sequence = is_sequence
         self.masks = MaskFinder(segmenter or open_default(is_sequence), is_sequence, track)
         self.refiner = MaskRefiner()
-        self.key_alpha: np.ndarray | None = None  # of the last key frame
-        self.skipped = 0  # frames since, which took that alpha
         self.has_failed = False  # refining did, since the last look for a mask
         self.follower = Follower()
         self.renderer = Renderer(self.settings)
@@ -173,7 +170,7 @@ class BackgroundBlur:
     def finish(self, found: Found) -> Result:
         """Refines the mask to an alpha, and renders the frame."""
         frame, image, timer = found.frame, found.image, found.timer
-        alpha, reason = self.refine(found)
+        alpha, reason = self.find_alpha(found)
         shown, hidden = self.view(alpha, frame.time), bool(reason)
         scene = Scene(found.picture.image, alpha, frame.time, hidden, shown, found.mirrored)
         result = Result(
@@ -209,32 +206,21 @@ class BackgroundBlur:
         assert self.last
         return (frame, self.settings) == self.last[:2] and not self.is_sequence
 
-    def refine(self, found: Found) -> tuple[np.ndarray, str | None]:
+    def find_alpha(self, found: Found) -> tuple[np.ndarray, str | None]:
         """The alpha of a frame, uint8 [h,w], and None; without a trusted mask 0, and the reason."""
         if found.is_new_scene:
             self.refiner.reset()
-            self.key_alpha = None
         error = NoTrustedMask(HIDDEN) if self.settings.hide else found.error
         try:
             if found.mask is not None and not error:
                 with found.timer.measure("refine"):
-                    return self.refined(found, found.mask), None
+                    return self.refiner.refine(
+                        found.picture, found.mask, found.people, found.mask_from
+                    ), None
         except Exception as why:  # as in `find_mask`
             error, self.has_failed = why, True
         self.refiner.reset()
-        self.key_alpha = None
         return np.zeros(found.picture.image.shape[:2], np.uint8), self.reason(error)
-
-    def refined(self, found: Found, mask: np.ndarray) -> np.ndarray:
-        """The alpha of a trusted mask; that of the key frame again while nothing moves."""
-        if found.mask_from == REUSED and self.key_alpha is not None:
-            self.skipped += 1
-            return self.key_alpha
-        frames, self.skipped = self.skipped + 1, 0
-        alpha = self.refiner.refine(found.picture, mask, found.people, frames)
-        if found.mask_from == NETWORK:
-            self.key_alpha = alpha
-        return alpha
 
     def is_new_scene(self, picture: Picture, people: str, mirror: bool) -> bool:
         """Whether earlier frames say nothing about this one; remembers it."""

@@ -414,7 +414,7 @@ def test_no_mask_outlives_an_error_of_the_refiner(monkeypatch):
     frames = [Frame(room_with_box(100), index / 30) for index in range(3)]
     assert blur(frames[0], LEVELS[0]).mask_from == "network"
     with monkeypatch.context() as patch:
-        patch.setattr(blur, "refined", fails)
+        patch.setattr(blur.refiner, "refine", fails)
         assert "failed" in str(blur(frames[1], LEVELS[0]).fully_blurred_because)
     assert blur(frames[2], LEVELS[0]).mask_from == "network"
 

@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 
 from background_blur.imaging import Picture
+from background_blur.matting.masks import NETWORK
 from background_blur.matting.people import PeopleSelector, connected_components
+from background_blur.matting.propagation import REUSED
 
 PINHOLE = 0.0015  # share of the mask; smaller holes in the person are mistakes
 NOBODY = 0.01  # a mask below it makes an alpha of 0
@@ -20,10 +22,12 @@ class MaskRefiner:
 
     def reset(self) -> None:
         self.last: tuple[np.ndarray, np.ndarray] | None = None  # mask and grey picture
+        self.key_alpha: np.ndarray | None = None  # of the last key frame
+        self.skipped = 0  # frames since the last mask that was refined
         self.people.reset()
 
     def refine(
-        self, picture: Picture, mask: np.ndarray, who: str = "front", frames: int = 1
+        self, picture: Picture, mask: np.ndarray, who: str = "front", mask_from: str = NETWORK
     ) -> np.ndarray:
         """Alpha of a picture, uint8 [h,w].
 
@@ -31,15 +35,20 @@ class MaskRefiner:
             picture: of that size.
             mask: float32 of any size, 0..1, the person in this very picture.
             who: of `settings.PEOPLE`, who is to stay.
-            frames: since the last mask.
+            mask_from: as in `Result`; where nothing moved the key frame's alpha is reused, too.
 
         Returns:
             uint8 [h,w], 255 = person.
         """
-        steady = self.steady(picture.half_grey, mask, frames)
-        return sharpen(picture, self.clean(steady, who))
+        if mask_from == REUSED and self.key_alpha is not None:
+            self.skipped += 1
+            return self.key_alpha
+        alpha = sharpen(picture, self.clean(self.steady(picture.half_grey, mask), who))
+        if mask_from == NETWORK:
+            self.key_alpha = alpha
+        return alpha
 
-    def steady(self, grey: np.ndarray, mask: np.ndarray, frames: int = 1) -> np.ndarray:
+    def steady(self, grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Averages the mask over time where the picture, a uint8 [h,w], stands still.
 
         Where the picture moves the new mask passes at once, so that nothing trails behind; noise
@@ -54,8 +63,8 @@ class MaskRefiner:
             noise = min(3 * median(change[::2, ::2]) + 4, 14)  # more is a camera that pans
             doubt = 1 - np.abs(2 * mask - 1)
             hold = (0.95 + 0.045 * doubt) * np.exp(-np.square(change / noise))
-            mask = mask + hold**frames * (last_mask - mask)
-        self.last = mask, grey
+            mask = mask + hold ** (1 + self.skipped) * (last_mask - mask)
+        self.last, self.skipped = (mask, grey), 0
         return mask
 
     def clean(self, mask: np.ndarray, who: str) -> np.ndarray:
