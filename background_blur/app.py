@@ -34,10 +34,6 @@ if TYPE_CHECKING:  # imported late, so that --help answers at once
     from background_blur.settings import Background
     from background_blur.statistics import RunStatistics
 
-# Per network. A second would cost a sixth more processor time; live frames leave time enough, and
-# in recordings the rest of the work keeps the second core busy.
-THREADS = 1
-
 log = logging.getLogger("background_blur")
 
 
@@ -103,14 +99,13 @@ def run(options: Options, guard: SignalGuard, remote: RemoteControl) -> int:
     """
     import cv2
 
-    cv2.setNumThreads(options.threads or THREADS)
+    cv2.setNumThreads(options.threads)
     if options.list_cameras or options.check:
         from background_blur import diagnostics
 
         if options.list_cameras:
             return diagnostics.list_cameras()
-        threads = options.threads or THREADS
-        return diagnostics.check(options, threads, lambda: open_pipeline(options, threads))
+        return diagnostics.check(options, partial(open_pipeline, options))
     from background_blur.jobs import jobs
 
     code, goes_on = 0, True
@@ -186,7 +181,8 @@ class Session:
         self.sinks = open_sinks(options, source, stack)
         self.source = source = adapt(source, self.sinks, reopen, options.wait)
         stack.callback(source.close)
-        self.blur = self.open_pipeline()
+        background = self.backgrounds[options.background[0]]
+        self.blur = open_pipeline(options, source.is_sequence, background)
         settings = self.blur.settings
         self.viewer = self.sinks.viewer(source, settings, self.backgrounds, self.statistics)
         is_adaptive = source.live and source.is_sequence
@@ -199,14 +195,6 @@ class Session:
         if self.sinks.output:
             stack.push(self.sinks.output)  # closed first: closing the others might hang
         stack.callback(self.guard.shield_from_now_on)  # runs first of all
-
-    def open_pipeline(self) -> "BackgroundBlur":
-        import cv2
-
-        threads = self.options.threads or THREADS
-        cv2.setNumThreads(threads)
-        background = self.backgrounds[self.options.background[0]]
-        return open_pipeline(self.options, threads, self.source.is_sequence, background)
 
     def run(self) -> bool:
         """Runs the loop; returns whether the source ended, rather than the user stopping it."""
@@ -274,7 +262,6 @@ class Loop:
 
 def open_pipeline(
     options: Options,
-    threads: int,
     is_sequence: bool = True,
     background: "Background | str | None" = None,
 ) -> "BackgroundBlur":
@@ -292,6 +279,7 @@ def open_pipeline(
         background=background,
         hide=options.hidden,
     )
-    thorough = not is_sequence
-    segmenter = open_segmenter(options.engine, options.weights, threads, thorough)
+    segmenter = open_segmenter(
+        options.engine, options.weights, options.threads, thorough=not is_sequence
+    )
     return BackgroundBlur(segmenter, settings, is_sequence=is_sequence)

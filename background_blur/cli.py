@@ -178,6 +178,7 @@ def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
     add(
         "--threads",
         type=number(int, 1, 64),
+        default=1,  # the rest of the work on a recording keeps a second core busy
         metavar="N",
         help="processor threads (default 1)",
     )

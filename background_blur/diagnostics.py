@@ -22,7 +22,7 @@ from background_blur.capture.camera import (
     set_up_opencv,
 )
 from background_blur.errors import UserError
-from background_blur.frames import Size
+from background_blur.frames import Size, plural
 from background_blur.options import Options
 from background_blur.sinks import pipewire
 from background_blur.sinks.pipewire_camera import NAME, PipeWireSink, node_name
@@ -121,7 +121,7 @@ def camera_mode(capture: cv2.VideoCapture, size: Size) -> str:
     return f"{width:.0f}x{height:.0f} at {capture.get(cv2.CAP_PROP_FPS):.0f}"
 
 
-def check(options: Options, threads: int, open_pipeline: Callable[[], Pipeline]) -> int:
+def check(options: Options, open_pipeline: Callable[[], Pipeline]) -> int:
     """Prints a line per check, under the options given; returns 1 if something needs fixing.
 
     `open_pipeline` makes the `BackgroundBlur` for these options.
@@ -134,7 +134,7 @@ def check(options: Options, threads: int, open_pipeline: Callable[[], Pipeline])
         "source": (source, "fix"),
         "display": (display, missing),
         "virtual camera": (virtual_camera, missing if options.virtual_camera is None else "fix"),
-        "weights and speed": (partial(speed, threads=threads, open_pipeline=open_pipeline), "fix"),
+        "weights and speed": (partial(speed, open_pipeline=open_pipeline), "fix"),
         "recordings": (recordings, "note"),
     }
     code = 0
@@ -173,7 +173,7 @@ def virtual_camera(options: Options) -> str:
     return f"{text}; {SETTINGS}"
 
 
-def speed(options: Options, threads: int, open_pipeline: Callable[[], Pipeline]) -> str:
+def speed(options: Options, open_pipeline: Callable[[], Pipeline]) -> str:
     """Times the pipeline on the demo."""
     blur = open_pipeline()
     size = options.size or CAMERA_SIZE
@@ -185,7 +185,7 @@ def speed(options: Options, threads: int, open_pipeline: Callable[[], Pipeline])
     for image in images:
         blur(image)
     rate = len(images) / (perf_counter() - began)
-    on = "1 thread" if threads == 1 else f"{threads} threads"
+    on = plural(options.threads, "thread")
     text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} on {on}"
     if rate < MIN_FPS:
         raise UserError(f"only {text}; end other programs, or give a smaller --size")

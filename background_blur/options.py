@@ -34,7 +34,7 @@ class Options:
     hidden: bool
     weights: Path | None
     engine: Literal["litert", "keras"]
-    threads: int | None
+    threads: int
     send: str | None
     list_cameras: bool
     check: bool

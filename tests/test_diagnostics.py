@@ -154,11 +154,11 @@ def test_slow_machines_are_told_what_to_do(monkeypatch):
     now = iter(range(0, 100, 10))
     monkeypatch.setattr(diagnostics, "perf_counter", lambda: next(now))
     pipeline = lambda: lambda image: image  # noqa: E731
-    args = SimpleNamespace(size=(64, 36))
+    args = SimpleNamespace(size=(64, 36), threads=2)
     with pytest.raises(UserError, match="only 2 frames/s at 64x36 .* --size"):
-        diagnostics.speed(args, 2, pipeline)
+        diagnostics.speed(args, pipeline)
     monkeypatch.setattr(diagnostics, "perf_counter", iter([0.0, 0.2]).__next__)
-    assert diagnostics.speed(args, 2, pipeline) == "100 frames/s at 64x36 on 2 threads"
+    assert diagnostics.speed(args, pipeline) == "100 frames/s at 64x36 on 2 threads"
 
 
 def test_check_prints_a_line_each_and_fails_where_something_needs_mending():
@@ -182,7 +182,7 @@ def test_what_one_can_do_without_fails_no_check(monkeypatch, asked, code, capsys
         monkeypatch.setattr(diagnostics, name, missing)
     for name in ("source", "speed", "recordings"):
         monkeypatch.setattr(diagnostics, name, lambda *_, **__: "fine")
-    assert diagnostics.check(SimpleNamespace(virtual_camera=asked), 1, None) == code
+    assert diagnostics.check(SimpleNamespace(virtual_camera=asked, threads=1), None) == code
     words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert words == ["ok", "missing", "fix" if code else "missing", "ok", "ok"]
 

@@ -295,8 +295,8 @@ def test_a_terminal_sees_a_bar_with_the_time_left_and_the_output_stays_clean(cli
 def test_the_network_takes_one_thread_unless_told_otherwise(
     options, expected, clip, monkeypatch, capsys
 ):
-    def open_pipeline(_, threads, *__):
-        raise UserError(f"{threads} {cv2.getNumThreads()}")
+    def open_pipeline(options, *_):
+        raise UserError(f"{options.threads} {cv2.getNumThreads()}")
 
     monkeypatch.setattr(app, "open_pipeline", open_pipeline)
     before = cv2.getNumThreads()

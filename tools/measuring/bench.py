@@ -165,9 +165,9 @@ def measure_program(run: Run, source: Source, out: str, args: argparse.Namespace
     """Runs the program's loop. Raises UserError."""
     to = {"file": ["--output", out], "pipewire": ["--virtual-camera", "pipewire"]}
     window = [] if run.to == "window" else ["--no-window"]
-    options = cli.parse(["--no-config", *to.get(run.to, []), *window])
-    threads = args.threads or program.THREADS
-    cv2.setNumThreads(threads)
+    threads = ["--threads", str(args.threads)] if args.threads else []
+    options = cli.parse(["--no-config", *threads, *to.get(run.to, []), *window])
+    cv2.setNumThreads(options.threads)
     with ExitStack() as stack:
         sinks = open_sinks(options, source, stack)
         if run.to == "window" and not sinks.window:
@@ -177,7 +177,7 @@ def measure_program(run: Run, source: Source, out: str, args: argparse.Namespace
             stack.callback(reader.wait)
             stack.callback(reader.terminate)
         source.unpace()
-        blur = program.open_pipeline(options, threads)
+        blur = program.open_pipeline(options)
         statistics = WarmStatistics(WARM_UP if source.live else 0)
         loop = program.Loop(source, blur, sinks, statistics, SignalGuard())
         loop.viewer = sinks.viewer(source, blur.settings, {"blur": None}, statistics)
