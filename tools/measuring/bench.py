@@ -29,16 +29,16 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -199,18 +199,16 @@ def measure_program(run: Run, source: Source, out: str, args: argparse.Namespace
 
 
 def measure_recipe(recipe: recipes.Recipe, source: Source) -> dict:
-    """Runs somebody else's recipe on the frames."""
+    """Runs somebody else's recipe on the frames; the first one after the warm-up does not count."""
     warm_at = time.monotonic() + (WARM_UP if source.live else 0)
-    began = cpu = 0.0
-    count = -1
+    done = []  # when each frame was, and the processor time by then
     for frame in source:
         recipe(frame.image)
-        if not count:
-            began, cpu = time.monotonic(), time.process_time()
-        count += count >= 0 or time.monotonic() >= warm_at
-    passed, spent = time.monotonic() - began, time.process_time() - cpu
-    count = max(1, count - 1)
-    return {"fps": count / passed, "cpu_ms": 1000 * spent / count}
+        done.append((time.monotonic(), time.process_time()))
+    warm = [it for it in done if it[0] >= warm_at]
+    (began, spent_before), (ended, spent) = warm[0], warm[-1]
+    count = max(1, len(warm) - 1)
+    return {"fps": count / (ended - began or 1), "cpu_ms": 1000 * (spent - spent_before) / count}
 
 
 def run_alone(pictures: list[np.ndarray]) -> dict:
@@ -220,17 +218,16 @@ def run_alone(pictures: list[np.ndarray]) -> dict:
         short, longer = Path(folder, "1.mp4"), Path(folder, "30.mp4")
         write_video(short, pictures, 1)
         write_video(longer, pictures, 30)
+        run = partial(subprocess.run, cwd=RESOURCES, check=True, capture_output=True)
         began = time.monotonic()
-        subprocess.run([*command, str(short)], cwd=RESOURCES, check=True, capture_output=True)
+        run([*command, str(short)])
         first = time.monotonic() - began
-        run = subprocess.run(
-            [*command, str(longer)], cwd=RESOURCES, check=True, capture_output=True
-        )
-    kilobytes = run.stderr.split()
+        told = run([*command, str(longer)]).stderr
+    kilobytes = told.split()
     return {"first_s": first} | ({"peak_mb": int(kilobytes[-2]) / 1024} if kilobytes else {})
 
 
-def in_child(function, *args) -> dict:
+def in_child(function: Callable[..., dict], *args: Any) -> dict:
     """Calls it in a fresh process: what was loaded or allocated before is not in its figures."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *args).result()
@@ -248,7 +245,7 @@ def measure_size(size: Size, args: argparse.Namespace) -> dict[str, dict]:
         for run in runs:
             rounds[run.name].append(in_child(measure, run, size, pictures, args))
         rounds["this, video"][-1] |= in_child(run_alone, pictures)
-    return {name: merge(figures, median) for name, figures in rounds.items()}
+    return {name: merge(figures) for name, figures in rounds.items()}
 
 
 def even_sizes(text: str) -> list[Size]:

@@ -3,9 +3,10 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 
 from background_blur.statistics import STAGES
 from tools.command import ToolError
@@ -23,15 +24,15 @@ COLUMNS = {  # name of the figure: head of its column, and how it is written
 }
 
 
-def merge(figures: Sequence[dict], middle: Callable[[Sequence[float]], float]) -> dict:
-    """The middle of each figure of several rounds of a run, those by stage too."""
+def merge(figures: Sequence[dict]) -> dict:
+    """The median of each figure of several rounds of a run, those by stage too."""
     first = figures[0]
     if "left out" in first:
         return first
     return {
-        name: merge([it[name] for it in figures], middle)
+        name: merge([it[name] for it in figures])
         if isinstance(value, dict)
-        else round(middle([it[name] for it in figures]), 2)
+        else round(median([it[name] for it in figures]), 2)
         for name, value in first.items()
     }
 

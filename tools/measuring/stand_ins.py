@@ -1,7 +1,6 @@
 """What the bench films: a video, and a camera that plays the same pictures."""
 
 import time
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from background_blur.capture import open_source
 from background_blur.frames import Size
-from background_blur.imaging import crop_to_fill
 
 FPS = 30
 PICTURES = 64  # that are played back and forth
@@ -20,10 +18,9 @@ NOISE = 3.0  # grey levels (standard deviation) of the camera
 def film(clip: Path | None, size: Size) -> list[np.ndarray]:
     """The first pictures of a clip, uint8 [H,W,3] each, at that size; of the demo's portrait
     without a clip."""
-    with open_source(str(clip or "demo"), None if clip else size) as source:
+    with open_source(str(clip or "demo"), size) as source:
         source.unpace()
-        frames = islice(source, PICTURES)
-        return [crop_to_fill(frame.image, size) for frame in frames]
+        return [frame.image for frame in islice(source, PICTURES)]
 
 
 def back_and_forth(pictures: list) -> list:
@@ -51,11 +48,11 @@ def write_video(path: Path, pictures: list[np.ndarray], count: int) -> None:
 class FakeCapture:
     """Plays JPEGs, noisy as a camera's; what nobody fetches in its time is gone."""
 
-    def __init__(self, pictures: list[np.ndarray], clock: Callable[[], float] = time.monotonic):
+    def __init__(self, pictures: list[np.ndarray]):
         rng = np.random.default_rng(0)
         noisy = (it + NOISE * rng.standard_normal(it.shape, np.float32) for it in pictures)
         coded = [cv2.imencode(".jpg", it.clip(0, 255).astype(np.uint8))[1] for it in noisy]
-        self.pictures, self.clock = back_and_forth(coded), clock
+        self.pictures = back_and_forth(coded)
         self.began, self.index = 0.0, 0
 
     def isOpened(self) -> bool:
@@ -71,7 +68,7 @@ class FakeCapture:
         pass
 
     def read(self) -> tuple[bool, np.ndarray]:
-        now = self.clock()
+        now = time.monotonic()
         self.began = self.began or now
         self.index = max(self.index + 1, int((now - self.began) * FPS))
         time.sleep(max(0.0, self.began + self.index / FPS - now))
