@@ -279,7 +279,6 @@ def open_pipeline(
         background=background,
         hide=options.hidden,
     )
-    segmenter = open_segmenter(
-        options.engine, options.weights, options.threads, thorough=not is_sequence
-    )
+    thorough = not is_sequence
+    segmenter = open_segmenter(options.engine, options.weights, options.threads, thorough)
     return BackgroundBlur(segmenter, settings, is_sequence=is_sequence)
