@@ -90,7 +90,7 @@ class Batches:
             soft = photo.soft
             if kind == "nobody" and rng.random() < 0.15:
                 self.hang_up(rng, image)
-            if kind in (*SINGLE, *MIXED) and rng.random() < 0.4:
+            if kind in (*SINGLE, *MIXED) and rng.random() < 0.5:
                 image, masks = self.join(rng, image, masks)
         if rng.random() < 0.5:
             image, masks = image[:, ::-1], masks[:, ::-1]
@@ -190,10 +190,12 @@ class Batches:
             self.hang_up(rng, image)
         if rng.random() < 0.25:  # what stands behind a webcam user is out of focus
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.5))
-        people = rng.choice([1, 2, 3], p=[0.5, 0.38, 0.12])
+        people = rng.choice([1, 2, 3], p=[0.45, 0.4, 0.15])
         ratios = np.sort(rng.uniform(0.4, 1.0, people - 1)).tolist() + [1.0]
         rise = rng.uniform(0.5, 1.1)
         x = np.clip(rng.normal(0.5, 0.17), 0.1, 0.9)
+        if people == 1 and rng.random() < 0.25:  # just coming into view
+            x = rng.uniform(-0.08, 0.12)  # half of the views are mirrored afterwards
         soft = True
         for ratio in ratios:
             someone = self.someone(rng)
@@ -202,7 +204,7 @@ class Batches:
             image, cover, blank = self.add_person(rng, image, someone, rise * ratio, at)
             touching = (cover > 0.5) & (masks[..., 0] > 127)
             last = max((other for other in ratios if other < ratio), default=0)
-            masks = lay(masks, cover, blank, bool(touching.any() or last < 0.75 * ratio))
+            masks = lay(masks, cover, blank, bool(touching.any() or last < 0.85 * ratio))
             soft &= someone.soft
         return image, masks, soft
 

@@ -362,10 +362,11 @@ def take_stock(run: Run, learner: Learner, held_out: list[Photo], work: Path) ->
 
 
 def hour(text: str) -> float:
-    """ "HH:MM", today's local time, as seconds since the epoch."""
-    now = time.localtime()
-    then = time.strptime(text, "%H:%M")
-    return time.mktime((*now[:3], then.tm_hour, then.tm_min, 0, 0, 0, -1))
+    """ "HH:MM", the next such local time, as seconds since the epoch."""
+    now, then = time.localtime(), time.strptime(text, "%H:%M")
+    days = [(now.tm_year, now.tm_mon, now.tm_mday + i) for i in (0, 1)]
+    hours = [time.mktime((*day, then.tm_hour, then.tm_min, 0, 0, 0, -1)) for day in days]
+    return hours[0] if hours[0] > time.time() else hours[1]
 
 
 @reports_errors("training.train")
