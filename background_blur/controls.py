@@ -50,15 +50,19 @@ class Viewer:
         self.backgrounds = backgrounds or {}
         self.quit = self.with_help = self.with_statistics = False
         self.note, self.noted_at = "", 0.0  # what the last key did
+        self.shown: Result | None = None  # what is in the window, and the texts over it
+        self.texts: tuple[list[str], list[str], tuple[str, ...]] = [], [], ()
 
     def show(self, result: Result) -> bool:
         """Shows a result; False once the user wants to stop."""
         if self.paced:
             sleep(max(0.0, self.window.seconds_until(result.time)))
-        image = result.image
-        image = over_checkerboard(image) if image.shape[2] == 4 else image
-        image = draw(image, self.text(), self.notes(result), self.captions(result))
-        self.window.write(replace(result, image=image))
+        texts = self.text(), self.notes(result), self.captions(result)
+        if result is not self.shown or texts != self.texts:  # not the same photo again
+            image = result.image
+            image = over_checkerboard(image) if image.shape[2] == 4 else image
+            self.window.write(replace(result, image=draw(image, *texts)))
+            self.shown, self.texts = result, texts
         self.press(self.window.key(), result)
         return not (self.quit or self.window.closed)
 
