@@ -123,9 +123,8 @@ class RunStatistics:
         for *_, spent in list(self.recent)[1:]:
             seconds.update(spent)
         rate, processor = self.rates()
-        lines = [f"{rate:.1f} frames/s"]
+        lines = [f"{rate:.1f} frames/s", f"processor time {processor:.1f} ms, of which"]
         lines += [f"{stage} {1000 * spent / frames:.1f} ms" for stage, spent in seconds.items()]
-        lines.append(f"processor time {processor:.1f} ms")
         if self.latency is not None:
             lines.append(f"latency {1000 * self.latency:.0f} ms")
         lines += [f"dropped {dropped}", f"fully blurred {self.failed}", self.format_network()]

@@ -181,8 +181,8 @@ def test_figures_are_means_of_what_happened(monkeypatch):
         )
     assert statistics.overlay(dropped=3) == [
         "25.0 frames/s",
+        "processor time 20.0 ms, of which",
         "segment 10.0 ms",
-        "processor time 20.0 ms",
         "latency 40 ms",
         "dropped 3",
         "fully blurred 2",
