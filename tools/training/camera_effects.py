@@ -1,10 +1,10 @@
-"""What a webcam, its room, other clothes and a headset do to a training picture."""
+"""What a webcam, its room, clothes, hands and a headset do to a training picture."""
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
-from tools.photos import UNKNOWN
+from tools.photos import UNKNOWN, known
 
 
 def camera(rng: Generator, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -136,6 +136,80 @@ def flicker(rng: Generator, image: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(later), 0, 255).astype(np.uint8)
 
 
+def raise_hand(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
+    """Draws a forearm and a hand before the topmost person; all of it is person, and in front.
+
+    The skin is of the face's colour or of another, and often nearly that of the wall: such hands
+    are the ones that a network takes for a hole.
+
+    Args:
+        image: uint8 [h,w,3] BGR, masks: uint8 [h,w,2]; both changed in place.
+    """
+    height, width = masks.shape[:2]
+    person = masks[..., 1] == 255
+    rows = np.flatnonzero(person.any(1))
+    head = head_width(person, rows)
+    if not 12 < head < 0.6 * width:
+        return
+    top, middle = rows[0], int(np.median(np.flatnonzero(person[rows[0] + head // 2])))
+    long = min(head * rng.uniform(0.8, 1.6), 0.7 * height)  # the hand
+    palm = np.array([rng.normal(middle, 0.8 * head), rng.uniform(top + 0.6 * head, height)])
+    down, up = rng.normal(0, 0.6), rng.normal(np.pi, 0.6)  # where elbow and fingers point
+    elbow, knuckles = palm + 2 * long * direction(down), palm + 0.3 * long * direction(up)
+    parts = [(palm, elbow, 0.4), (palm, knuckles, 0.5)]
+    spread, curled = rng.uniform(0.05, 0.35), rng.uniform(0.3, 1)
+    for finger in np.arange(-1.5, 2):
+        base = knuckles + 0.13 * long * finger * direction(up + np.pi / 2)
+        parts.append((base, base + 0.5 * long * curled * direction(up + spread * finger), 0.14))
+    thumb = palm + 0.5 * long * direction(up + rng.choice([-1, 1]) * rng.uniform(0.5, 1.1))
+    parts.append((palm, thumb, 0.16))
+    cover, light = np.zeros((2, height, width), np.float32)
+    for start, end, thick in parts:
+        draw_line(cover, start, end, thick * long, 1)
+        draw_line(light, start, end, thick * long, 0.85)  # a darker rim
+        draw_line(light, start, end, 0.75 * thick * long, rng.uniform(0.95, 1.1))
+    sleeve = np.zeros((height, width), np.float32)
+    draw_line(sleeve, palm + rng.uniform(0.2, 0.9) * (elbow - palm), elbow, 0.5 * long, 1)
+    face, chest = (
+        image[min(top + k * head // 2, height - 1), middle].astype(float) for k in (1, 4)
+    )
+    skin = face if rng.random() < 0.5 else rng.uniform(0.4, 1.3) * np.array([130, 155, 195])
+    wall = image[masks[..., 0] == 0]
+    if len(wall) and rng.random() < 0.5:
+        skin = skin + rng.uniform(0.3, 0.9) * (wall.mean(0) - skin)
+    light = np.where(sleeve > 0, 1, cv2.GaussianBlur(light, (0, 0), max(0.4, 0.02 * long)))
+    colours = np.where(sleeve[..., None] > 0, chest, skin) * rng.uniform(0.8, 1.45)
+    soft = cv2.GaussianBlur(np.maximum(cover, sleeve), (0, 0), rng.choice([0.5, 2], p=[0.8, 0.2]))
+    layer = colours * light[..., None] + rng.normal(0, 4, image.shape)
+    image[:] = np.clip(image + soft[..., None] * (layer - image), 0, 255).astype(np.uint8)
+    for mask in np.moveaxis(masks, -1, 0):
+        drawn = known(np.maximum(mask, 255 * soft))
+        mask[:] = np.where((mask == UNKNOWN) & (soft < 0.95), mask, drawn)
+
+
+def draw_line(
+    canvas: np.ndarray, start: np.ndarray, end: np.ndarray, thick: float, value: float
+) -> None:
+    """Draws a line with round ends."""
+    points = (tuple(map(int, np.rint(point))) for point in (start, end))
+    cv2.line(canvas, *points, value, max(1, round(thick)), cv2.LINE_AA)
+
+
+def direction(angle: float) -> np.ndarray:
+    """The vector of length 1 at that angle from pointing down."""
+    return np.array([np.sin(angle), np.cos(angle)])
+
+
+def head_width(person: np.ndarray, rows: np.ndarray) -> int:
+    """About how wide the topmost head is, in a bool [h,w] with somebody in these rows; or 0."""
+    if len(rows) < 3:
+        return 0
+    inside = person[rows[0] : rows[-1]]
+    ends = inside.shape[1] - inside[:, ::-1].argmax(1)
+    widths = np.where(inside.any(1), ends - inside.argmax(1), 0)
+    return int(np.median(widths[: max(1, len(widths) // 3)]))
+
+
 def headset(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
     """Draws headphones onto the topmost head: a band over it, a cup at each side; all person."""
     mask = masks[..., 1]
@@ -143,12 +217,7 @@ def headset(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
     if len(ys) == 0 or ys.min() < 0.04 * mask.shape[0]:
         return
     top = ys.min()
-    rows = mask[top : ys.max()] == 255
-    ends = rows.shape[1] - rows[:, ::-1].argmax(1)
-    widths = np.where(rows.any(1), ends - rows.argmax(1), 0)
-    if len(widths) < 3:
-        return
-    head = int(np.median(widths[: len(widths) // 3]))  # its width, about
+    head = head_width(mask == 255, np.unique(ys))
     if not 12 < head < 0.6 * mask.shape[1]:
         return
     row = min(top + int(head * rng.uniform(0.5, 0.75)), mask.shape[0] - 1)  # of the ears

@@ -13,7 +13,7 @@ from numpy.random import Generator
 from background_blur.frames import Size
 from tools.cutouts import lay, paste, standing
 from tools.photos import MIXED, SINGLE, UNKNOWN, WHOLE, Photo, is_tall, known, read_image
-from tools.training.camera_effects import camera, clothe, flicker, headset, print_on
+from tools.training.camera_effects import camera, clothe, flicker, headset, print_on, raise_hand
 
 Example = tuple[np.ndarray, np.ndarray, bool]  # uint8 [h,w,3] BGR, its masks; are those soft?
 
@@ -99,6 +99,8 @@ class Batches:
             clothe(rng, image, masks)
         if kind != "nobody" and rng.random() < 0.1:
             print_on(rng, image, masks, self.any_picture(rng))
+        if kind not in ("voc", "coco", "nobody") and rng.random() < 0.2:
+            raise_hand(rng, image, masks)
         if kind not in ("voc", "coco", "nobody") and rng.random() < 0.1:
             headset(rng, image, masks)
         if rng.random() < 0.05:

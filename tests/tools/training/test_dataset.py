@@ -10,6 +10,7 @@ from support.photos import PREFIXES, draw_all, draw_photo, write_photo
 from tools.cutouts import key, keyed
 from tools.photos import UNKNOWN, front_of, read_photo, read_photos
 from tools.training import dataset
+from tools.training.camera_effects import raise_hand
 from tools.training.dataset import MIX, Batches, soften
 
 quick = settings(max_examples=30, deadline=None)
@@ -117,6 +118,17 @@ def test_every_kind_shows_whom_it_should(kind):
         assert not np.any(masks)
     else:
         assert all((mask[..., 0] > UNKNOWN).any() for mask in masks)
+
+
+def test_a_drawn_hand_is_person_and_in_front():
+    body = np.zeros((120, 200), np.uint8)
+    cv2.ellipse(body, (100, 40), (15, 20), 0, 0, 360, 255, -1)
+    cv2.rectangle(body, (60, 60), (140, 119), 255, -1)
+    for seed in range(20):
+        image, masks = np.full((120, 200, 3), 90, np.uint8), np.stack([body, body], -1)
+        raise_hand(np.random.default_rng(seed), image, masks)
+        drawn = np.abs(image.astype(int) - 90).max(2) > 20
+        assert drawn.sum() > 100 and (masks[drawn] > 0).all() and (masks[body == 255] == 255).all()
 
 
 def blue_screen() -> np.ndarray:
