@@ -191,8 +191,8 @@ def draw_line(
     canvas: np.ndarray, start: np.ndarray, end: np.ndarray, thick: float, value: float
 ) -> None:
     """Draws a line with round ends."""
-    points = (tuple(map(int, np.rint(point))) for point in (start, end))
-    cv2.line(canvas, *points, value, max(1, round(thick)), cv2.LINE_AA)
+    begin, stop = (tuple(map(int, np.rint(point))) for point in (start, end))
+    cv2.line(canvas, begin, stop, value, max(1, round(thick)), cv2.LINE_AA)
 
 
 def direction(angle: float) -> np.ndarray:
