@@ -65,7 +65,7 @@ def test_that_the_best_cannot_be_held_is_said_once(caplog):
         play(quality, machine(1.5), 10, start)
         play(quality, machine(0.1), 10, start + 10)
     play(QualityController(30), machine(4), 10)
-    assert caplog.messages == ["too busy for --quality best; the network runs at every 2nd frame"]
+    assert caplog.messages == ["too busy for --quality best; the network runs on every 2nd frame"]
 
 
 def test_it_steps_no_further_than_it_must():

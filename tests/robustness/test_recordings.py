@@ -191,7 +191,7 @@ def test_a_run_that_hangs_at_its_end_can_be_broken_off_and_loses_nothing(tmp_pat
         time.sleep(0.5)
     assert process.wait(1) == 130
     assert time.monotonic() - began > 4
-    words = b"background-blur: stopped; the next start names what is left of a recording\n"
+    words = b"background-blur: stopped; the next run will name what is left of a recording\n"
     assert process.stderr.read() == words
     (part,) = tmp_path.iterdir()
     assert part.name.endswith(".part.mp4")
