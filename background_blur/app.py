@@ -265,7 +265,7 @@ def open_pipeline(
     is_sequence: bool = True,
     background: "Background | str | None" = None,
 ) -> "BackgroundBlur":
-    """The pipeline with the user's settings. Raises WeightsError."""
+    """Opens the pipeline with the user's settings. Raises WeightsError."""
     from background_blur.matting.engines import open_segmenter
     from background_blur.pipeline import BackgroundBlur
     from background_blur.settings import Settings

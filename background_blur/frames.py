@@ -39,7 +39,7 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Result(Frame):
-    """A finished frame: `image` in the chosen view, with a fourth channel where transparent.
+    """A finished frame: `image` in the chosen view, with a fourth channel if it is transparent.
 
     Attributes:
         size: (width, height) of the frame itself; None if `image` has that size.

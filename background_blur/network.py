@@ -73,7 +73,7 @@ def build(
             Dilation makes up for the omitted strides without changing any kernel's shape, so one
             set of weights serves all three.
         size: (width, height) of the input in pixels, multiples of `output_stride`; None for any.
-        design: of `person`; for `voc` only its width counts.
+        design: for `person`; `voc` uses only its width.
 
     Returns:
         A model from float32 [n,h,w,3] RGB in 0..255 to float32 logits: [n,h/s,w/s,outputs] for

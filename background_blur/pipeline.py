@@ -72,8 +72,8 @@ class BackgroundBlur:
             segmenter: what finds people; None opens the bundled weights.
             settings: what to do with the frames.
             is_sequence: False if the frames are unrelated pictures, such as a folder of photos.
-            track: whether, in a sequence, the segmenter is shown only the part of each frame
-                where the people are.
+            track: whether, in a sequence, the segmenter is shown the part of each frame where the
+                people are, rather than the whole frame.
             **choices: individual `Settings` instead of `settings`, such as `strength=0.8`; a
                 background may be named as for `--background`: a picture, a video, "#00b140".
 

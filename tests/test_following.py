@@ -16,7 +16,7 @@ SIZE = (360, 640)
 
 
 def person_at(x: float):
-    """(picture, mask): somebody of bright, fine noise on dark noise, centred at x of the width."""
+    """(picture, mask): a person of bright, fine noise on dark noise, centred at x of the width."""
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 60, (*SIZE, 3), np.uint8)
     mask = np.zeros((44, 80), np.float32)
@@ -27,7 +27,7 @@ def person_at(x: float):
 
 
 def film(pipeline, seconds=3.0, x=0.3):
-    """Films somebody standing there; returns the picture, and the last result."""
+    """Films someone standing there; returns the picture, and the last result."""
     picture, mask = person_at(x)
     pipeline.network.mask_of = lambda small: mask
     for i in range(round(8 * seconds)):

@@ -53,6 +53,6 @@ def whole(size: Size) -> Box:
 
 
 def mask_size(frame: np.ndarray) -> Size:
-    """(width, height) of the masks of a frame [H,W,3]: half its own, as the refiner works at."""
+    """(width, height) of the masks of a frame [H,W,3]: half its own, at which the refiner works."""
     height, width = frame.shape[:2]
     return max(1, width // 2), max(1, height // 2)

@@ -31,7 +31,7 @@ class PeopleSelector:
 
         Args:
             who: "main" for one, at first the largest and most central, who keeps the place until
-                gone, or clearly smaller than another, for a while; else everybody in the mask.
+                gone, or clearly smaller than another, for a while; else everyone in the mask.
             labels: int [h,w], the part that each pixel belongs to, 0 for none.
             sizes: the number of pixels in each part, 0 for part 0.
 

@@ -42,7 +42,7 @@ class QualityController:
     """Steps down as soon as the budget is missed, and up again after a while with time to spare.
 
     A step up that soon proves too much doubles the wait before the next one. The controller starts
-    at every second frame and goes no higher unless asked for the best, since hardly anybody sees
+    at every second frame and goes no higher unless asked for the best, since hardly anyone sees
     the difference. If it cannot hold the best, it says so once.
     """
 

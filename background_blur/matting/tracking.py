@@ -4,7 +4,7 @@ The network's input is small. A box around the people of the last mask uses it b
 whole frame: more detail at the same cost. Whatever is outside the box counts as background, so a
 wrong box blurs too much, never too little. The network runs on the whole frame
 
-- at first, after a cut or an error, and while nobody is there; once somebody is, it runs on their
+- at first, after a cut or an error, and while nobody is there; once someone is, it runs on their
   box in the same frame;
 - when the mask touches the border of the box, or what was in the box has gone: in the same frame;
 - in addition to the box, when something changes outside it, at most four times per second, and
@@ -25,7 +25,7 @@ from background_blur.matting.people import SPECK
 from background_blur.matting.segmenter import INPUT_SIZES
 
 MARGIN = 0.12  # share of the people's width and height, left free on each side of them
-PERSON = 0.2  # a mask above it marks somebody whom the box must contain
+PERSON = 0.2  # a mask above it marks someone whom the box must contain
 TOUCHING = 2  # pixels of the mask; anyone this near to the box's border may extend beyond it
 GONE = 0.5  # share of the last area in the box; if less is left, they moved out of it
 LEAST = 0.3  # share of the frame's width and height; enlarging a smaller box adds no detail
@@ -39,7 +39,7 @@ MAX_WHOLE_AGE = 2.0  # seconds after such a run; later nothing is known about th
 MIN_AGREEMENT = 0.7  # IoU of the people in the box with those of the whole frame, to keep its mask
 MAX_RECHECK = 2.0  # seconds of runs on the whole frame when boxes fail again and again
 
-# A picture, uint8 [h,w,3], whole or in part -> its mask, float32 of any size; or it raises.
+# A picture, uint8 [h,w,3], whole or in part -> its mask, float32 of any size; may raise.
 Predict = Callable[[np.ndarray], np.ndarray]
 Edges = np.ndarray  # float [4]: left, top, right, bottom
 OUTWARD = np.array([-1, -1, 1, 1])

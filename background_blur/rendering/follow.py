@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 
 CLOSEST = 0.5  # the smallest share of the frame's sides to show: a zoom of 2
-MARGIN, BELOW = 0.10, 0.15  # of the frame, beside and below the person
+MARGIN, BELOW = 0.10, 0.15  # of the frame, next to and below the person
 HEADROOM = 0.16  # of the view, above the person
 PORTRAIT = 1.0  # how much of a person's height to show, in widths of that person
 DEAD_ZONE = 0.05  # of the frame: how far the person's edges may move before the view does
 MEMORY = 2.0  # seconds; the view has room for everywhere the person was in that time
 SETTLED = 0.01, 1.0  # share of the frame, seconds: less movement in that time is ignored
-LEAD = 0.6  # seconds that the goal is ahead of somebody walking: as much as the view lags
+LEAD = 0.6  # seconds that the goal is ahead of someone walking: as much as the view lags
 WALK = 0.1, 0.2  # of the frame per second, slower is not walking; seconds it is measured over
-ABSENCE = 1.0  # seconds without anybody before the whole frame is shown
+ABSENCE = 1.0  # seconds without anyone before the whole frame is shown
 ROUNDING = 1e-6  # of the frame
 PACE = 6.0  # 1/s; see `Smoother`
 
@@ -58,7 +58,7 @@ class Follower:
         self.smoother = Smoother(WHOLE)
         self.goal = WHOLE
         self.framed, self.moving = None, False  # the Box that the goal is made for
-        self.boxes = deque()  # (time, Box) of the person, of the last moment
+        self.boxes = deque()  # (time, Box) of the person, while a walk is measured
         self.needed = deque()  # (time, Box) of what had to be shown in the last seconds
         self.latest = deque()  # the same, of the last second
         self.seen = self.time = -math.inf
@@ -103,7 +103,7 @@ class Follower:
         self.goal = portrait_view(self.framed, aspect)
 
     def ahead(self) -> Box:
-        """Where somebody who is walking or standing up will be when the view gets there."""
+        """Where someone who is walking or standing up will be when the view gets there."""
         (then, last), (time, box) = self.boxes[0], self.boxes[-1]
         if then == time:
             return box

@@ -22,7 +22,7 @@ class Scene:
     Attributes:
         small: uint8 [h,w,3] BGR, the image at the size its alpha was found at.
         alpha: uint8 [h,w], 255 = person.
-        time: seconds, of the frame.
+        time: of the frame, in seconds.
         hidden: the frame is fully blurred; alpha is 0 everywhere.
         shown: the part of the frame to show.
         mirrored: whether the image is, compared with the source.

@@ -1,8 +1,8 @@
-"""Somebody who comes into view little by little is whole within a second, and stays so; somebody
+"""Someone who comes into view little by little is whole within a second, and stays so; someone
 smaller who comes up behind stays blurred.
 
 The portrait is cut out and put in front of a room; the network has its real weights. A lamp goes
-on, a camera's exposure starts, a door opens, somebody comes in at the edge, with an arm raised, or
+on, a camera's exposure starts, a door opens, someone comes in at the edge, with an arm raised, or
 steps behind a microphone stand or a chair's back. What is lost is counted against the same last
 picture seen by itself.
 """
@@ -75,26 +75,26 @@ def door(portrait, room, share) -> np.ndarray:
 
 
 def edge(portrait, room, share) -> np.ndarray:
-    """Somebody comes in from the right."""
+    """Someone comes in from the right."""
     return standing(portrait, room, x=WIDTH * (1.2 - 0.65 * share))
 
 
 def stand(portrait, room, share) -> np.ndarray:
-    """Somebody steps behind a microphone stand."""
+    """Someone steps behind a microphone stand."""
     picture = edge(portrait, room, share)
     picture[:, WIDTH // 2 + 40 : WIDTH // 2 + 50] = 25
     return picture
 
 
 def chair(portrait, room, share) -> np.ndarray:
-    """Somebody rises behind a chair's back."""
+    """Someone rises behind a chair's back."""
     picture = edge(portrait, room, share)
     picture[270:288, 120:560] = 40, 60, 90
     return picture
 
 
 def arm(portrait, room, share) -> np.ndarray:
-    """Somebody comes in with an arm raised in front of them, which cuts them in two."""
+    """Someone comes in with an arm raised in front of them, which cuts them in two."""
     picture = edge(portrait, room, share)
     hand = round(WIDTH * (1.2 - 0.65 * share)) + 70, 120
     shoulder = hand[0] - 150, HEIGHT - 30

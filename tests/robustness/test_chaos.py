@@ -284,7 +284,7 @@ def test_a_thousand_frames_of_chaos_into_a_virtual_camera(fake, monkeypatch, cap
 
 
 class Fingers:
-    """A window at which somebody presses keys at random."""
+    """A window at which someone presses keys at random."""
 
     closed = False
 
