@@ -1,4 +1,4 @@
-"""The library: `from blur import BackgroundBlur`; once installed, `from background_blur`.
+"""The library: `from blur import BackgroundBlur`, or `from background_blur` once installed.
 
     import cv2
 
@@ -8,7 +8,7 @@
     result = blur(cv2.imread("me.jpg"))  # call it with each frame of a video, in order
     cv2.imwrite("out.jpg", result.image)
 
-How a frame is finished: read on in background_blur/pipeline.py.
+The code that processes a frame is in background_blur/pipeline.py.
 """
 
 from background_blur.frames import Frame, Result

@@ -5,7 +5,7 @@
     net = model.build("person")  # float32 [n,h,w,3] RGB 0..255 -> logits [n,h/2,w/2,2]
     net, design = model.load_person("weights/person.weights.h5")
 
-How it is built: read on in background_blur/network.py.
+The code that builds it is in background_blur/network.py.
 """
 
 from background_blur.network import (

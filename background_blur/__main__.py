@@ -1,4 +1,4 @@
-"""`python -m background_blur`: the program."""
+"""Runs the program as `python -m background_blur`."""
 
 from background_blur.app import program
 

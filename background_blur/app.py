@@ -38,10 +38,10 @@ log = logging.getLogger("background_blur")
 
 
 def program() -> None:
-    """`python main.py`, `background-blur` and `python -m background_blur`."""
+    """Entry point of `main.py`, `background-blur` and `python -m background_blur`."""
     open_missing()
     code = main()
-    for name in SignalGuard.NAMES:  # all is done; Python only tidies up
+    for name in SignalGuard.NAMES:  # the work is done; Python is only cleaning up
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     sys.exit(code)
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         code = run_to_exit_code(options)
         out.flush()
         if out.error:
-            hint = "see where the output is piped to, and whether the disk is full"
+            hint = "check where the output is piped to, and whether the disk is full"
             log.error(f"cannot print: {getattr(out.error, 'strerror', None) or out.error}; {hint}")
     return code or (1 if out.error else 0)
 
@@ -95,7 +95,7 @@ def run(options: Options, guard: SignalGuard, remote: RemoteControl) -> int:
 
     Raises:
         UserError: a file cannot be opened or written at all.
-        KeyboardInterrupt: a signal came.
+        KeyboardInterrupt: a signal arrived.
     """
     import cv2
 
@@ -123,7 +123,7 @@ def run(options: Options, guard: SignalGuard, remote: RemoteControl) -> int:
 
 
 def run_job(options: Options, guard: SignalGuard, remote: RemoteControl) -> tuple[bool, bool]:
-    """Runs one source; returns whether no frame got a mask, and whether the user wants to go on."""
+    """Runs one source; returns whether no frame got a mask, and whether to go on to the next."""
     if options.skip_existing and options.output and isfile(options.output):
         print(f"{options.output}: exists; skipped")
         return False, True
@@ -133,9 +133,9 @@ def run_job(options: Options, guard: SignalGuard, remote: RemoteControl) -> tupl
 
 
 class Session:
-    """Everything that is open while frames go from one source to its sinks.
+    """Holds everything that is open while frames go from one source to its sinks.
 
-    Entered, it opens them; left, it closes them, the output first, and sums up.
+    On entry it opens them; on exit it closes them, the output first, and prints a summary.
 
     Raises:
         UserError: something cannot be opened, read or written.
@@ -194,7 +194,7 @@ class Session:
             stack.enter_context(Listener(running))
         if self.sinks.output:
             stack.push(self.sinks.output)  # closed first: closing the others might hang
-        stack.callback(self.guard.shield_from_now_on)  # runs first of all
+        stack.callback(self.guard.shield_from_now_on)  # runs first
 
     def run(self) -> bool:
         """Runs the loop; returns whether the source ended, rather than the user stopping it."""
@@ -206,21 +206,21 @@ class Session:
 
 @dataclass
 class Loop:
-    """Frames from a source, through the pipeline, to the sinks."""
+    """Moves frames from a source through the pipeline to the sinks."""
 
     source: "Source"
     blur: "BackgroundBlur"
     sinks: "Sinks"
     statistics: "RunStatistics"
     guard: SignalGuard
-    viewer: "Viewer | None" = None  # shows the frames, where there is a window
-    quality: "QualityController | None" = None  # of live sources
-    obey: Callable[[], list[str]] = list  # obeys SIGUSR1 and SIGUSR2; returns what it did
-    began = 0.0  # when the newest frame came
+    viewer: "Viewer | None" = None  # shows the frames, if there is a window
+    quality: "QualityController | None" = None  # for live sources only
+    obey: Callable[[], list[str]] = list  # acts on SIGUSR1 and SIGUSR2; returns what it did
+    began = 0.0  # when the newest frame arrived
     level: "QualityLevel | None" = None  # of that frame
 
     def run(self) -> bool:
-        """Goes on until the source ends, or the user stops it, which returns False."""
+        """Runs until the source ends (returns True) or the user stops it (returns False)."""
         held = self.sinks.are_watched and not self.source.is_sequence  # photos on screen
         at_once = self.source.live or held
         results = map(self.blur_now, self.frames()) if at_once else self.blur.process(self.frames())
@@ -238,7 +238,7 @@ class Loop:
         return True
 
     def frames(self) -> "Iterator[Frame]":
-        """The source's frames; what came by signal is done before the next is finished."""
+        """Yields the source's frames; acts on signals that have arrived before each one."""
         from background_blur.reporting import progress
 
         frames = progress(self.source, self.sinks.output)
@@ -249,7 +249,7 @@ class Loop:
             yield frame
 
     def show(self, result: "Result") -> bool:
-        """Whether to go on."""
+        """Shows a result; returns whether to continue."""
         if not self.viewer:
             return True
         with self.statistics.timer.measure("show"):
@@ -265,7 +265,7 @@ def open_pipeline(
     is_sequence: bool = True,
     background: "Background | str | None" = None,
 ) -> "BackgroundBlur":
-    """The pipeline with the user's settings. Raises WeightsError."""
+    """Opens the pipeline with the user's settings. Raises WeightsError."""
     from background_blur.matting.engines import open_segmenter
     from background_blur.pipeline import BackgroundBlur
     from background_blur.settings import Settings

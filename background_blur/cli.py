@@ -39,7 +39,7 @@ EXAMPLES = {
     "--source photos/ --output blurred/": "a folder of pictures",
     "--background beach.jpg": "another background",
     "--follow": "the camera follows you",
-    "--virtual-camera": "into a call",
+    "--virtual-camera": "for video calls",
     "@call.txt": "options from a file, one per line",
 }
 EPILOG = f"""\
@@ -49,20 +49,20 @@ examples:
 keys in the window:
 {table(KEYS)}
 
-signals: SIGUSR1 hides everything or shows you again, SIGUSR2 takes the next background;
+signals: SIGUSR1 hides everything or shows you again, SIGUSR2 moves to the next background;
 --send does the same from a script or a desktop shortcut.
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports errors in one line, without the usage, which --help shows."""
+    """Reports errors on one line, without the usage, which --help shows."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}{self.suggestion(message)}\n")
 
     def suggestion(self, message: str) -> str:
-        """What to add to a message about a mistyped flag: the nearest one, or nothing."""
+        """Suggests the closest flag, to append to a message about a mistyped one, or nothing."""
         from difflib import get_close_matches
 
         wrong = re.match(r"unrecognized arguments: (-[\w-]+)", message)
@@ -73,7 +73,7 @@ class Parser(argparse.ArgumentParser):
 def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
     p = kind(
         prog=PROGRAM,
-        description="Keeps the person sharp and blurs everything behind, in real time.",
+        description="Keeps the person sharp and blurs everything behind them, in real time.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -144,8 +144,8 @@ def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
         "--quality",
         choices=("normal", "best"),
         default="normal",
-        help="how often the network runs on live video: normal, at every second frame, while masks "
-        "follow the motion in between (default); best, at every frame, as it does on files",
+        help="how often the network runs on live video: normal, on every second frame, while masks "
+        "follow the motion in between (default); best, on every frame, as it does for files",
     )
     switch("--mirror", help="flip left and right")
     add(
@@ -222,9 +222,9 @@ def parse(argv: list[str] | None = None) -> Options:
 
 
 def collect(argv: list[str]) -> argparse.Namespace:
-    """The options of the command line, of files it names, and of the file of defaults.
+    """Collects the options from the command line, files it names and the file of defaults.
 
-    The command line wins over the defaults. Raises UserError.
+    The command line overrides the defaults. Raises UserError.
     """
     check = parser(LineParser).parse_args
     words = expand(argv, check)
@@ -234,14 +234,14 @@ def collect(argv: list[str]) -> argparse.Namespace:
         return args
     backgrounds, defaults = args.background, read(path, check)
     args = parser().parse_args([*defaults, *words])
-    args.background = backgrounds or args.background  # instead of those of the defaults
+    args.background = backgrounds or args.background  # replaces those in the defaults
     return args
 
 
 class OneLineFormatter(logging.Formatter):
-    """Keeps a message on one line, whatever line breaks the paths in it hold.
+    """Keeps a message on one line, even if a path in it contains line breaks.
 
-    Tracebacks follow only with --verbose.
+    A traceback follows only with --verbose.
     """
 
     def formatException(self, ei: Any) -> str:
@@ -265,18 +265,18 @@ def size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"{text!r}: write it as 1280x720")
     sides = int(width), int(height)
     if not all(SMALLEST <= side <= LARGEST for side in sides):
-        raise argparse.ArgumentTypeError(f"{text!r}: each side from {SMALLEST} to {LARGEST} pixels")
+        raise argparse.ArgumentTypeError(f"{text!r}: give {SMALLEST} to {LARGEST} pixels per side")
     return sides
 
 
 def background(text: str) -> str:
     if text.startswith("#") and not re.fullmatch("#[0-9a-fA-F]{6}", text):
-        raise argparse.ArgumentTypeError(f"{text!r}: write colours as red, green, blue: #00b140")
+        raise argparse.ArgumentTypeError(f"{text!r}: write colours as #rrggbb, such as #00b140")
     return text
 
 
 def number(kind: type[Number], least: Number, most: Number) -> Callable[[str], Number]:
-    """An argparse type: a number within these bounds."""
+    """Makes an argparse type for numbers within these bounds."""
 
     def parse_number(text: str) -> Number:
         try:
@@ -284,7 +284,7 @@ def number(kind: type[Number], least: Number, most: Number) -> Callable[[str], N
         except ValueError:
             value = None
         if value is None or not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r}: a number from {least} to {most}")
+            raise argparse.ArgumentTypeError(f"{text!r}: give a number from {least} to {most}")
         return value
 
     return parse_number

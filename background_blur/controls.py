@@ -19,7 +19,7 @@ from background_blur.sinks.window import Window
 from background_blur.statistics import RunStatistics
 
 STRENGTH_STEP = 0.1  # per key press
-NOTE_SECONDS = 2.0  # for which a note about a key stays
+NOTE_SECONDS = 2.0  # how long a note about a key stays
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,9 @@ class Viewer:
         """Draws nothing yet.
 
         Args:
-            paced: show each frame at its time, as the source is faster.
+            paced: show each frame at its time, since the source is faster.
             backgrounds: to choose from; the first is the one in `settings`.
-            in_call: a call sees the frames too: skip the split view, which shows the room.
+            in_call: a call sees the frames too, so skip the split view, which shows the room.
         """
         self.window, self.settings, self.source = window, settings, source
         self.paced, self.in_call, self.statistics = paced, in_call, statistics
@@ -54,7 +54,7 @@ class Viewer:
         self.texts: tuple[list[str], list[str], tuple[str, ...]] = [], [], ()
 
     def show(self, result: Result) -> bool:
-        """Shows a result; False once the user wants to stop."""
+        """Shows a result; returns False once the user wants to stop."""
         if self.paced:
             sleep(max(0.0, self.window.seconds_until(result.time)))
         texts = self.text(), self.notes(result), self.captions(result)
@@ -159,5 +159,5 @@ class Viewer:
 
 
 def after(choice: str, choices: tuple[str, ...]) -> str:
-    """The next choice, the first one after the last."""
+    """Returns the next choice, wrapping around after the last."""
     return choices[(choices.index(choice) + 1) % len(choices)]

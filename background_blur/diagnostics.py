@@ -34,11 +34,11 @@ from background_blur.system import COMMAND, suppress_stderr
 
 NAMES = Path("/sys/class/video4linux")
 MODES = (640, 480), (1280, 720), (1920, 1080), (3840, 2160)  # sizes to ask cameras for
-PROBED = 6  # camera numbers to try where the system lists none
+PROBED = 6  # camera numbers to try if the system lists none
 OpenCamera = Callable[[int], cv2.VideoCapture]
-Pipeline = Callable[[np.ndarray], object]  # a `blur.BackgroundBlur`, of an image
+Pipeline = Callable[[np.ndarray], object]  # a `blur.BackgroundBlur`, given an image
 
-TESTED_FRAMES = 20  # of the camera, and for the speed
+TESTED_FRAMES = 20  # from the camera, and for the speed
 MIN_FPS = 24
 # Has a folder for each camera without hardware.
 VIRTUAL = Path("/sys/devices/virtual/video4linux")
@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 def list_cameras(open: OpenCamera = cv2.VideoCapture) -> int:
     """Prints a line per camera: number, name, and the sizes and rates it supports.
 
-    Those that only PipeWire offers, which have no number, come last. Returns 1 if there is none.
+    Cameras that only PipeWire offers have no number and come last. Returns 1 if there are none.
     """
     set_up_opencv()
     found = False
@@ -89,7 +89,7 @@ def camera_name(number: int) -> str:
 
 
 def note_if_virtual(number: int) -> str:
-    """A note if a camera is some program's output, or nothing."""
+    """Returns a note if a camera is some program's output, or nothing."""
     is_virtual = (VIRTUAL / f"video{number}").exists()
     return " (a virtual camera, some program's output)" if is_virtual else ""
 
@@ -104,7 +104,7 @@ def note_on_origin(camera: pipewire.PipeWireCamera) -> str:
 
 
 def camera_modes(number: int, open: OpenCamera) -> list[str]:
-    """The modes it supports, as "1280x720 at 30"; none if there is no such camera."""
+    """Lists the modes of a camera, such as "1280x720 at 30"; none if there is no such camera."""
     with suppress_stderr():
         capture = open(number)
         try:
@@ -122,12 +122,10 @@ def camera_mode(capture: cv2.VideoCapture, size: Size) -> str:
 
 
 def check(options: Options, open_pipeline: Callable[[], Pipeline]) -> int:
-    """Prints a line per check, under the options given; returns 1 if something needs fixing.
+    """Runs the checks with these options, a line each; returns 1 if something needs fixing.
 
-    `open_pipeline` makes the `BackgroundBlur` for these options.
-
-    The display is optional, and so is a virtual camera that was not asked for. A "note" needs no
-    fixing.
+    `open_pipeline` makes the `BackgroundBlur` for these options. The display is optional, and so
+    is a virtual camera that was not asked for. A "note" needs no fixing.
     """
     missing = "missing (optional)"
     checks = {
@@ -180,7 +178,7 @@ def speed(options: Options, open_pipeline: Callable[[], Pipeline]) -> str:
     with open_source("demo", size) as demo:
         demo.unpace()
         first, *images = [frame.image for frame in islice(demo, TESTED_FRAMES + 1)]
-    blur(first)  # which takes longer
+    blur(first)  # the first frame takes longer
     began = perf_counter()
     for image in images:
         blur(image)
@@ -188,7 +186,7 @@ def speed(options: Options, open_pipeline: Callable[[], Pipeline]) -> str:
     on = plural(options.threads, "thread")
     text = f"{rate:.0f} frames/s at {size[0]}x{size[1]} on {on}"
     if rate < MIN_FPS:
-        raise UserError(f"only {text}; end other programs, or give a smaller --size")
+        raise UserError(f"only {text}; close other programs, or give a smaller --size")
     return text
 
 

@@ -1,10 +1,10 @@
 """Errors that a user can cause or fix: one line each, with what was wrong and what to do."""
 
-FEW = 3  # pictures named in one line, at most
+FEW = 3  # pictures named on one line, at most
 
 
 class UserError(Exception):
-    """Something the user can do something about.
+    """A problem that the user can do something about.
 
     Attributes:
         problem: what was wrong.
@@ -22,14 +22,14 @@ class UserError(Exception):
 
 
 class SourceError(UserError):
-    """A source that cannot be opened, or not read any further."""
+    """A source that cannot be opened or read any further."""
 
 
 class PicturesError(SourceError):
-    """Pictures of a folder that cannot be read: one line for a few, else one each."""
+    """Pictures in a folder that cannot be read: one line for a few, otherwise one each."""
 
     def __init__(self, errors: list[SourceError], count: int):
-        """Takes the reason for each one left out, and the number of pictures in all."""
+        """Takes the reason for each one left out, and the total number of pictures."""
         head, reasons = f"{len(errors)} of {count} pictures left out:", [str(it) for it in errors]
         super().__init__(f"{head} {'; '.join(reasons)}")
         self.each = [] if len(errors) <= FEW else [head, *reasons]
@@ -44,7 +44,7 @@ class SinkError(UserError):
 
 
 class WeightsError(UserError):
-    """Weights that are missing, damaged or of another network."""
+    """Weights that are missing, damaged or for another network."""
 
 
 class BackgroundError(UserError):

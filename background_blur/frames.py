@@ -1,4 +1,4 @@
-"""Frames, as the stages pass them on."""
+"""Frames, as the stages pass them along."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ Size = tuple[int, int]  # (width, height) in pixels
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
     Attributes:
         image: uint8 [H,W,3] BGR, contiguous.
-        time: seconds since the source's first frame, never decreasing. A video's own timestamps, so
-            that a variable rate survives.
-        path: of a photo, within its folder; None if the frame is not a file of its own.
+        time: seconds since the source's first frame, never decreasing. A video keeps its own
+            timestamps, so that a variable rate survives.
+        path: for a photo, its path within its folder; None if the frame is not a file of its own.
         captured_at: when it arrived, in seconds of `time.monotonic`; None if not live.
-        whole: of a photo of more than 8 bits or with transparent parts, all of it, which files may
-            keep: uint8 or uint16 [H,W,3] BGR or [H,W,4] BGRA; else None.
-        metadata: of a photo's file.
-        duration: seconds for which it is shown, if known; the next frame's time overrides it.
+        whole: for a photo with more than 8 bits or transparency, all its data, for files to keep:
+            uint8 or uint16 [H,W,3] BGR or [H,W,4] BGRA; otherwise None.
+        metadata: from a photo's file.
+        duration: how many seconds it is shown, if known; the next frame's time overrides it.
     """
 
     image: np.ndarray
@@ -39,17 +39,17 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Result(Frame):
-    """A finished frame: `image` in the chosen view, with a fourth channel where transparent.
+    """A finished frame: `image` in the chosen view, with a fourth channel if it is transparent.
 
     Attributes:
-        size: (width, height) of the frame itself; None if `image` is of that size.
-        working_alpha: uint8 [h,w], 255 = person, at the size it was refined at, about 400 rows;
-            all 0 where the frame is fully blurred.
+        size: (width, height) of the frame itself; None if `image` has that size.
+        working_alpha: uint8 [h,w], 255 = person, at the working size, about 400 rows; all 0 if
+            the frame is fully blurred.
         fully_blurred_because: why no mask was used, or None if one was.
         mask_from: "network", "propagated" from the last key frame, "reused" while nothing moved;
-            None where the frame is fully blurred.
-        seconds: of processor time, per stage.
-        seen: the share of the frame that the network saw, for each time it ran.
+            None if the frame is fully blurred.
+        seconds: the processor time of each stage, in seconds.
+        seen: the share of the frame that the network saw, each time it ran.
     """
 
     size: Size | None = None

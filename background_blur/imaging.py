@@ -12,7 +12,7 @@ THUMBNAIL_SIZE = 32, 18  # pixels, (width, height)
 
 
 def crop_to_fill(image: np.ndarray, size: Size | None) -> np.ndarray:
-    """Scales so that the picture covers `size`, and crops at the centre, as webcams do."""
+    """Scales the picture to cover `size`, and crops around the centre, as webcams do."""
     height, width = image.shape[:2]
     if size is None or size == (width, height):
         return np.ascontiguousarray(image)
@@ -25,9 +25,9 @@ def crop_to_fill(image: np.ndarray, size: Size | None) -> np.ndarray:
 
 
 def flatten_alpha(image: np.ndarray, ground: np.ndarray | int | None = None) -> np.ndarray:
-    """Lays a uint8 or uint16 [H,W,4] BGRA over a ground of its depth -> [H,W,3] BGR.
+    """Lays a uint8 or uint16 [H,W,4] BGRA over a ground of the same depth -> [H,W,3] BGR.
 
-    The colours under what is transparent are not shown.
+    The colours of transparent pixels do not show.
 
     Args:
         image: the picture.
@@ -42,14 +42,14 @@ def flatten_alpha(image: np.ndarray, ground: np.ndarray | int | None = None) -> 
 
 
 def make_placeholder(image: np.ndarray) -> np.ndarray:
-    """The picture at its size, blurred to a dozen soft spots."""
+    """Blurs the picture, at its own size, to a dozen soft spots."""
     size = image.shape[1], image.shape[0]
     spots = cv2.resize(image, (4, 3), interpolation=cv2.INTER_AREA)
     return cv2.resize(spots, size, interpolation=cv2.INTER_LINEAR)
 
 
 def to_bgr(image: np.ndarray | None) -> np.ndarray | None:
-    """uint8 [H,W], [H,W,1], [H,W,3] or [H,W,4] -> [H,W,3]; None for anything else."""
+    """Converts uint8 [H,W], [H,W,1], [H,W,3] or [H,W,4] to [H,W,3]; anything else to None."""
     if image is None or image.dtype != np.uint8 or image.size == 0:
         return None
     channels = 1 if image.ndim == 2 else image.shape[2]
@@ -66,7 +66,7 @@ def halve(picture: np.ndarray) -> np.ndarray:
 
 
 def downscale(frame: np.ndarray) -> np.ndarray:
-    """The frame, shrunk by a whole number so that its shorter side is about 400 pixels."""
+    """Shrinks the frame by a whole number, so that its shorter side is about 400 pixels."""
     height, width = frame.shape[:2]
     factor = max(1, round(min(height, width) / WORK_SIDE))
     size = max(1, width // factor), max(1, height // factor)
@@ -76,7 +76,7 @@ def downscale(frame: np.ndarray) -> np.ndarray:
 
 
 class Picture:
-    """A frame at its working size, and smaller copies of it, each made when first asked for.
+    """A frame at its working size, and smaller copies of it, each made on first use.
 
     The stages share them, so they must not be changed.
     """
@@ -112,7 +112,7 @@ class Picture:
 
 
 def over_checkerboard(image: np.ndarray) -> np.ndarray:
-    """Lays a uint8 [H,W,4] over grey squares, as a window shows what is transparent."""
+    """Lays a uint8 [H,W,4] over grey squares, so that a window shows what is transparent."""
     height, width = image.shape[:2]
     side = max(1, min(height, width) // 24)
     light = np.add.outer(np.arange(height) // side, np.arange(width) // side) % 2

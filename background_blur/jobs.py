@@ -13,9 +13,9 @@ from background_blur.sinks.video import ALPHA_ENCODERS, ENCODERS
 
 
 def jobs(options: Options) -> Iterator[Options]:
-    """The options of each run: of all pictures of a folder, then of each video in it.
+    """Yields the options of each run: one for all pictures of a folder, then one per video in it.
 
-    Raises SinkError if the folder for a video cannot be made.
+    Raises SinkError if the folder for a video cannot be created.
     """
     output = Path(options.output or "")
     into_folder = options.output and is_folder(options.output)
@@ -33,7 +33,7 @@ def jobs(options: Options) -> Iterator[Options]:
         target = output / video.relative_to(folder)
         if target.suffix.lower() not in encoders:
             target = target.with_suffix(next(iter(encoders)))
-        while target in taken:  # a.gif beside a.mp4
+        while target in taken:  # a.gif next to a.mp4
             target = target.with_stem(f"{target.stem}_")
         taken.add(target)
         with sink_errors(target):

@@ -17,5 +17,5 @@ KEYS = {
 }
 FOR_PHOTOS = "n", "left"
 
-# Other keys for the same, by the names `Window.key` gives them.
+# Other keys that do the same, by the names that `Window.key` gives them.
 ALIASES = {"esc": "q", "=": "+", "right": "n", "backspace": "left"}

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 BACK, AHEAD = Fraction(1, 10), Fraction(10)  # seconds; a clock that moves further has jumped
-READ_AHEAD = 2**25  # bytes of video, at most, in search of the first sound
-UNSPECIFIED = 2  # of ITU-T H.273
-BT709, BT601 = 1, 5  # of FFmpeg's scaler
+READ_AHEAD = 2**25  # bytes of video to read, at most, to find the first sound
+UNSPECIFIED = 2  # in ITU-T H.273
+BT709, BT601 = 1, 5  # in FFmpeg's scaler
 UNREADABLE = {8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "YDzDx", 14: "ICtCp"}
 UNREADABLE |= {13: "chromaticity-derived", 15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro"}
 
@@ -34,8 +34,8 @@ def open_media(
     """
     import av
 
-    # "file:", because FFmpeg takes what is before a colon for a protocol, and because a file must
-    # not make us open network connections.
+    # "file:" because FFmpeg takes whatever precedes a colon for a protocol, and because a file
+    # must not make us open network connections.
     return av.open(
         str(address) if remote else f"file:{address}",
         "r",
@@ -46,21 +46,21 @@ def open_media(
 
 
 class Clock:
-    """Puts the packets of all streams on one clock without jumps, as the program ffmpeg does.
+    """Puts the packets of all streams on one clock without jumps, as the ffmpeg program does.
 
-    In joined recordings the clock starts over; in broadcasts it wraps, or is reset.
+    The clock starts over in joined recordings; in broadcasts it wraps or is reset.
     """
 
     def __init__(self, leaps_ahead: bool):
         """`leaps_ahead`: whether the format's clock may also jump forwards."""
         self.limit = AHEAD if leaps_ahead else None
-        self.offsets = [Fraction(0)]  # seconds, one for each time that the clock was set
-        self.used: dict[int, int] = {}  # which of them, by stream
-        self.due: dict[int, Fraction] = {}  # when the next packet should come, by stream
+        self.offsets = [Fraction(0)]  # seconds, one for each time the clock was set
+        self.used: dict[int, int] = {}  # which of them each stream uses
+        self.due: dict[int, Fraction] = {}  # when each stream's next packet is due
         self.latest: Fraction | None = None
 
     def correct(self, packet: "Packet") -> None:
-        """Moves a packet's times."""
+        """Corrects a packet's timestamps."""
         index = packet.stream.index
         if packet.dts is not None and packet.stream.type in ("video", "audio"):
             raw = packet.dts * packet.time_base
@@ -75,7 +75,7 @@ class Clock:
             packet.dts += ticks
 
     def choose(self, index: int, raw: Fraction, length: Fraction) -> int:
-        """Which offset fits a packet: its stream's last one, the newest, or a new one."""
+        """Chooses the offset for a packet: its stream's last one, the newest, or a new one."""
         newest = len(self.offsets) - 1
         due = self.due.get(index, self.latest)
         if due is None:
@@ -96,17 +96,17 @@ class Clock:
 
 
 class Demuxer:
-    """Reads a file or URL once: the packets of its video, and all others.
+    """Reads a file or URL once: the packets of its video, and those of its other streams.
 
     Attributes:
         name: for messages.
-        video: the stream of pictures.
-        others: the streams of sound and subtitles.
-        began: seconds on the file's clock of the first picture shown.
-        is_taken: the other streams are copied by somebody; otherwise they are skipped.
-        is_complete: every picture was shown.
-        has_ended: nothing is left to read.
-        error: what ended the reading too early, or None.
+        video: the video stream.
+        others: the audio and subtitle streams.
+        began: the time of the first picture shown, in seconds on the file's clock.
+        is_taken: whether something copies the other streams; if not, they are skipped.
+        is_complete: whether every picture was shown.
+        has_ended: whether nothing is left to read.
+        error: what ended reading too early, or None.
     """
 
     def __init__(self, name: str, container: "InputContainer", video: "VideoStream"):
@@ -119,7 +119,7 @@ class Demuxer:
         self.began = Fraction(0)
         self.is_taken = self.is_complete = self.has_ended = False
         self.error: Exception | None = None
-        self.held = 0  # bytes of pictures waiting
+        self.held = 0  # bytes of video waiting
         self.waiting: dict[int, deque[Packet]] = {it.index: deque() for it in (video, *self.others)}
         for stream in container.streams:
             stream.discard = Discard.default if stream.index in self.waiting else Discard.all
@@ -133,10 +133,10 @@ class Demuxer:
 
         queue = self.waiting[self.video.index]
         while queue or self.read_on():
-            if queue:  # what was read on may have been sound
+            if queue:  # the packet just read may have been sound
                 self.held -= queue[0].size
                 yield queue.popleft()
-        if self.error:  # some decoders would crash when asked for more after damage
+        if self.error:  # some decoders crash when asked for more after damage
             return
         last = av.Packet()
         last.stream, last.time_base = self.video, self.video.time_base or Fraction(1, 1000)
@@ -153,7 +153,7 @@ class Demuxer:
         if packet is None:
             self.has_ended = True
             return False
-        if packet.size:  # none at the end, and where a picture is repeated
+        if packet.size:  # 0 at the end, and where a picture is repeated
             self.clock.correct(packet)
             self.waiting[packet.stream.index].append(packet)
             self.held += packet.size if packet.stream is self.video else 0
@@ -167,7 +167,7 @@ class Demuxer:
         return list(itertools.islice(queue, count))
 
     def skip(self, *streams: "Stream") -> None:
-        """Drops the packets of these streams, those that wait and those to come."""
+        """Drops the packets of these streams, both those waiting and those to come."""
         from av.stream import Discard
 
         for stream in streams:
@@ -181,21 +181,21 @@ class Demuxer:
 
 
 def pulled(graph: "Graph") -> Iterator:
-    """The frames that a filter graph has ready."""
+    """Yields the frames that a filter graph has ready."""
     with suppress(BlockingIOError, EOFError):
         while True:
             yield graph.pull()
 
 
 def without_credentials(address: str) -> str:
-    """A URL without its password, to be shown."""
+    """Strips the user and password from a URL, for display."""
     scheme, mark, rest = address.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def colour_matrix(matrix: int, size: tuple[int, int]) -> int:
-    """The matrix of FFmpeg's scaler for one of ITU-T H.273, and for an unknown one by the size.
+    """Maps a matrix of ITU-T H.273 to FFmpeg's scaler; guesses an unknown one from the size.
 
     Raises:
         ValueError: the scaler has no such matrix.

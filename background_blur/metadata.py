@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Of EXIF 2.32. Those left out describe how the original pixels were stored, or may hold another
-# picture (thumbnails, previews, XMP, Photoshop's blocks).
+# The EXIF 2.32 tags to keep. The others describe how the original pixels were stored, or may
+# contain another picture (thumbnails, previews, XMP, Photoshop's blocks).
 DESCRIPTIVE = (
     Base.ImageDescription,
     Base.Make,
@@ -25,19 +25,19 @@ DESCRIPTIVE = (
     Base.Artist,
     Base.Copyright,
 )
-LEFT_OUT = Base.MakerNote, Base.ExifImageWidth, Base.ExifImageHeight, IFD.Interop  # of the details
+LEFT_OUT = Base.MakerNote, Base.ExifImageWidth, Base.ExifImageHeight, IFD.Interop  # of IFD.Exif
 LONGEST = 65000  # bytes of EXIF that fit into a JPEG
 LARGEST_DPI = 30000
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """Of one picture.
+    """The metadata of one picture.
 
     Attributes:
         exif: EXIF as a small TIFF, without orientation, location and embedded pictures.
         icc: the colour profile of RGB pixels.
-        dpi: the resolution to print at, (horizontal, vertical), pixels per inch; None if not told.
+        dpi: the resolution to print at, (horizontal, vertical), pixels per inch; None if not given.
     """
 
     exif: bytes = b""
@@ -46,12 +46,12 @@ class Metadata:
 
 
 def read_metadata(picture: "Image.Image") -> Metadata:
-    """The metadata of an open picture, without what is damaged."""
+    """Reads the metadata of an open picture, without whatever is damaged."""
     icc = picture.info.get("icc_profile") or b""
     dpi = picture.info.get("dpi")
     try:
         exif = kept_exif(picture.getexif())
-    except Exception:  # Pillow raises many kinds for damaged files
+    except Exception:  # Pillow raises many kinds of errors for damaged files
         log.debug("%s: no EXIF can be read", picture, exc_info=True)
         exif = b""
     return Metadata(
@@ -62,7 +62,7 @@ def read_metadata(picture: "Image.Image") -> Metadata:
 
 
 def kept_exif(exif: "Image.Exif") -> bytes:
-    """The descriptive part of a picture's EXIF, as a small TIFF; empty if there is none."""
+    """Returns the descriptive part of a picture's EXIF as a small TIFF; empty if there is none."""
     from PIL import Image
 
     kept = Image.Exif()

@@ -1,6 +1,6 @@
 """DeepLabV3 with a MobileNetV2 backbone, in Keras 3: two networks from one builder.
 
-`voc` is the original network of 21 PASCAL VOC classes, with the layers of the well-known Keras
+`voc` is the original network for 21 PASCAL VOC classes, with the layers of the well-known Keras
 port, so that its weights load. `person`, which the program runs, keeps that backbone and head
 and adds the decoder of DeepLabV3+. A `Design` says how wide it is, how fine its mask is and what it
 outputs.
@@ -25,10 +25,10 @@ TRAIN_HINT = "give a .weights.h5 written by tools/training/train.py or tools/tra
 VOC_CLASSES = 21
 VOC_PERSON = 15
 
-Tensor = Any  # symbolic (keras.KerasTensor) in what builds a network, which Keras leaves untyped
-Shape = tuple[Any, ...]  # sides in pixels are None where they may be any
+Tensor = Any  # symbolic (keras.KerasTensor) while a network is built; untyped in Keras
+Shape = tuple[Any, ...]  # None for a side, in pixels, that may have any length
 
-# (channels, stride, expansion) of blocks `expanded_conv_0..16`; the MobileNetV2 paper's table 2.
+# (channels, stride, expansion) of blocks `expanded_conv_0..16`; table 2 of the MobileNetV2 paper.
 BLOCKS = (
     [(16, 1, 1)]
     + [(24, 2, 6), (24, 1, 6)]
@@ -45,7 +45,7 @@ class Design:
     """What a person network looks like.
 
     `width` scales the channels of the backbone (MobileNetV2's alpha). `mask_stride`, 4 or 2, is how
-    much coarser the mask is than the input. `outputs` names the logits: "person" is anybody,
+    much coarser the mask is than the input. `outputs` names the logits: "person" is anyone,
     "front" the person or people nearest to the camera, without those behind them.
     """
 
@@ -55,7 +55,7 @@ class Design:
 
 
 COARSE = Design()
-FULL = Design(mask_stride=2, outputs=("person", "front"))  # of the weights that come along
+FULL = Design(mask_stride=2, outputs=("person", "front"))  # of the bundled weights
 SLIM = replace(FULL, width=0.5)
 
 
@@ -70,10 +70,10 @@ def build(
     Args:
         network: `"person"` or `"voc"`.
         output_stride: 8, 16 or 32, how much coarser the deepest features are than the input.
-            Dilation makes up for the strides left out and changes no kernel's shape, so one set
-            of weights serves all three.
+            Dilation makes up for the omitted strides without changing any kernel's shape, so one
+            set of weights serves all three.
         size: (width, height) of the input in pixels, multiples of `output_stride`; None for any.
-        design: of `person`; of `voc` its width alone counts.
+        design: for `person`; `voc` uses only its width.
 
     Returns:
         A model from float32 [n,h,w,3] RGB in 0..255 to float32 logits: [n,h/s,w/s,outputs] for
@@ -127,7 +127,7 @@ def inverted_residual(
 
 
 def head(x: Tensor) -> Tensor:
-    """ASPP with its image-level branch and one 1x1 branch, as the mobile DeepLabV3 has it."""
+    """ASPP with its image-level branch and one 1x1 branch, as in the mobile DeepLabV3."""
     pooled = layers.GlobalAveragePooling2D(keepdims=True, name="pool")(x)  # [n,1,1,320]
     pooled = conv_bn(pooled, "image_pooling", 256, epsilon=1e-5, relu=True)
     x = conv_bn(x, "aspp0", 256, epsilon=1e-5, relu=True)
@@ -136,7 +136,7 @@ def head(x: Tensor) -> Tensor:
 
 
 def decoder(x: Tensor, skips: dict[int, Tensor], output_stride: int, design: Design) -> Tensor:
-    """DeepLabV3+'s way back up, in small steps: stride 8, stride 4 and, for a fine mask, 2."""
+    """DeepLabV3+'s decoder, upsampling in small steps to stride 8, 4 and, for a fine mask, 2."""
     x = conv_bn(x, "decoder_project", 64, relu=True)
     x = layers.UpSampling2D(output_stride // 8, interpolation="bilinear", name="up_8")(x)
     x = fuse(x, skips[8], "decoder_8", skip_channels=32, channels=64)
@@ -171,7 +171,7 @@ def conv_bn(
     epsilon: float = 1e-3,
     relu: bool | int = False,
 ) -> Tensor:
-    """A convolution without a bias, and `norm`."""
+    """A convolution without a bias, followed by `norm`."""
     x = layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False, name=name)(x)
     return norm(x, name + "_BN", epsilon, relu)
 
@@ -184,7 +184,7 @@ def depthwise_bn(
     epsilon: float = 1e-3,
     relu: bool | int = False,
 ) -> Tensor:
-    """A depthwise 3x3 convolution without a bias, and `norm`."""
+    """A depthwise 3x3 convolution without a bias, followed by `norm`."""
     conv = layers.DepthwiseConv2D(
         3, stride, padding="same", dilation_rate=rate, use_bias=False, name=name
     )
@@ -194,8 +194,8 @@ def depthwise_bn(
 def norm(x: Tensor, name: str, epsilon: float = 1e-3, relu: bool | int = False) -> Tensor:
     """Batch norm, then ReLU (True), ReLU6 (6) or nothing.
 
-    It is frozen, so it uses its stored statistics in training too: `tools/training/fold.py` folds
-    what is left of it, a gain and a bias per channel, into the convolution before it.
+    It is frozen, so it uses its stored statistics even in training: `tools/training/fold.py` folds
+    what remains of it, a gain and a bias per channel, into the preceding convolution.
     """
     x = layers.BatchNormalization(epsilon=epsilon, trainable=False, name=name)(x)
     return layers.ReLU(max_value=6 if relu == 6 else None)(x) if relu else x
@@ -205,7 +205,7 @@ def norm(x: Tensor, name: str, epsilon: float = 1e-3, relu: bool | int = False) 
 class ConcatProjection(layers.Layer):
     """1x1 convolution of [pooled, x] along channels, without spreading `pooled` over the plane.
 
-    The pooled branch is the same at every pixel, so with the kernel cut in two at the seam,
+    The pooled branch is the same at every pixel, so with the kernel split at the seam,
     conv(concat(pooled, x)) = x·K_x + pooled·K_pooled exactly: cheaper, and for any input size.
     """
 
@@ -242,7 +242,7 @@ def save_person(net: keras.Model, design: Design, path: str | Path) -> None:
 
 
 def read_design(path: str | Path) -> Design:
-    """The design of the network whose weights a `.weights.h5` holds; COARSE where it says nothing.
+    """Reads the design of the network stored in a `.weights.h5`; COARSE if none is stored.
 
     Raises:
         WeightsError: not such a file.
@@ -256,7 +256,7 @@ def read_design(path: str | Path) -> Design:
 
 
 def load_person(path: str | Path) -> tuple[keras.Model, Design]:
-    """The person network with the weights of a `.weights.h5`, and its design.
+    """Loads the person network with the weights of a `.weights.h5`, and its design.
 
     Raises:
         WeightsError: not such a file, or the weights of another network.
@@ -264,7 +264,7 @@ def load_person(path: str | Path) -> tuple[keras.Model, Design]:
     design = read_design(path)
     net = build("person", design=design)
     try:
-        with warnings.catch_warnings(action="error"):  # Keras only warns of layers that it skips
+        with warnings.catch_warnings(action="error"):  # Keras only warns about layers it skips
             net.load_weights(path)
     except (OSError, KeyError, ValueError, RuntimeError, UserWarning) as error:
         raise WeightsError(f"{path}: not weights of the person network", TRAIN_HINT) from error

@@ -47,7 +47,7 @@ class Sinks:
         backgrounds: Backgrounds,
         statistics: RunStatistics,
     ) -> Viewer | None:
-        """What shows the frames and obeys keys, if there is a window."""
+        """Makes the viewer, which shows the frames and obeys keys, if there is a window."""
         if not self.window:
             return None
         paced = not (source.live or self.output)
@@ -63,7 +63,7 @@ class Sinks:
 
 
 def open_sinks(options: Options, source: Source, stack: ExitStack) -> Sinks:
-    """Opens them; `stack` closes them. Raises SinkError."""
+    """Opens the sinks; `stack` closes them. Raises SinkError."""
     sinks = Sinks()
     if options.output is not None:
         output = stack.enter_context(open_file_output(options.output, options, source))
@@ -87,7 +87,7 @@ def open_sinks(options: Options, source: Source, stack: ExitStack) -> Sinks:
 
 
 def open_file_output(path: str, options: Options, source: Source) -> Sink:
-    """Opens the file or folder to write; warns of unfinished files beside it."""
+    """Opens the file or folder to write; warns about unfinished files next to it."""
     if any(same_file(Path(path), Path(text)) for text in options.background):
         raise SinkError(f"{path}: is the background itself; give another --output")
     lines = leftovers(folder_of(path), ENCODERS)
@@ -111,7 +111,7 @@ def end_without_display(stack: ExitStack, output: Sink | None) -> None:
 
 
 def adapt(source: Source, sinks: Sinks, reopen: Callable[[], Source], wait: float) -> Source:
-    """The source at the pace that its sinks need."""
+    """Adapts the source to the pace that its sinks need."""
     if not sinks.are_watched:
         source.unpace()
     elif sinks.output:

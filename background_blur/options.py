@@ -7,12 +7,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Options:
-    """The flags, by their names in README.md; None if not given.
+    """The flags, named as in README.md; None if not given.
 
     Attributes:
         virtual_camera: "" for any free one.
-        background: the names of all to choose from, at least one.
-        without: files of the source's folder that are left out.
+        background: the names of all backgrounds to choose from, at least one.
+        without: files in the source's folder to leave out.
     """
 
     source: str

@@ -5,8 +5,7 @@ from pathlib import Path
 
 
 def is_folder(output: str) -> bool:
-    """Whether an `--output` is a folder: one that exists, or a name that ends in a separator or
-    has no suffix."""
+    """Whether an `--output` is a folder: it is one, ends in a separator, or has no suffix."""
     is_named_so = output.endswith(("/", os.sep)) or not Path(output).suffix
     return is_named_so or os.path.isdir(output)
 
@@ -18,6 +17,6 @@ def same_file(path: Path, other: Path | None) -> bool:
 
 
 def is_within(path: Path, source: Path) -> bool:
-    """Whether a file is `source`, or is inside that folder."""
+    """Whether a file is `source` itself, or inside that folder."""
     path, source = path.resolve(), source.resolve()
     return path == source or source in path.parents

@@ -1,9 +1,9 @@
 """Frame in, finished frame out: find the mask, refine it to an alpha, render; and fail closed.
 
-This is the one place that decides what may leave: a frame without a trusted mask, whatever the
-reason, leaves fully blurred, or as the chosen background alone. What is trusted is decided by
-`background_blur.matting.validation`. Nothing carries over from one frame to the next across a cut,
-a change of size, of who stays or of mirroring, or an error.
+This is the only place that decides what gets out: a frame without a trusted mask, for whatever
+reason, comes out fully blurred, or as the chosen background alone. Which masks are trusted is
+decided by `background_blur.matting.validation`. Nothing carries over from one frame to the next
+across a cut, an error, or a change of size, of who stays sharp or of mirroring.
 """
 
 import logging
@@ -28,19 +28,19 @@ from background_blur.rendering.renderer import Renderer, Scene
 from background_blur.settings import HIDDEN, Settings
 from background_blur.timing import StageTimer
 
-USUAL_FPS = 30  # of images that come without a time
+USUAL_FPS = 30  # for images that come without a time
 
 log = logging.getLogger("background_blur.pipeline")
 
 
 @dataclass
 class Found:
-    """A frame, and the mask found in it, or the error for which there is none."""
+    """A frame with the mask found in it, or the error that prevented one."""
 
     frame: Frame
-    image: np.ndarray  # the frame's, mirrored where that is set
+    image: np.ndarray  # the frame's, mirrored if that is set
     picture: Picture
-    people: str  # of `settings.PEOPLE`, who is in the mask
+    people: str  # who is in the mask, one of `settings.PEOPLE`
     mirrored: bool
     is_new_scene: bool
     timer: StageTimer
@@ -73,9 +73,9 @@ class BackgroundBlur:
             settings: what to do with the frames.
             is_sequence: False if the frames are unrelated pictures, such as a folder of photos.
             track: whether, in a sequence, the segmenter is shown the part of each frame where the
-                people are, instead of the whole.
-            **choices: single `Settings` instead of `settings`, such as `strength=0.8`; a background
-                may be named as `--background` takes it: a picture, a video, "#00b140".
+                people are, rather than the whole frame.
+            **choices: individual `Settings` instead of `settings`, such as `strength=0.8`; a
+                background may be named as for `--background`: a picture, a video, "#00b140".
 
         Raises:
             WeightsError: the network's weights are missing or damaged.
@@ -86,7 +86,7 @@ class BackgroundBlur:
         self.is_sequence = is_sequence
         self.masks = MaskFinder(segmenter or open_default(is_sequence), is_sequence, track)
         self.refiner = MaskRefiner()
-        self.has_failed = False  # refining did, since the last look for a mask
+        self.has_failed = False  # whether refining did, since the last search for a mask
         self.follower = Follower()
         self.renderer = Renderer(self.settings)
         self.scene: tuple | None = None  # of the last frame: shape, people, whether mirrored;
@@ -99,8 +99,8 @@ class BackgroundBlur:
 
         Args:
             frame: a Frame, or just its image, uint8 [H,W,3] BGR (or [H,W] grey, or [H,W,4] BGRA,
-                whose alpha is left out), of 30 frames/s then.
-            level: how often to run the network, masks being propagated in between; None: at every
+                whose alpha is ignored), taken to come at 30 frames/s.
+            level: how often to run the network, propagating masks in between; None: on every
                 frame.
 
         Returns:
@@ -117,11 +117,11 @@ class BackgroundBlur:
         return self.finish(self.find_mask(frame, level))
 
     def process(self, frames: Iterable[Frame]) -> Iterator[Result]:
-        """Finishes frames in order; a second thread finds the next one's mask meanwhile.
+        """Finishes frames in order, while a second thread finds the next one's mask.
 
-        Where nothing moves from frame to frame a mask is reused. `mirror` and `people` take effect
-        one frame late, the other settings at once. Whatever `frames` raises comes after the last
-        result.
+        A mask is reused while nothing moves from frame to frame. `mirror` and `people` take effect
+        one frame late, the other settings at once. Whatever `frames` raises is raised after the
+        last result.
         """
         level, frames = LEVELS[0] if self.is_sequence else None, iter(frames)
         coming: Future[Found] | None = None
@@ -138,7 +138,7 @@ class BackgroundBlur:
                 found, coming = coming, looking.submit(self.find_mask, frame, level)
                 if found:
                     yield self.finish(found.result())
-                del found, frame  # so that no more than two are in memory
+                del found, frame  # so that at most two are in memory
             if coming:
                 yield self.finish(coming.result())
 
@@ -192,7 +192,7 @@ class BackgroundBlur:
         return result
 
     def make_frame(self, image: np.ndarray) -> Frame:
-        """The frame of an image that comes without a time."""
+        """Makes a frame from an image that comes without a time."""
         bgr = to_bgr(image) if isinstance(image, np.ndarray) else None
         if bgr is None:
             raise ValueError(
@@ -202,12 +202,12 @@ class BackgroundBlur:
         return Frame(bgr, self.last[0].time + 1 / USUAL_FPS if self.last else 0.0)
 
     def is_same_as_last(self, frame: Frame) -> bool:
-        """Whether a photo that stays on screen comes again."""
+        """Whether the frame is the last photo again, staying on screen."""
         assert self.last
         return (frame, self.settings) == self.last[:2] and not self.is_sequence
 
     def find_alpha(self, found: Found) -> tuple[np.ndarray, str | None]:
-        """The alpha of a frame, uint8 [h,w], and None; without a trusted mask 0, and the reason."""
+        """Returns (alpha, uint8 [h,w], None), or (zeros, the reason) without a trusted mask."""
         if found.is_new_scene:
             self.refiner.reset()
         error = NoTrustedMask(HIDDEN) if self.settings.hide else found.error
@@ -223,7 +223,7 @@ class BackgroundBlur:
         return np.zeros(found.picture.image.shape[:2], np.uint8), self.reason(error)
 
     def is_new_scene(self, picture: Picture, people: str, mirror: bool) -> bool:
-        """Whether earlier frames say nothing about this one; remembers it."""
+        """Whether earlier frames say nothing about this one; remembers this one."""
         last, self.thumbnail = self.thumbnail, picture.thumbnail
         scene, self.scene = self.scene, (picture.image.shape, people, mirror)
         return not self.is_sequence or scene != self.scene or is_cut(self.thumbnail, last)
@@ -235,7 +235,7 @@ class BackgroundBlur:
         return self.follower.follow(alpha, time) if self.is_sequence else portrait_of(alpha)
 
     def reason(self, error: Exception | None) -> str:
-        """Why a frame has no mask; what is unexpected is logged, with its traceback once."""
+        """Says why a frame has no mask; logs each type of unexpected error once, with traceback."""
         if isinstance(error, NoTrustedMask):
             return str(error)
         reason = f"the network failed: {error}"
@@ -246,7 +246,7 @@ class BackgroundBlur:
 
 
 def make_settings(**choices: Any) -> Settings:
-    """Settings, whose background may be named as `--background` takes it."""
+    """Makes settings; a background may be named as for `--background`."""
     from background_blur.capture import open_file
     from background_blur.rendering.backgrounds import open_background
 
@@ -256,7 +256,7 @@ def make_settings(**choices: Any) -> Settings:
 
 
 def open_default(is_sequence: bool) -> Segmenter:
-    """The bundled person network; photos get the more thorough predictions."""
+    """Opens the bundled person network; photos get the more thorough predictions."""
     from background_blur.matting.engines import open_segmenter
 
     return open_segmenter(thorough=not is_sequence)

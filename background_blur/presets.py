@@ -17,11 +17,11 @@ def default_file() -> Path:
 
 
 def expand(words: list[str], check: Callable[[list[str]], object], depth: int = 0) -> list[str]:
-    """Replaces each word `@FILE` by the words in that file.
+    """Replaces each word `@FILE` with the words in that file.
 
     `check` takes the options of one line, and raises ValueError if they are wrong. `depth` counts
-    the files being read. Raises UserError, which names the file and line, if a file is missing or
-    not text, or if `check` refuses a line.
+    the files being read. Raises UserError, naming the file and line, if a file is missing or not
+    text, or if `check` rejects a line.
     """
     expanded = []
     for word in words:
@@ -31,7 +31,7 @@ def expand(words: list[str], check: Callable[[list[str]], object], depth: int = 
 
 
 def read(path: Path, check: Callable[[list[str]], object], depth: int = 0) -> list[str]:
-    """The words of a file of options, as a shell would split them; arguments as of `expand`."""
+    """Reads a file of options, split into words as by a shell; arguments as for `expand`."""
     if depth >= DEPTH:
         raise UserError(f"{path}: files of options name one another in a circle")
     try:
@@ -52,7 +52,7 @@ def read(path: Path, check: Callable[[list[str]], object], depth: int = 0) -> li
 
 
 def split(line: str) -> list[str]:
-    """The words of a line, without its comment; `~` at the start of one is the user's folder.
+    """Splits a line into words, without its comment; expands `~` at the start of a word.
 
     A `#` begins a comment at the start of a line or as a word of its own, but not in a colour.
     Raises ValueError if a quotation is not closed.

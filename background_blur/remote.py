@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 from background_blur.errors import UserError
 from background_blur.signals import next_background, set_hidden
 
-if TYPE_CHECKING:  # else --send would load OpenCV
+if TYPE_CHECKING:  # otherwise --send would load OpenCV
     from background_blur.capture.base import Source
     from background_blur.settings import Backgrounds, Settings
     from background_blur.sinks.virtual_camera import VirtualCamera
@@ -71,7 +71,7 @@ class Running:
     virtual_camera: "VirtualCamera | None"
 
     def obey(self, command: str) -> dict[str, object]:
-        """Executes a command, which shows from the next frame on; returns the status."""
+        """Executes a command, which takes effect with the next frame; returns the status."""
         match command:
             case "hide" | "show":
                 log.info(set_hidden(self.settings, command == "hide"))
@@ -106,7 +106,7 @@ class Listener:
     """Receives commands in its own thread until it is closed."""
 
     def __init__(self, running: Running):
-        """Starts, if the system has a folder for the socket and no other copy listens."""
+        """Starts listening if the system has a folder for the socket and no other copy does."""
         self._running, self._socket = running, None
         self._path = address()
         if not self._path:
@@ -143,7 +143,7 @@ class Listener:
 
 
 def listen(path: Path) -> socket.socket:
-    """A socket at that path, for this user only. Raises OSError, also if another copy listens."""
+    """Opens a socket there, for this user only. Raises OSError, also if another copy listens."""
     assert sys.platform != "win32"
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as other:

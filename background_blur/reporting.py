@@ -13,7 +13,7 @@ log = logging.getLogger("background_blur")
 
 
 def progress(source: Source, output: Sink | None) -> Iterator[Frame]:
-    """The source's frames, with a progress bar on a terminal while a file is written."""
+    """Yields the source's frames, with a progress bar on a terminal while a file is written."""
     frames = report_problems(source)
     if not output or source.live or not sys.stderr.isatty():
         return frames
@@ -24,7 +24,7 @@ def progress(source: Source, output: Sink | None) -> Iterator[Frame]:
 
 
 def report_problems(source: Source) -> Iterator[Frame]:
-    """The source's frames; reports each problem once."""
+    """Yields the source's frames; reports each problem once."""
     reported = None
     for frame in source:
         if source.problem and source.problem != reported:
@@ -34,7 +34,7 @@ def report_problems(source: Source) -> Iterator[Frame]:
 
 
 def report(statistics: RunStatistics, source: Source, output: Sink | None) -> None:
-    """Prints what the run did, and warns of what the user should know."""
+    """Prints what the run did, with warnings about what the user should know."""
     if statistics.frames:
         seconds = statistics.elapsed - source.idle_seconds if source.is_sequence else None
         print(statistics.summary(seconds))

@@ -22,7 +22,7 @@ PACKAGES = {  # name in pyproject.toml: name to import
     "pillow-heif": "pillow_heif",
     "tqdm": "tqdm",
 }
-OUT_OF_MEMORY = "too little memory; end other programs, or raise the limit (ulimit -v)"
+OUT_OF_MEMORY = "too little memory; close other programs, or raise the limit (ulimit -v)"
 ADDRESS_SPACE = 2 * 2**30  # bytes, for all libraries
 LIBRARIES = {  # that OpenCV needs on Linux: their packages on Debian and Ubuntu
     "libGL.so.1": "libgl1",
@@ -46,7 +46,7 @@ def require_packages() -> None:
 
 
 def missing_library(error: ImportError) -> str:
-    """The message for a package that is installed but cannot be loaded."""
+    """Returns the message for a package that is installed but cannot be loaded."""
     library, _, reason = str(error).partition(": ")
     if "cannot open shared object file" in reason:
         missing = [name for name in LIBRARIES if not can_load(name)] or [library]
@@ -61,7 +61,7 @@ def missing_library(error: ImportError) -> str:
 def require_resources() -> None:
     """Raises UserError if the system allows too little memory or too few threads.
 
-    Some libraries would crash instead, or call a file damaged.
+    Otherwise some libraries would crash, or report a file as damaged.
     """
     if sys.platform != "win32":
         if 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < ADDRESS_SPACE:
@@ -73,7 +73,7 @@ def require_resources() -> None:
             threads.append(Thread(target=done.wait))
             threads[-1].start()
     except RuntimeError as error:
-        hint = "raise the limit (ulimit -u, a container's --pids-limit), or end other programs"
+        hint = "raise the limit (ulimit -u, a container's --pids-limit), or close other programs"
         what = f"only {len(threads) - 1} of {needed} more threads can be started"
         raise UserError(what, hint) from error
     finally:

@@ -1,4 +1,4 @@
-"""The folder of the weights and the portrait: beside the package, or in it once installed."""
+"""The folder of the weights and the portrait: next to the package, or in it once installed."""
 
 from pathlib import Path
 

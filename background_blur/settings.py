@@ -14,7 +14,7 @@ HIDDEN = "hidden"  # the reason why a frame is fully blurred, if the user hid it
 
 # A frame's (width, height) and its time in seconds -> the background, uint8 [H,W,3] BGR.
 Background = Callable[[Size, float], np.ndarray]
-Backgrounds = Mapping[str, Background | str | None]  # to choose from, by the names the user gave
+Backgrounds = Mapping[str, Background | str | None]  # to choose from, by the user's names
 
 
 @dataclass

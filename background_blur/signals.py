@@ -4,7 +4,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # else --help would load NumPy
+if TYPE_CHECKING:  # otherwise --help would load NumPy
     from background_blur.settings import Backgrounds, Settings
 
 
@@ -15,7 +15,7 @@ class RemoteControl:
         self._hide, self._next = [], []  # an entry for each signal
 
     def install(self) -> None:
-        """Receives the signals from now on, on systems that have them."""
+        """Starts receiving the signals, on systems that have them."""
         if sys.platform != "win32":
             signal.signal(signal.SIGUSR1, lambda *_: self._hide.append(1))
             signal.signal(signal.SIGUSR2, lambda *_: self._next.append(1))
@@ -39,7 +39,7 @@ def set_hidden(settings: "Settings", hide: bool) -> str:
 
 
 def next_background(settings: "Settings", backgrounds: "Backgrounds", steps: int = 1) -> str:
-    """Moves on by that many backgrounds, and says which is shown."""
+    """Moves on by that many backgrounds, and says which one is shown."""
     if len(backgrounds) < 2:
         return "one background only; give --background several times"
     names, values = list(backgrounds), list(backgrounds.values())

@@ -17,13 +17,13 @@ class RunStatistics:
     """Counts a run's results.
 
     Attributes:
-        frames: how many finished.
-        timer: of the stages, those of the results included.
+        frames: how many were finished.
+        timer: of the stages, including those of the results.
         hidden, failed: frames fully blurred because the user asked, or because no mask was trusted.
-        reason: why no mask was trusted the last time, or None.
-        masks: how many frames' masks came from where, by `Result.mask_from`.
-        levels: how many frames were finished at each quality level, by its name.
-        runs: of the network; seen: the share of the frame that it saw, summed over them.
+        reason: why no mask was trusted the last time that happened, or None.
+        masks: how many masks came from where, keyed by `Result.mask_from`.
+        levels: how many frames were finished at each quality level, keyed by its name.
+        runs: how often the network ran; seen: the share of the frame it saw, summed over the runs.
         processor: seconds of processor time, of all threads, from the first frame to the last.
     """
 
@@ -41,7 +41,7 @@ class RunStatistics:
         self.recent: deque[tuple[float, float, Mapping[str, float]]]
         self.recent = deque(maxlen=ROLLING_FRAMES + 1)
         self.level: QualityLevel | None = None
-        self.latency: float | None = None  # seconds from the last frame's capture until it was done
+        self.latency: float | None = None  # seconds from the last frame's capture to its result
 
     @property
     def elapsed(self) -> float:
@@ -50,11 +50,11 @@ class RunStatistics:
 
     @property
     def never_trusted(self) -> bool:
-        """Whether there were frames not hidden, and no mask could be trusted in any of them."""
+        """Whether some frames were not hidden, and none of those had a mask that was trusted."""
         return bool(self.failed) and self.failed + self.hidden == self.frames
 
     def record(self, result: Result, level: QualityLevel | None = None) -> None:
-        """Counts a result; one that is repeated, of a photo that stays on screen, only once."""
+        """Counts a result; one repeated because a photo stays on screen counts only once."""
         self.ended, processor, self.level = monotonic(), process_time(), level
         self.recent.append((self.ended, processor, result.seconds))
         captured_at = result.captured_at
@@ -62,7 +62,7 @@ class RunStatistics:
         if result is self.last:
             return
         self.last = result
-        if not self.frames:  # what came before is the cost of starting
+        if not self.frames:  # the time before it is the cost of starting
             self._processor_began = processor
         self.processor = processor - self._processor_began
         self.frames += 1
@@ -100,13 +100,13 @@ class RunStatistics:
         return f"the network ran {times:.2f} times per frame, on {share:.0f} % of the frame"
 
     def format_processor(self) -> str:
-        """Such as "a frame cost 11.2 ms of processor time"; start-up and the first do not count."""
+        """Such as "a frame cost 11.2 ms of processor time", not counting the first or start-up."""
         frames = max(1, self.frames - 1)
         return f"a frame cost {1000 * self.processor / frames:.1f} ms of processor time"
 
     def rates(self, now: float | None = None) -> tuple[float, float]:
-        """Of the last 30 frames: frames per second, until `now` or the last of them, and processor
-        milliseconds per frame. Zeros at first."""
+        """Returns frames per second, until `now` or the last frame, and milliseconds of processor
+        time per frame, both over the last 30 frames; zeros at first."""
         recent = list(self.recent)
         if len(recent) < 2:
             return 0.0, 0.0

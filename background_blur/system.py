@@ -18,11 +18,11 @@ CALLED = sys.argv[0] if sys.argv else ""
 PROGRAM = "main.py" if os.path.basename(CALLED) == "main.py" else "background-blur"
 COMMAND = "python main.py" if PROGRAM == "main.py" else PROGRAM
 
-PASSWORD = re.compile(r"(?<=\w\w)(:/+)[^\n]*@")  # of a URL, with the user's name before it
-# The last words when the user does not want to wait; bytes, for a signal handler.
-STOPPED = f"{PROGRAM}: stopped; the next start names what is left of a recording\n".encode()
+PASSWORD = re.compile(r"(?<=\w\w)(:/+)[^\n]*@")  # in a URL, with the user name before it
+# The last message if the user does not want to wait; bytes, for a signal handler.
+STOPPED = f"{PROGRAM}: stopped; the next run will name what is left of a recording\n".encode()
 
-swapping = RLock()  # held by whoever has changed file descriptor 2
+swapping = RLock()  # held while file descriptor 2 is redirected
 
 
 @contextmanager
@@ -44,7 +44,7 @@ class Unbreakable:
     """A text stream that never raises: after its first failure, what is printed is dropped.
 
     The terminal may be closed, the pipe may have lost its reader, the disk may be full.
-    Characters that its encoding lacks become question marks; user and password of a URL, dots.
+    Characters missing from its encoding become question marks; a URL's user and password, dots.
 
     Attributes:
         error: the first failure, an OSError or ValueError (the stream is closed), or None.
@@ -80,7 +80,7 @@ class Unbreakable:
 
 @contextmanager
 def unbreakable_printing() -> Iterator[Unbreakable]:
-    """Makes sys.stdout and sys.stderr `Unbreakable` meanwhile, and flushes them; yields stdout."""
+    """Makes sys.stdout and sys.stderr `Unbreakable`, and flushes them at the end; yields stdout."""
     out, err = Unbreakable(sys.stdout), Unbreakable(sys.stderr)
     with redirect_stdout(out), redirect_stderr(err):
         try:
@@ -103,33 +103,32 @@ def open_missing() -> None:
 
 
 def is_importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported where that frame runs."""
+    """Whether that stack frame is inside an import."""
     while frame and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
         frame = frame.f_back
     return frame is not None
 
 
 class SignalGuard:
-    """Ends a run at SIGINT, SIGTERM or SIGHUP as Ctrl-C does: files are completed first.
+    """Ends a run on SIGINT, SIGTERM or SIGHUP as Ctrl-C does: files are completed first.
 
-    The first signal raises KeyboardInterrupt(number): at once, or in the next `check` where it
-    comes inside `shielded`. One that comes while a module is imported waits until that is done:
-    libraries in C turn any exception there into an error of their own. More of them change
-    nothing, so that they cannot disturb what is done at the end. But where that hangs, one later
-    than `PATIENCE` ends the process; what was written of a recording is then left in a part, which
-    plays.
+    The first signal raises KeyboardInterrupt(number): at once, or in the next `check` if it
+    arrives inside `shielded`. During an import it waits until that is done, because C libraries
+    turn any exception there into an error of their own. Further signals change nothing, so that
+    they cannot disturb the shutdown. If that hangs, however, one that arrives after `PATIENCE`
+    ends the process; what was written of a recording is then left in a part, which plays.
 
-    An exception raised while a library calls back into Python may get lost in there. So the signal
-    is also remembered, for `check`.
+    An exception raised while a library calls back into Python may get lost in there, so the
+    signal is also remembered for `check`.
     """
 
-    RETRY = 0.02  # seconds until a signal that came at an import is looked at again
+    RETRY = 0.02  # seconds until a signal that arrived during an import is handled again
     PATIENCE = 5.0  # seconds after the first signal; a later one then ends the process
     NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
     def __init__(self):
         self.first: int | None = None  # the first signal,
-        self.came = 0.0  # and when it came
+        self.came = 0.0  # and when it arrived
         self.is_shielded = False
         self.is_over = False
 
@@ -149,7 +148,7 @@ class SignalGuard:
                 os.write(2, STOPPED)
             os._exit(128 + number)
         if self.first is None and sys.platform != "win32" and is_importing(frame):
-            # To this thread, the main one, in which handlers run.
+            # To this thread, the main one, where handlers run.
             Timer(self.RETRY, partial(signal.pthread_kill, get_ident(), number)).start()
         elif self.first is None:
             self.first = number
@@ -157,20 +156,20 @@ class SignalGuard:
                 raise KeyboardInterrupt(number)
 
     def begin(self) -> None:
-        """Lets signals stop the run again, after a shielded part; raises as `check` does."""
+        """Lets signals stop the run again after `shielded`; raises as `check` does."""
         self.is_shielded = False
         self.check()
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt if a signal came that has not stopped the run yet."""
+        """Raises KeyboardInterrupt if a signal has arrived that has not stopped the run yet."""
         if self.first:
             raise KeyboardInterrupt(self.first)
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Inside the block signals are only remembered.
+        """Only remembers signals that arrive inside the block.
 
-        After an error in it they still are, so that nothing disturbs closing what is open.
+        This continues after an error in it, so that nothing disturbs closing what is open.
         """
         self.is_shielded = True
         yield

@@ -1,4 +1,4 @@
-"""What the stages of a frame cost."""
+"""Measures what the stages of a frame cost."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ T = TypeVar("T")
 class StageTimer:
     """Sums up the processor time per stage, in seconds: `with timer.measure("refine"): ...`.
 
-    That is the time of the calling thread; what a library does in threads of its own is left out.
+    Only the time of the calling thread counts, not that of threads a library starts.
     """
 
     def __init__(self):
@@ -28,7 +28,7 @@ class StageTimer:
             self.seconds[stage] += thread_time() - began
 
     def each(self, stage: str, items: Iterable[T]) -> Iterator[T]:
-        """Yields the items; making each is a block of that stage."""
+        """Yields the items; the time to make each one counts towards that stage."""
         items = iter(items)
         while True:
             with self.measure(stage):

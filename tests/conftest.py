@@ -1,4 +1,4 @@
-"""What all tests share: the same chances in every run, and pictures made at test time."""
+"""What all tests share: repeatable random numbers, and pictures made at test time."""
 
 import random
 import signal
@@ -33,7 +33,7 @@ def no_defaults(tmp_path_factory):
 def pytest_configure() -> None:
     """Lets the programs that tests start heed signals that pytest was told to ignore.
 
-    As under nohup, or in the background of a script. They inherit that, but no handler.
+    That happens under nohup, or in the background of a script. They inherit it, but no handler.
     """
     for name in ("SIGHUP", "SIGINT"):
         number = getattr(signal, name, None)
@@ -42,12 +42,12 @@ def pytest_configure() -> None:
 
 
 def pytest_fixture_setup() -> None:
-    """Lets a fixture's networks depend on nothing that ran before: Keras draws from `random`."""
+    """Keeps a fixture's networks independent of what ran before: Keras draws from `random`."""
     random.seed(0)
 
 
 def pytest_runtest_call() -> None:
-    """The same for networks that a test makes itself."""
+    """Does the same for networks that a test makes itself."""
     random.seed(0)
 
 
@@ -56,7 +56,7 @@ SLOW_FIXTURES = {"desktop", "display", "pipewire"}  # real windows and cameras
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps real windows and cameras, and what is broken on purpose, out of the fast tier."""
+    """Keeps real windows and cameras, and what breaks on purpose, out of the fast tier."""
     for item in items:
         if (
             SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
@@ -89,7 +89,7 @@ def picture() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory) -> Path:
-    """One second of the demo as a file, 320x180, 25 frames a second."""
+    """One second of the demo as a file, 320x180, 25 frames per second."""
     from support.videos import record_demo
 
     return record_demo(tmp_path_factory.mktemp("clip") / "clip.mp4", 25, (320, 180))

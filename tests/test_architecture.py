@@ -27,16 +27,16 @@ FILES = {
 
 
 def imported(source: str, modules: set[str]) -> Iterator[str]:
-    """Those of `modules` that the source imports, anywhere in it, functions too."""
+    """Yields those of `modules` that the source imports anywhere, even inside functions."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, "imports say the whole name"
+            assert not node.level, "imports must be absolute"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        for name in names:  # "from package import name" may name a module or what is in one
+        for name in names:  # "from package import name" may name a module or something in one
             yield from [found for found in (name, name.rpartition(".")[0]) if found in modules][:1]
 
 
@@ -44,7 +44,7 @@ GRAPH = {name: set(imported(path.read_text("utf-8"), set(FILES))) for name, path
 
 
 def stage(name: str) -> str:
-    """The part of the package that a module belongs to: "sinks" of background_blur.sinks.files."""
+    """The part of the package that a module belongs to: "sinks" for background_blur.sinks.files."""
     return name.removeprefix("background_blur.").split(".")[0]
 
 

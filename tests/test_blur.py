@@ -1,4 +1,4 @@
-"""One frame in, one finished frame out; and nothing sharp out without a mask to trust."""
+"""One frame in, one finished frame out; and nothing sharp out without a trusted mask."""
 
 import itertools
 
@@ -84,12 +84,12 @@ def test_a_person_who_comes_close_slowly_is_believed(picture):
     assert blur.last_result.fully_blurred_because is None
     assert np.array_equal(out, picture)
     blur.network.mask_of = mask_of(0.99)
-    blur(picture // 2)  # a cut, to which nothing led up
+    blur(picture // 2)  # a cut, which nothing led up to
     assert blur.last_result.fully_blurred_because == "the mask suddenly covers everything"
 
 
 def test_a_close_up_is_believed_within_half_a_second(portrait):
-    """A face that fills the picture from the first frame on, by a network that knows skin."""
+    """A face fills the picture from the first frame on; the network recognises skin."""
     face = cv2.resize(portrait[60:220, 150:310], (320, 240))
     skin = lambda small: (small.astype(int).std(2) > 0).astype(np.float32)  # noqa: E731
     blur = FakeBlur(skin, Settings(view="alpha"))
@@ -124,7 +124,7 @@ def box(small: np.ndarray) -> np.ndarray:
 
 
 def room_with_box(x: int) -> np.ndarray:
-    """A box, its left edge at `x`, before soft blobs."""
+    """A box, its left edge at `x`, in front of soft blobs."""
     rough = np.random.default_rng(1).integers(0, 200, (12, 16, 3), np.uint8)
     picture = cv2.resize(rough, (320, 240), interpolation=cv2.INTER_CUBIC).clip(0, 200)
     picture[80:, x : x + 90] = 255
@@ -132,7 +132,7 @@ def room_with_box(x: int) -> np.ndarray:
 
 
 class LiveBlur(FakeBlur):
-    """At one quality level, as live sources have it."""
+    """Runs at one quality level, as live sources do."""
 
     def __init__(self, number: int, mask_of=box):
         super().__init__(mask_of, Settings(view="alpha"))
@@ -255,7 +255,7 @@ def test_a_live_source_gives_the_same_again():
 
 
 def boxes(part: np.ndarray) -> np.ndarray:
-    """What finds white boxes in any part of a picture."""
+    """Finds white boxes in any part of a picture."""
     found = (part.min(2) > 250).astype(np.float32)
     width, height = nearest_input_size((part.shape[1], part.shape[0]))
     return cv2.resize(found, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
@@ -311,7 +311,7 @@ def test_a_network_that_gives_the_same_mask_for_every_part_is_found_out():
 
 @pytest.mark.slow
 def test_a_change_outside_the_part_that_is_seen_makes_no_mask_an_old_one():
-    """The network gives the same for the same part, to the bit; only a screen changes elsewhere."""
+    """The network's mask of the same part is the same, bit for bit; a screen elsewhere changes."""
     blur = tracked(boxes)
     for index in range(60):
         picture = room_with_box(100)
@@ -371,7 +371,7 @@ def test_recordings_keep_the_mask_while_nothing_moves():
 
 
 def patch_goes(frame_count: int, reused: bool) -> int:
-    """After how many frames a patch is gone that the network no longer marks."""
+    """Returns after how many frames a patch that the network no longer marks is gone."""
     marked = True
 
     def patches(part):
@@ -437,6 +437,6 @@ def test_a_photo_is_whole_as_it_was_found():
     shallow = (deep // 257).astype(np.uint8)
     coming = blur.process(Frame(shallow, whole=deep) for _ in range(2))
     next(coming)
-    blur.settings.mirror = True  # its mask is found already
+    blur.settings.mirror = True  # its mask has already been found
     whole = next(coming).whole
     assert whole is not None and np.array_equal(whole[:, :130], deep[:, :130])

@@ -1,4 +1,4 @@
-"""The hosted CI's files are such as the service accepts."""
+"""The service accepts the hosted CI's files."""
 
 import subprocess
 import sys

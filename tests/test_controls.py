@@ -1,4 +1,4 @@
-"""What the keys do, and that what is written over the picture stays in the window."""
+"""What the keys do, and that text written over the picture stays in the window."""
 
 import itertools
 import re
@@ -33,7 +33,7 @@ HELP = ["Keys", *(f"{key}\t{what}" for key, what in KEYS.items())]
 
 
 class FakeWindow:
-    """Keeps what it is shown; its user presses these keys, None being none, then q."""
+    """Keeps what it is shown; its user presses these keys, None for no key, then q."""
 
     closed = False
 
@@ -107,7 +107,7 @@ def test_views_and_people_go_round(picture):
 def test_space_hides_everything_at_once_until_pressed_again(picture):
     for name in ("result", "split"):
         shown, _, viewer = view(picture, "space", None, "space", settings=Settings(view=name))
-        free = np.s_[:180]  # above the words
+        free = np.s_[:180]  # above the text
         assert detail(shown[1][free]) < 0.01 * detail(picture)
         assert np.array_equal(shown[3][free, :130], picture[free, :130])
         assert viewer.statistics.hidden == 2
@@ -282,8 +282,8 @@ def show(display, tmp_path):
 
 
 def test_each_key_shows_just_what_the_line_makes(display, show, tmp_path, portrait):
-    """Pixel by pixel, but for the notes at the lower border."""
-    two = np.full((360, 640, 3), 160, np.uint8)  # the second more than a quarter of the first
+    """Pixel by pixel, except for the notes at the lower border."""
+    two = np.full((360, 640, 3), 160, np.uint8)  # the second is more than a quarter of the first
     two[:, :360] = cv2.resize(portrait, (360, 360), interpolation=cv2.INTER_AREA)
     two[110:, 380:630] = cv2.resize(portrait, (250, 250), interpolation=cv2.INTER_AREA)[:, ::-1]
     cv2.imwrite(str(tmp_path / "two.png"), two)

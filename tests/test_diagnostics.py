@@ -19,7 +19,7 @@ from support.program import assert_one_line, run
 
 
 class FakeCapture:
-    """A camera of 640x480 and 1280x720; number 2 is none, though the system lists it."""
+    """A camera with 640x480 and 1280x720; number 2 is not one, though the system lists it."""
 
     def __init__(self, number: int):
         self.number, self.asked = number, {}
@@ -42,7 +42,7 @@ class FakeCapture:
 
 @pytest.fixture
 def system(tmp_path, monkeypatch) -> Path:
-    """A Linux with three entries for cameras, of which the third is none."""
+    """A Linux system that lists three cameras, the third of which is not one."""
     monkeypatch.setattr(sys, "platform", "linux")
     for module in (diagnostics, camera):
         monkeypatch.setattr(module, "DEVICES", tmp_path)
@@ -108,7 +108,7 @@ def test_check_tells_the_browsers_ways_to_the_pipewire_camera(desktop):
     assert "Firefox where" in line and "chrome://flags" in line
 
 
-@pytest.mark.skipif(not shutil.which("busctl"), reason="no busctl here, which asks for the portal")
+@pytest.mark.skipif(not shutil.which("busctl"), reason="no busctl here to ask for the portal")
 def test_without_a_portal_check_and_the_list_say_that_no_browser_finds_it(program, pipewire):
     line = check_virtual_camera(pipewire)
     assert line.startswith("fix   virtual camera: ")

@@ -27,7 +27,7 @@ def bars(width: int, height: int) -> np.ndarray:
 
 
 def coded(path: Path, images, matrix=2, limited=True, codec="libx264", tag=2, **options) -> Path:
-    """Frames at 10 a second, coded by the matrix of FFmpeg's scaler of that number."""
+    """Writes frames at 10 per second, coded by the matrix of that number in FFmpeg's scaler."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=10, options={"qp": "4", "bf": "0", **options})
         stream.height, stream.width = images[0].shape[:2]
@@ -176,7 +176,7 @@ def test_the_last_picture_of_an_animation_lasts_as_long_as_it_says(tmp_path, suf
 
 
 def test_theoras_repeated_pictures_are_no_damage(tmp_path):
-    """An empty packet, which is no end of the file either."""
+    """An empty packet is not the end of the file either."""
     path = tmp_path / "in.avi"
     with av.open(str(path), "w") as file:
         stream = file.add_stream("mpeg4", rate=25)
@@ -199,7 +199,7 @@ def test_theoras_repeated_pictures_are_no_damage(tmp_path):
 
 @pytest.fixture
 def server(tmp_path):
-    """Serves a folder without ranges, and pictures as a camera sends them: five a second."""
+    """Serves a folder without ranges, and pictures as a camera sends them: five per second."""
     jpeg = cv2.imencode(".jpg", picture(64, 48))[1].tobytes()
 
     class Handler(http.server.SimpleHTTPRequestHandler):

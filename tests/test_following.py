@@ -16,7 +16,7 @@ SIZE = (360, 640)
 
 
 def person_at(x: float):
-    """(picture, mask): bright with fine noise on dark noise, their middle at x of the width."""
+    """(picture, mask): a person of bright, fine noise on dark noise, centred at x of the width."""
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 60, (*SIZE, 3), np.uint8)
     mask = np.zeros((44, 80), np.float32)
@@ -27,7 +27,7 @@ def person_at(x: float):
 
 
 def film(pipeline, seconds=3.0, x=0.3):
-    """The last picture of a film of somebody who stands there."""
+    """Films someone standing there; returns the picture, and the last result."""
     picture, mask = person_at(x)
     pipeline.network.mask_of = lambda small: mask
     for i in range(round(8 * seconds)):
@@ -54,7 +54,7 @@ def test_alpha_split_and_result_show_the_same_part():
         _, views[view] = film(FakeBlur(lambda small: None, Settings(follow=True, view=view)))
     assert np.array_equal(views["split"][:, 640:], views["result"])
     inside = views["alpha"][..., 0] == 255
-    assert np.median(views["split"][:, :640][inside]) > 180  # the frame's person lies under it
+    assert np.median(views["split"][:, :640][inside]) > 180  # the frame's person is under it
 
 
 def test_what_is_hidden_stays_hidden_when_it_is_enlarged():

@@ -1,4 +1,4 @@
-"""The whole way to an alpha, against stored ones; `python -m tools.assets.golden` renews those."""
+"""The whole path to an alpha, against stored ones; `python -m tools.assets.golden` renews them."""
 
 import cv2
 import numpy as np

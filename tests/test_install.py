@@ -1,4 +1,4 @@
-"""What gets installed is the program, whole, and runs from anywhere."""
+"""What gets installed is the whole program, and it runs from anywhere."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory) -> Path:
-    """The folder of commands of a fresh environment with the locked packages and the wheel."""
+    """The commands folder of a fresh environment with the locked packages and the wheel."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
     commands = folder / ("Scripts" if os.name == "nt" else "bin")
@@ -52,7 +52,7 @@ def installed(wheel, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch) -> Path:
-    """An empty folder, far from the sources, as the current one."""
+    """An empty folder, far from the sources, as the working directory."""
     monkeypatch.delenv("PYTHONPATH", raising=False)
     folder = tmp_path / "empty"
     folder.mkdir()

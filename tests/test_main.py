@@ -189,7 +189,7 @@ def test_pictures_of_a_folder_do_not_influence_one_another(tmp_path, portrait):
 
 @pytest.mark.slow
 def test_an_interrupted_folder_goes_on_where_it_was(tmp_path, portrait):
-    folder, out = tmp_path / "in", tmp_path / "in" / "out"  # results are not sources, too
+    folder, out = tmp_path / "in", tmp_path / "in" / "out"  # results do not become sources
     (folder / "sub").mkdir(parents=True)
     names = ["a.jpg", "a.png", "sub/c.png"]
     for name in names:

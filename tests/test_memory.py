@@ -1,4 +1,4 @@
-"""Memory: one full-size picture a frame, the taker's own, and the network no larger than used."""
+"""Memory: one full-size picture per frame, the caller's own, and only as much network as used."""
 
 import tracemalloc
 
@@ -17,7 +17,7 @@ SIZES = [(3840, 2160), (2160, 3840)]  # large, so that what is full-size stands 
 
 
 def moving(size, index: int) -> np.ndarray:
-    """uint8 [H,W,3]: soft blobs that move by a few pixels a frame."""
+    """uint8 [H,W,3]: soft blobs that move by a few pixels per frame."""
     rough = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
     picture = cv2.resize(rough, (size[0] // 4 + 40, size[1] // 4 + 40))[:, index % 40 :]
     return cv2.resize(picture[: size[1] // 4, : size[0] // 4], size)
@@ -33,9 +33,9 @@ def someone(image, scale: float = 1.0) -> np.ndarray:
 
 
 def most_at_once(blur: FakeBlur, image: np.ndarray, level=None) -> int:
-    """Bytes, beyond the finished picture, that a frame takes while it is being finished.
+    """The most bytes, beyond the finished picture, that a frame takes while it is being finished.
 
-    NumPy tells `tracemalloc` of its arrays, and OpenCV makes NumPy's.
+    NumPy reports its arrays to `tracemalloc`, and OpenCV allocates NumPy arrays.
     """
     tracemalloc.start()
     try:
@@ -100,7 +100,7 @@ def test_an_input_size_is_prepared_when_it_is_first_needed_and_a_few_are_kept(mo
     for size in (first, first, *others, first):
         engine(np.zeros((size[1], size[0], 3), np.float32))
     assert prepared == [f"{w}x{h}" for w, h in (first, *others)]
-    for size in (COMPILED_SIZES[-1], first, others[0]):  # the longest unused one had to go
+    for size in (COMPILED_SIZES[-1], first, others[0]):  # the least recently used had to go
         engine(np.zeros((size[1], size[0], 3), np.float32))
     assert len(prepared) == engines.SIZES_READY + 2
 

@@ -21,7 +21,7 @@ def voc(model):
 
 @pytest.fixture(scope="module")
 def person(model):
-    """A person network of the full design, with weights as a trained one's: no layer is silent."""
+    """A person network of the full design, weighted like a trained one: no layer is silent."""
     return with_random_norms(model.build("person"))
 
 

@@ -1,4 +1,4 @@
-"""Photos and folders as people have them, and starts in odd places, through the whole program."""
+"""Photos and folders as people have them, and starts in odd places, with the whole program."""
 
 import contextlib
 import io
@@ -217,7 +217,7 @@ def test_weights_that_cannot_run_are_one_line_and_exit_code_1(tmp_path, portrait
     details = Interpreter(model_content=bytes(data)).get_tensor_details()
     scales = (it["quantization_parameters"]["scales"] for it in details)
     at = data.index(next(it for it in scales if it.size > 100).tobytes())
-    data[at - 10] ^= 4  # the last zero point, which lies before the scales
+    data[at - 10] ^= 4  # the last zero point, which is before the scales
     broken = tmp_path / "bad.tflite"
     broken.write_bytes(data)
     result = photos(tmp_path / "in.png", tmp_path / "out.png", "--weights", broken)

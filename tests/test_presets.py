@@ -1,4 +1,4 @@
-"""Options kept in files: what they hold, who wins, and where an error is said to be."""
+"""Options kept in files: what they contain, which one wins, and where errors are reported."""
 
 import shlex
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`--send`: a running copy of the program is told what to do by another."""
+"""`--send`: one copy of the program tells another, running one what to do."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def send(command: str, environment: dict) -> subprocess.CompletedProcess:
 
 
 def status(session, command="status") -> dict:
-    """What the running copy answers."""
+    """Returns what the running copy answers."""
     result = send(command, session.environment)
     assert (result.returncode, result.stderr, result.stdout.count("\n")) == (0, "", 1)
     return json.loads(result.stdout)
@@ -44,7 +44,7 @@ def test_a_running_copy_is_driven_and_says_how_it_is(program, pipewire):
     assert status(pipewire, "next")["background"] == "#00b140"
     reader.kill()
     reader.communicate()
-    wait_until(lambda: status(pipewire)["problem"], "the rest, which it tells of")
+    wait_until(lambda: status(pipewire)["problem"], "the pause, which it reports")
     assert status(pipewire)["readers"] == []
 
 
@@ -78,7 +78,7 @@ def test_without_a_running_copy_it_is_one_line(tmp_path):
 
 
 def test_it_answers_at_once():
-    """Nothing heavy is imported, nor anything that is not needed to send."""
+    """Nothing heavy is imported, and nothing that is not needed to send."""
     command = [sys.executable, "-X", "importtime", ROOT / "main.py", "--send", "status"]
     told = subprocess.run(command, capture_output=True, text=True, timeout=30).stderr
     modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in told.splitlines()}

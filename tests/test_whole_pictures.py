@@ -29,7 +29,7 @@ SECRET = b"the room, unblurred"
 
 @pytest.fixture(scope="module")
 def profile() -> bytes:
-    """An RGB one, as large as those of scanners: more than one segment of a JPEG holds."""
+    """An RGB profile as large as a scanner's: more than one segment of a JPEG can hold."""
     data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(200_000)
     return struct.pack(">I", len(data)) + data[4:]
 
@@ -64,7 +64,7 @@ def test_exif_and_profile_are_kept_upright_and_without_what_shows_the_room(
             kept = picture.getexif()
             assert picture.info["icc_profile"] == profile
             assert {tag: kept.get(tag) for tag in described} == described
-            if suffix != ".tif":  # Pillow, that wrote the source, leaves them out of TIFFs
+            if suffix != ".tif":  # Pillow, which wrote the source, omits them from TIFFs
                 assert dict(kept.get_ifd(IFD.Exif)) == {TAKEN: "2024:05:06 07:08:09", 34855: 400}
             assert kept.get(ORIENTATION, 1) == 1 and not kept.get_ifd(GPS_IFD)
             face = np.asarray(picture)[90:140, 200:240]
@@ -109,7 +109,7 @@ def test_no_exif_keeps_a_picture_from_being_written(details):
     try:
         exif.tobytes()
     except Exception:
-        return  # no such file can be
+        return  # there can be no such file
     metadata = Metadata(exif=kept_exif(exif))
     for suffix in SUFFIXES:
         data = encode_picture(np.zeros((8, 9, 3), np.uint8), suffix, metadata)
@@ -160,7 +160,7 @@ def test_the_whole_picture_is_finished_as_the_one_of_8_bits_is(view, mirror, bac
         Frame(noise, 0.0, whole=noise.astype(np.uint16) * 257)
     )
     if view == "alpha":
-        assert done.whole is None  # 8 bits are all that the mask has
+        assert done.whole is None  # the mask has only 8 bits
         return
     assert done.whole.dtype == np.uint16 and done.whole.shape == done.image.shape
     assert np.abs(done.whole / 257 - done.image).max() <= 2  # four roundings of 8 bits
@@ -172,7 +172,7 @@ def test_the_whole_picture_is_finished_as_the_one_of_8_bits_is(view, mirror, bac
 
 
 def stripes(portrait, depth) -> np.ndarray:
-    """BGRA: the portrait, opaque in the middle, half so beside it, gone at the borders."""
+    """BGRA: the portrait, opaque in the middle, half so next to it, gone at the borders."""
     most = np.iinfo(depth).max
     image = np.full((*portrait.shape[:2], 4), most, depth)
     image[..., :3] = portrait.astype(depth) * (most // 255)
@@ -197,7 +197,7 @@ def test_what_is_transparent_stays_so_before_a_transparent_background(
     face, hair = np.s_[90:140, 200:240], np.s_[70:110, 172:186]
     assert np.array_equal(out[face], image[face])
     off = np.abs(out[hair][..., :3] / most - image[hair][..., :3] / most)
-    assert off.mean() < 0.03  # in the outline the room's part of the colour is taken out
+    assert off.mean() < 0.03  # in the outline the room's share of the colour is removed
     assert 0.8 < out[hair][..., 3].mean() / image[hair][..., 3].mean() <= 1  # near the outline
     assert not out[:60, 330:380].any()  # the wall behind
 

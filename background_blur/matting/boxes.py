@@ -26,18 +26,18 @@ class Box:
         return self.size[0] * self.size[1]
 
     def covers(self, size: Size) -> bool:
-        """Whether it is the whole of a mask of that (width, height)."""
+        """Whether the box covers the whole of a mask of that (width, height)."""
         return self.size == tuple(size)
 
     def of(self, image: np.ndarray, size: Size) -> np.ndarray:
-        """The part of an image [H,W,...] that it stands for in a mask of that (width, height)."""
+        """Returns the part of an image [H,W,...] in the box, given its mask's (width, height)."""
         across, down = image.shape[1] / size[0], image.shape[0] / size[1]
         left, right = round(self.left * across), round(self.right * across)
         top, bottom = round(self.top * down), round(self.bottom * down)
         return image[top:bottom, left:right]
 
     def place(self, part: np.ndarray, size: Size) -> np.ndarray:
-        """A mask float32 [h,w] of that (width, height): `part` in the box, 0 outside."""
+        """Makes a float32 [h,w] mask of that (width, height): `part` in the box, 0 outside."""
         shrinks = part.shape[1] > self.size[0]
         way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         part = cv2.resize(part, self.size, interpolation=way)
@@ -53,6 +53,6 @@ def whole(size: Size) -> Box:
 
 
 def mask_size(frame: np.ndarray) -> Size:
-    """(width, height) of the masks of a frame [H,W,3]: half of its own, as the refiner works at."""
+    """(width, height) of the masks of a frame [H,W,3]: half its own, at which the refiner works."""
     height, width = frame.shape[:2]
     return max(1, width // 2), max(1, height // 2)

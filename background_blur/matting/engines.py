@@ -24,9 +24,9 @@ WEIGHTS = RESOURCES / "weights"
 DEFAULT_WEIGHTS = {"litert": WEIGHTS / "person.tflite", "keras": WEIGHTS / "person.weights.h5"}
 NOT_COMPILED = "not the compiled person network; give a .tflite written by tools/training/export.py"
 
-SIZES_READY = 4  # input sizes; those of the whole frame and of the people, both at two scales
+SIZES_READY = 4  # input sizes: one for the whole frame and one for the people, at two scales each
 
-# The numbers of fields in the tables `Model` and `SignatureDef` of LiteRT's schema.fbs.
+# The field numbers in the tables `Model` and `SignatureDef` of LiteRT's schema.fbs.
 SUBGRAPHS, SIGNATURE_DEFS = 2, 7
 KEY, SUBGRAPH_INDEX = 2, 4
 
@@ -37,10 +37,10 @@ def open_segmenter(
     threads: int = 2,
     thorough: bool = False,
 ) -> PersonSegmenter:
-    """Loads the weights, checked, into an engine.
+    """Checks the weights and loads them into an engine.
 
     Args:
-        thorough: for unrelated pictures, with four looks at each.
+        thorough: run the network four times on each picture, for unrelated ones.
 
     Raises:
         WeightsError: no such file, a damaged one, or one of another network.
@@ -57,7 +57,7 @@ def open_segmenter(
 
 
 def read_weights(path: Path) -> bytes:
-    """The file's content, compared with the `SHA256SUMS` beside it where that names it."""
+    """Reads the file, and checks it against the `SHA256SUMS` next to it if that lists it."""
     hint = "give --weights or fetch the repository again"
     if not path.is_file():
         what = "not a file" if path.exists() else "no such weights file"
@@ -79,9 +79,9 @@ def read_weights(path: Path) -> bytes:
 
 
 def open_litert(path: Path, content: bytes, threads: int) -> Engine:
-    """LiteRT with the compiled network of a file, which holds a signature for each input size.
+    """Opens a compiled network, which has a signature for each input size, in LiteRT.
 
-    A size is prepared when it is first needed, in some 10 ms, and the last few stay. Left to itself
+    A size is prepared on first use, in about 10 ms, and the last few are kept. Left to itself,
     LiteRT prepares all 15 at once, and packs the weights anew for each.
     """
     from ai_edge_litert.interpreter import Interpreter
@@ -112,10 +112,10 @@ def signature_name(size: Size) -> str:
 
 
 def with_one_signature(model: bytes, name: str) -> bytes:
-    """A LiteRT file of many signatures as one that has this signature alone, of the same length.
+    """Reduces a LiteRT file with many signatures to this one, keeping its length.
 
-    The file is a FlatBuffer. Its root table, `Model` of LiteRT's schema.fbs, has the vectors
-    `subgraphs` and `signature_defs`; each is made to end after one entry, the one that is wanted.
+    The file is a FlatBuffer. Its root table, `Model` in LiteRT's schema.fbs, has the vectors
+    `subgraphs` and `signature_defs`; each is cut down to one entry, the one that is wanted.
     """
     from flatbuffers import encode, packer
     from flatbuffers.table import Table
@@ -124,7 +124,7 @@ def with_one_signature(model: bytes, name: str) -> bytes:
     root = Table(data, encode.Get(packer.uoffset, data, 0))
 
     def entries(field: int) -> list[int]:
-        """Where the entries of a vector are that is that field of the root table."""
+        """Returns the positions of the entries of the vector in that field of the root table."""
         offset = root.Offset(4 + 2 * field)
         start = root.Vector(offset)
         return [start + 4 * index for index in range(root.VectorLen(offset))]
@@ -138,7 +138,7 @@ def with_one_signature(model: bytes, name: str) -> bytes:
     for number, place in enumerate(signatures):
         signature = Table(data, root.Indirect(place))
         if signature.String(signature.Pos + signature.Offset(4 + 2 * KEY)) == name.encode():
-            index = signature.Offset(4 + 2 * SUBGRAPH_INDEX)  # 0: left out, as the index is 0
+            index = signature.Offset(4 + 2 * SUBGRAPH_INDEX)  # 0: omitted, since the index is 0
             at = signature.Pos + index
             keep(entries(SUBGRAPHS), encode.Get(packer.uint32, data, at) if index else 0)
             keep(signatures, number)
@@ -153,12 +153,12 @@ def open_keras(path: Path, threads: int) -> Engine:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
-        with suppress_stderr():  # TensorFlow tells of each GPU that it does not find
+        with suppress_stderr():  # TensorFlow reports each GPU that it does not find
             import tensorflow as tf
     except ImportError as error:
         hint = "in a clone of the repository run: pip install -r requirements.txt"
         raise WeightsError("--engine keras needs TensorFlow", hint) from error
-    with suppress(RuntimeError):  # too late where TensorFlow runs already
+    with suppress(RuntimeError):  # too late if TensorFlow is already running
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     with suppress_stderr():
         from background_blur.network import load_person

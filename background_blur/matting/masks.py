@@ -18,7 +18,7 @@ class MaskFinder:
     """Finds the masks of one source's pictures, in order.
 
     Attributes:
-        seen: the share of the last picture that the network saw, at each time that it ran.
+        seen: the share of the last picture that the network saw, each time it ran.
     """
 
     def __init__(self, segmenter: Segmenter, is_sequence: bool, track: bool):
@@ -30,7 +30,7 @@ class MaskFinder:
         self.seen: list[float] = []
 
     def reset(self, is_cut: bool = False) -> None:
-        """Drops what is known of earlier pictures, after an error or a cut."""
+        """Drops what was remembered of earlier pictures, at a cut or after an error."""
         self.propagator.reset()
         self.history.reset(is_cut)
         if self.tracker:
@@ -39,18 +39,18 @@ class MaskFinder:
     def find(
         self, picture: Picture, time: float, who: str, level: QualityLevel | None
     ) -> tuple[np.ndarray, str]:
-        """The mask of a picture, and where it comes from.
+        """Finds the mask of a picture, and says where it comes from.
 
         Args:
-            time: seconds, of the picture.
-            who: of `settings.PEOPLE`, who is to be in the mask.
-            level: how often the network runs, and on what; None: at every picture.
+            time: of the picture, in seconds.
+            who: who is to be in the mask, one of `settings.PEOPLE`.
+            level: how often the network runs, and at what scale; None: on every picture.
 
         Returns:
-            float32 [h,w] of any size, 0..1; NETWORK, or what `propagation` names.
+            float32 [h,w] of any size, 0..1, and NETWORK, PROPAGATED or REUSED.
 
         Raises:
-            NoTrustedMask: it cannot be trusted.
+            NoTrustedMask: the mask cannot be trusted.
         """
         self.seen = []
         scale = level.scale if level else FINE
@@ -66,7 +66,7 @@ class MaskFinder:
         return mask, origin
 
     def look(self, picture: Picture, time: float, who: str, scale: float) -> np.ndarray:
-        """The mask that the network makes of a picture, or of the part where the people are."""
+        """Runs the network on a picture, or on the part where the people are."""
 
         def predict(image: np.ndarray) -> np.ndarray:
             self.seen.append(image.size / picture.image.size)
@@ -79,6 +79,6 @@ class MaskFinder:
         return self.tracker.segment(picture, time, predict)
 
     def segment(self, image: np.ndarray, who: str, scale: float) -> np.ndarray:
-        """The network's mask of those who may stay."""
+        """Returns the network's mask of those who may stay."""
         masks = self.segmenter.segment(image, scale)
         return masks.person if who == "all" else masks.solid_front()

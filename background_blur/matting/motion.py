@@ -1,4 +1,4 @@
-"""What changed from one picture to another, and how it moved.
+"""Measures what changed from one picture to another, and how it moved.
 
 All thresholds for changes are here, since what stays sharp depends on them: when a new scene
 begins, when a mask may be reused, and when the network must run again.
@@ -13,12 +13,12 @@ from background_blur.frames import Size
 from background_blur.matting.boxes import Box
 
 # Grey levels, of thumbnails
-CUT = 8  # by which half of a thumbnail changes at a cut
-CHANGED, CHANGED_FRACTION = 4, 0.01  # another picture: so much change, in so much of a thumbnail
-OUTSIDE = 5  # that a spot outside a box changes by, beyond the whole picture's own change
+CUT = 8  # at a cut, half of a thumbnail changes by more
+CHANGED, CHANGED_FRACTION = 4, 0.01  # another picture: more change, in more of a thumbnail
+OUTSIDE = 5  # change of a spot outside a box, beyond the whole picture's own change
 # Grey levels, of pictures of about 180 rows
-STILL = 4  # where no spot changes by more it is noise alone
-ERROR_OVER_NOISE, MAX_ERROR = 6, 14  # that a picture moved by a flow may be off
+STILL = 4  # if no spot changes by more, it is only noise
+ERROR_OVER_NOISE, MAX_ERROR = 6, 14  # how far off a picture moved by a flow may be
 
 
 def is_cut(now: np.ndarray, last: np.ndarray) -> bool:
@@ -27,16 +27,16 @@ def is_cut(now: np.ndarray, last: np.ndarray) -> bool:
 
 
 def has_changed(now: np.ndarray, last: np.ndarray) -> bool:
-    """Whether two thumbnails, uint8 [h,w], are of different pictures, but for noise."""
+    """Whether two thumbnails, uint8 [h,w], differ by more than noise."""
     changed = np.count_nonzero(cv2.absdiff(now, last) > CHANGED)
     return bool(changed > CHANGED_FRACTION * now.size)
 
 
 def has_changed_outside(now: np.ndarray, last: np.ndarray, box: Box, size: Size) -> bool:
-    """Whether in two thumbnails, uint8 [h,w], some spot outside a box changed by itself.
+    """Whether some spot outside a box changed by itself between two thumbnails, uint8 [h,w].
 
     Args:
-        box: in pixels of a mask of that (width, height), `size`.
+        box: in pixels of a mask whose (width, height) is `size`.
     """
     if last.shape != now.shape:
         return True
@@ -65,7 +65,7 @@ class FlowSearch:
 
     def measure(self, now: np.ndarray, last: np.ndarray) -> np.ndarray:
         """Where each pixel of `now` was in `last`, both uint8 [h,w]: float32 [h,w,2], (x, y)."""
-        # OpenCV's stubs do not know that the flow to begin with may be None.
+        # OpenCV's stubs do not know that the initial flow may be None.
         return self.search.calc(now, last, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
@@ -75,14 +75,14 @@ def flow_errors(now: np.ndarray, last: np.ndarray, flow: np.ndarray) -> np.ndarr
 
 
 def flow_error_limit(errors: np.ndarray) -> float:
-    """The error above which a flow is wrong there: noise, told by its median, and some more."""
+    """The error above which a flow is wrong there: the noise, judged by the median, plus some."""
     return min(2 * np.median(errors) + ERROR_OVER_NOISE, MAX_ERROR)
 
 
 def move(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """image[y + flow_y, x + flow_x] at each pixel, between pixels bilinearly.
+    """Returns image[y + flow_y, x + flow_x] at each pixel, interpolated bilinearly.
 
-    A flow [H,W,2] of pictures of another size is scaled to the image's.
+    A flow [H,W,2] measured on pictures of another size is scaled to the image's.
     """
     if flow.shape[:2] != image.shape[:2]:
         size = image.shape[1::-1]
@@ -95,6 +95,6 @@ def move(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 @lru_cache(2)
 def positions(shape: tuple[int, int]) -> np.ndarray:
-    """float32 [h,w,2], not to be changed: where each pixel is, (x, y)."""
+    """float32 [h,w,2], not to be changed: the (x, y) of each pixel."""
     y, x = np.indices(shape, np.float32)
     return np.dstack([x, y])

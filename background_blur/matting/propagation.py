@@ -1,7 +1,7 @@
 """Propagates a mask from its key frame to the next frames, by the motion measured between them.
 
-Propagation costs a tenth of the network. The motion is trusted if it explains the new frame:
-the key frame, moved by it, must look like the new one on and around the person.
+Propagation costs a tenth of running the network. The motion is trusted if it explains the new
+frame: the key frame, moved by it, must look like the new one on and around the person.
 """
 
 import math
@@ -19,11 +19,11 @@ from background_blur.matting.motion import (
 )
 from background_blur.matting.validation import PERSON
 
-MAX_AGE = 0.25  # seconds from a key frame to the last that its mask is propagated to
+MAX_AGE = 0.25  # seconds from a key frame to the last frame that its mask is propagated to
 MAX_STILL_AGE = 0.15  # seconds for which its mask is reused while nothing moves
-CELL = 4  # pixels per side of the cells that are judged, of the picture that motion is measured in
+CELL = 4  # side of the cells that are judged, in pixels of the pictures that motion is measured in
 MAX_WRONG_FRACTION = 0.15  # of the person and their surroundings where the motion is wrong
-MOTION_SIDE = 180  # pixels, about; the shorter side of the pictures that motion is measured in
+MOTION_SIDE = 180  # pixels, about: the shorter side of the pictures that motion is measured in
 MIN_SIDE = 16  # pixels; motion in smaller pictures is not measured
 SURROUNDINGS = np.ones((5, 5), np.uint8)  # in cells
 
@@ -36,8 +36,8 @@ class MaskPropagator:
     def __init__(self):
         self.flow = FlowSearch()
         self.mask = np.zeros((1, 1), np.float32)  # of the last key frame,
-        self.picture = np.zeros((1, 1, 3), np.uint8)  # which this is a small copy of,
-        self.grey = np.zeros((1, 1), np.uint8)  # in grey too
+        self.picture = np.zeros((1, 1, 3), np.uint8)  # of which this is a small copy,
+        self.grey = np.zeros((1, 1), np.uint8)  # and this the same in grey
         self.frames_since = 0
         self.reset()
 
@@ -45,15 +45,15 @@ class MaskPropagator:
         self.time = -math.inf  # of the key frame; without one, too long ago to propagate
 
     def set_key_frame(self, picture: Picture, mask: np.ndarray, time: float) -> None:
-        """Takes the network's mask, float32 [h,w], of the picture of that second."""
+        """Takes a key frame: its picture, the network's mask, float32 [h,w], and its time."""
         self.mask, self.time, self.frames_since = mask.copy(), time, 0
         self.picture, self.grey = scale(picture)
 
     def propagate(self, picture: Picture, time: float, every: int) -> tuple[np.ndarray, str] | None:
-        """The mask of this picture, as (mask, PROPAGATED or REUSED); None if it is a key frame.
+        """Returns this picture's (mask, PROPAGATED or REUSED); None if it is a key frame.
 
-        That is every `every`-th frame, and where no mask is young enough or the motion does not
-        explain the picture. While nothing moves at all key frames may be further apart.
+        Key frames are every `every`-th frame, and those for which no mask is recent enough or the
+        motion does not explain the picture. While nothing moves they may be further apart.
         """
         if not 0 <= time - self.time <= MAX_AGE:
             return None
@@ -67,7 +67,7 @@ class MaskPropagator:
         return None if mask is None else (mask, PROPAGATED)
 
     def move_mask(self, grey: np.ndarray) -> np.ndarray | None:
-        """The mask moved as the picture was; None where the motion does not explain that."""
+        """Moves the mask with the picture; returns None if the motion does not explain it."""
         if min(grey.shape) < MIN_SIDE:
             return None
         flow = self.flow.measure(grey, self.grey)
@@ -83,7 +83,7 @@ class MaskPropagator:
 
 
 def scale(picture: Picture) -> tuple[np.ndarray, np.ndarray]:
-    """Copies as large as motion is measured at, about: uint8 [h,w,3] BGR, and [h,w] grey."""
+    """Returns copies of about the size to measure motion at: uint8 [h,w,3] BGR and [h,w] grey."""
     sides = picture.image.shape[:2]
     factor = min(MOTION_SIDE / min(sides), 4 * MOTION_SIDE / max(sides))
     if factor <= 0.6:

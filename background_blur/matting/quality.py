@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from background_blur.matting.segmenter import FINE, NORMAL
 
 WINDOW = 0.5  # seconds that are judged together
-MISSED, ROOM = 1.05, 0.8  # fractions of the budget above, below which quality steps down, up
+MISSED, ROOM = 1.05, 0.8  # of the budget: above the first quality steps down, below the second up
 PATIENCE, MAX_PATIENCE = 3.0, 60.0  # seconds with time to spare before it steps up
 OUTLIER = 2.0  # budgets; a longer hiccup counts as this much, so that one alone changes nothing
 
@@ -20,8 +20,8 @@ class QualityLevel:
     """How often the network runs, and on how large an input.
 
     Attributes:
-        every: a key frame, which the network sees, is followed by `every - 1` that it does not.
-        scale: of the network's input, one of `segmenter.SCALES`.
+        every: each key frame, which the network sees, is followed by `every - 1` that it does not.
+        scale: the scale of the network's input, one of `segmenter.SCALES`.
     """
 
     name: str
@@ -29,8 +29,8 @@ class QualityLevel:
     scale: float
 
 
-# A machine too busy for the last of them shows fewer frames per second. An input of 0.7 of the side
-# would be cheaper still, but tears holes: 2.3 % of the person on average, 7 % in the worst frame.
+# A machine too busy for the last of them shows fewer frames per second. An input with 0.7 of the
+# side would be cheaper, but tears holes: 2.3 % of the person on average, 7 % in the worst frame.
 LEVELS = (
     QualityLevel("every frame", 1, FINE),
     QualityLevel("every 2nd frame", 2, NORMAL),
@@ -41,9 +41,9 @@ LEVELS = (
 class QualityController:
     """Steps down as soon as the budget is missed, and up again after a while with time to spare.
 
-    A step up that turns out too much at once doubles the wait before the next one. It begins at
-    every second frame and goes no higher, unless the best is asked for: hardly anybody sees it.
-    That the best cannot be held is said once.
+    A step up that soon proves too much doubles the wait before the next one. The controller starts
+    at every second frame and goes no higher unless asked for the best, since hardly anyone sees
+    the difference. If it cannot hold the best, it says so once.
     """
 
     def __init__(self, fps: float, best: bool = False):
@@ -62,7 +62,7 @@ class QualityController:
         return LEVELS[self.number]
 
     def record(self, began: float, ended: float) -> None:
-        """Notes when all work on a frame began and ended, in seconds that never fall."""
+        """Notes when all work on a frame began and ended, in seconds of a monotonic clock."""
         self.window_since = min(self.window_since, began)
         self.loads.append(min((ended - began) / self.budget, OUTLIER))
         if ended - self.window_since >= WINDOW:
@@ -91,4 +91,4 @@ class QualityController:
         self.number, self.stepped_up_at, self.room_since = number, stepped_up_at, None
         if number > self.highest == 0 and not self.is_best_lost:
             self.is_best_lost = True
-            log.warning(f"too busy for --quality best; the network runs at {self.level.name}")
+            log.warning(f"too busy for --quality best; the network runs on {self.level.name}")

@@ -1,4 +1,4 @@
-"""mask -> alpha: steady over time, whole, and sharp at the edges of the picture."""
+"""mask -> alpha: steady over time, without holes, with its edges on those of the picture."""
 
 import cv2
 import numpy as np
@@ -10,11 +10,11 @@ from background_blur.matting.propagation import REUSED
 
 PINHOLE = 0.0015  # share of the mask; smaller holes in the person are mistakes
 NOBODY = 0.01  # a mask below it makes an alpha of 0
-RIM = 1 / 40  # share of the mask's width, around those who do not stay, that goes with them
+RIM = 1 / 40  # share of the mask's width: a rim around those who do not stay, which goes with them
 
 
 class MaskRefiner:
-    """Makes alphas of one source's masks, in order; `reset` between unrelated pictures."""
+    """Turns one source's masks into alphas, in order; `reset` between unrelated pictures."""
 
     def __init__(self):
         self.people = PeopleSelector()
@@ -29,13 +29,13 @@ class MaskRefiner:
     def refine(
         self, picture: Picture, mask: np.ndarray, who: str = "front", mask_from: str = NETWORK
     ) -> np.ndarray:
-        """Alpha of a picture, uint8 [h,w].
+        """Makes the alpha of a picture, uint8 [h,w].
 
         Args:
             picture: of that size.
             mask: float32 of any size, 0..1, the person in this very picture.
-            who: of `settings.PEOPLE`, who is to stay.
-            mask_from: as in `Result`; where nothing moved the key frame's alpha is reused, too.
+            who: who is to stay, one of `settings.PEOPLE`.
+            mask_from: as in `Result`; if nothing moved, the key frame's alpha is reused too.
 
         Returns:
             uint8 [h,w], 255 = person.
@@ -51,8 +51,8 @@ class MaskRefiner:
     def steady(self, grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Averages the mask over time where the picture, a uint8 [h,w], stands still.
 
-        Where the picture moves the new mask passes at once, so that nothing trails behind; noise
-        is told from movement by the picture's own median change. Where the new mask is in doubt,
+        Where the picture moves, the new mask takes over at once, so that nothing trails behind;
+        the picture's own median change tells noise from movement. Where the new mask is in doubt,
         the last one is held longer.
         """
         grey = cv2.resize(grey, mask.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -68,7 +68,7 @@ class MaskRefiner:
         return mask
 
     def clean(self, mask: np.ndarray, who: str) -> np.ndarray:
-        """Drops who is not to stay, and specks; fills pinholes."""
+        """Drops specks and those who are not to stay; fills pinholes."""
         person = (mask > 0.5).view(np.uint8)
         labels, sizes = connected_components(person)
         kept = self.people.select(who, labels, sizes)
@@ -82,14 +82,14 @@ class MaskRefiner:
 
 
 def sharpen(picture: Picture, mask: np.ndarray) -> np.ndarray:
-    """The alpha of a picture, uint8 [h,w], from its mask: where nobody is near it is 0 at once."""
+    """Makes a picture's alpha, uint8 [h,w], from its mask; filters only where people are near."""
     grey, half = picture.grey, picture.half_grey
     cell = max(1, round(half.shape[1] / mask.shape[1]))  # wider windows blur the mask
     if mask.shape != half.shape or grey.shape != (2 * half.shape[0], 2 * half.shape[1]):
         return cv2.LUT(fast_guided_filter(grey, half, mask, radius=cell), EDGE)
     alpha = np.zeros(grey.shape, np.uint8)
     left, top, width, height = cv2.boundingRect((mask > NOBODY).view(np.uint8))
-    reach = 2 * cell + 2  # of the filter's two windows, and of the enlarging
+    reach = 2 * cell + 2  # of the filter's two windows and of the enlargement
     rows = slice(max(0, top - reach), top + height + reach)
     columns = slice(max(0, left - reach), left + width + reach)
     here = np.s_[2 * rows.start : 2 * rows.stop, 2 * columns.start : 2 * columns.stop]
@@ -100,7 +100,7 @@ def sharpen(picture: Picture, mask: np.ndarray) -> np.ndarray:
 
 
 def fill_pinholes(mask: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """A mask, float32 [h,w], closed where a person, uint8 [h,w] of 0 and 1, has small holes."""
+    """Fills a mask, float32 [h,w], where the person, uint8 [h,w] of 0 and 1, has small holes."""
     outlines, inner = cv2.findContours(person, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     if not outlines:  # and `inner` is None
         return mask
@@ -117,7 +117,7 @@ def fill_pinholes(mask: np.ndarray, person: np.ndarray) -> np.ndarray:
 
 
 def median(x: np.ndarray) -> float:
-    """The upper one; five times as fast as NumPy's."""
+    """The upper median; five times as fast as NumPy's."""
     return np.partition(x, x.size // 2, axis=None)[x.size // 2]
 
 
@@ -128,10 +128,10 @@ def fast_guided_filter(
     radius: int = 4,
     epsilon: float = 13.0,
 ) -> np.ndarray:
-    """Fast guided filter: the mask enlarged, its edges moved onto those of the picture.
+    """Fast guided filter: enlarges the mask and moves its edges onto those of the picture.
 
     In each window alpha = a·grey + b, fitted to the mask by least squares (He & Sun 2015,
-    arXiv:1505.00996); a and b are found on a smaller copy, then enlarged.
+    arXiv:1505.00996); a and b are computed on a smaller copy, then enlarged.
 
     Args:
         grey: uint8 [h,w].
@@ -165,5 +165,5 @@ def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-# What the guided filter leaves a little above 0 or below 1 is background or person.
+# What the guided filter leaves just above 0 or below 1 counts as background or person.
 EDGE = np.round(255 * smoothstep(np.arange(256) / 255, 0.12, 0.88)).astype(np.uint8)

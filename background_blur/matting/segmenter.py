@@ -11,33 +11,33 @@ import cv2
 import numpy as np
 
 # The network's input sizes, (width, height): the shapes of cameras and photographs, all of about
-# the same area, multiples of 16. A frame goes to the one nearest in shape, hardly squashed.
+# the same area, in multiples of 16. A frame takes the nearest in shape, so it is hardly squashed.
 INPUT_SIZES = ((320, 176), (272, 208), (240, 240), (208, 272), (176, 320))
-# Sides over those: live, for recordings (and live if asked for the best), for pictures.
+# Scales of their sides: live, for recordings (and live if asked for the best), for pictures.
 NORMAL, FINE, LARGE = SCALES = 1.0, 1.25, 2.0
 
 
-# float32 [h,w,3] RGB 0..255 -> float32 [h/s,w/s,n] logits, n of them: person, and front where the
-# network has it.
+# float32 [h,w,3] RGB 0..255 -> float32 [h/s,w/s,n]: n logits, person and, if the network has it,
+# front.
 Engine = Callable[[np.ndarray], np.ndarray]
 
 
 class Masks(NamedTuple):
     """Who is where in a frame: float32 [h,w] each, 0..1, a half or a quarter of the input's size.
 
-    `person` is anybody, `front` the person or people nearest to the camera, without those behind
-    them. Both are one where the network cannot tell them apart.
+    `person` is anyone, `front` the person or people nearest to the camera, without those behind
+    them. Both are the same if the network does not tell them apart.
     """
 
     person: np.ndarray
     front: np.ndarray
 
     def solid_front(self) -> np.ndarray:
-        """`front`, and what is `person` inside its outline: nobody is seen through another.
+        """Returns `front` and any `person` inside its outline: nobody is seen through another.
 
-        It closes the holes that faces printed on clothes make, which the network takes for people
+        This closes the holes left by faces printed on clothes, which the network takes for people
         behind. On stock photographs boundary F gains 0.008, and 0.001 more of the background stays
-        sharp. The frame's lower border, which cuts people off, counts as a part of the outline.
+        sharp. The frame's lower border, which cuts people off, counts as part of the outline.
         """
         front = cv2.copyMakeBorder(
             (self.front > 0.5).view(np.uint8), 0, 1, 0, 0, cv2.BORDER_CONSTANT, value=[1]
@@ -48,23 +48,23 @@ class Masks(NamedTuple):
 
 
 class Segmenter(Protocol):
-    """Whatever tells which part of a frame is person."""
+    """Anything that finds the people in a frame."""
 
     def segment(self, frame: np.ndarray, scale: float) -> Masks: ...
 
 
 class PersonSegmenter:
-    """Tells which part of a frame is person, by one look."""
+    """Finds the people in a frame by running the network once."""
 
     def __init__(self, engine: Engine):
         self.engine = engine
 
     def segment(self, frame: np.ndarray, scale: float = FINE) -> Masks:
-        """The masks of one frame.
+        """Returns the masks of one frame.
 
         Args:
             frame: uint8 [H,W,3] BGR, or a part of a frame.
-            scale: of SCALES.
+            scale: one of SCALES.
         """
         return masks_of(self.logits(frame, scale))
 
@@ -77,10 +77,10 @@ class PersonSegmenter:
 
 
 class ThoroughSegmenter(PersonSegmenter):
-    """The same by four looks, for pictures: there is time for them.
+    """Finds them by running the network four times, for pictures, which leave time for it.
 
-    The usual grid knows best what is whole, the large one finds the small and far; of each the
-    mean with its mirror image is steadier.
+    The usual grid keeps people whole best, the large one finds the small and distant; averaging
+    each with its mirror image is steadier.
     """
 
     def segment(self, frame: np.ndarray, scale: float = LARGE) -> Masks:
@@ -94,7 +94,7 @@ class ThoroughSegmenter(PersonSegmenter):
 
 
 def masks_of(logits: np.ndarray) -> Masks:
-    """float [h,w,n] -> the masks; of one logit, twice the same."""
+    """float [h,w,n] -> the masks; from one logit, the same mask twice."""
     shares = sigmoid(logits)
     return Masks(np.ascontiguousarray(shares[..., 0]), np.ascontiguousarray(shares[..., -1]))
 
@@ -111,7 +111,7 @@ def nearest_input_size(size: tuple[int, int], scale: float = NORMAL) -> tuple[in
 
 
 def scaled_size(grid: tuple[int, int], scale: float) -> tuple[int, int]:
-    """The grid with its sides times `scale`, as multiples of 16."""
+    """The grid with its sides times `scale`, rounded to multiples of 16."""
     width, height = (round(side * scale / 16) * 16 for side in grid)
     return width, height
 

@@ -1,10 +1,10 @@
-"""Follows the people, so that the network sees only them, and larger.
+"""Follows the people, so that the network sees only them, at a larger size.
 
 The network's input is small. A box around the people of the last mask uses it better than the
 whole frame: more detail at the same cost. Whatever is outside the box counts as background, so a
 wrong box blurs too much, never too little. The network runs on the whole frame
 
-- at first, after a cut or an error, and while nobody is there; once somebody is, it runs on their
+- at first, after a cut or an error, and while nobody is there; once someone is, it runs on their
   box in the same frame;
 - when the mask touches the border of the box, or what was in the box has gone: in the same frame;
 - in addition to the box, when something changes outside it, at most four times per second, and
@@ -25,21 +25,21 @@ from background_blur.matting.people import SPECK
 from background_blur.matting.segmenter import INPUT_SIZES
 
 MARGIN = 0.12  # share of the people's width and height, left free on each side of them
-PERSON = 0.2  # a mask above it marks somebody whom the box must hold
-TOUCHING = 2  # pixels of the mask; who is as near to the box's border may go on outside it
-GONE = 0.5  # share of the last area in the box; less left means that they moved out of it
+PERSON = 0.2  # a mask above it marks someone whom the box must contain
+TOUCHING = 2  # pixels of the mask; anyone this near to the box's border may extend beyond it
+GONE = 0.5  # share of the last area in the box; if less is left, they moved out of it
 LEAST = 0.3  # share of the frame's width and height; enlarging a smaller box adds no detail
-NEARLY_WHOLE = 0.85  # share of the frame; a box as large gains nothing
+NEARLY_WHOLE = 0.85  # share of the frame; a box this large gains nothing
 STEP = 4  # pixels of the mask that the box's edges move by, so that noise does not move them
 SHRINKING = 1.0  # seconds in which a box that is too large loses 63 % of the surplus
 RESHAPE = 1.2  # times the area that another shape would need, before the box takes that shape
 WHOLE_INTERVAL = 1.0  # seconds between runs on the whole frame
 RECHECK_INTERVAL = 0.25  # the same when something changes outside the box
-MAX_WHOLE_AGE = 2.0  # seconds after such a run; later nothing is known of the people
-MIN_AGREEMENT = 0.7  # IoU of the people in the box with those of the whole frame, to keep the box's
+MAX_WHOLE_AGE = 2.0  # seconds after such a run; later nothing is known about the people
+MIN_AGREEMENT = 0.7  # IoU of the people in the box with those of the whole frame, to keep its mask
 MAX_RECHECK = 2.0  # seconds of runs on the whole frame when boxes fail again and again
 
-# A picture, uint8 [h,w,3], whole or in part -> its mask, float32 of any size; or it raises.
+# A picture, uint8 [h,w,3], whole or in part -> its mask, float32 of any size; may raise.
 Predict = Callable[[np.ndarray], np.ndarray]
 Edges = np.ndarray  # float [4]: left, top, right, bottom
 OUTWARD = np.array([-1, -1, 1, 1])
@@ -48,9 +48,9 @@ OUTWARD = np.array([-1, -1, 1, 1])
 class PersonTracker:
     """Follows the people of one source, and shows the network the part of a frame where they are.
 
-    `segment` makes the mask of a frame that the network sees: of its `box`, and of the whole frame
-    if the people are `lost` or it `needs_whole_frame`. `follow` takes every mask, propagated ones
-    too, so that the box moves with the people.
+    `segment` makes the mask of a key frame from its `box`, and from the whole frame if the people
+    are `lost` or it `needs_whole_frame`. `follow` takes every mask, propagated ones too, so that
+    the box moves with the people.
 
     Thumbnails are uint8 [h,w], grey, of any one size; masks are of the whole frame, of one size.
     """
@@ -60,7 +60,7 @@ class PersonTracker:
 
     def reset(self) -> None:
         self.size: Size | None = None  # of the masks
-        # Edges of the people; with their margin, slow to shrink.
+        # Edges of the people, and with their margin, slow to shrink.
         self.edges: np.ndarray | None = None
         self.held: np.ndarray | None = None
         self.speed = np.zeros(4)  # of the edges, outwards, in pixels per second
@@ -70,7 +70,7 @@ class PersonTracker:
         self.whole_until, self.recheck = 0.0, RECHECK_INTERVAL  # after a box that failed
 
     def segment(self, picture: Picture, time: float, predict: Predict) -> np.ndarray:
-        """The mask of a picture [H,W,3], float32 [H/2,W/2], by what is predicted of its parts."""
+        """Makes the mask of a picture [H,W,3], float32 [H/2,W/2], by predicting its parts."""
         size = mask_size(picture.image)
         around, box = None, self.box(size, time)
         if box.covers(size):
@@ -94,7 +94,7 @@ class PersonTracker:
         return predict_box(picture.image, whole(size), size, predict)
 
     def box(self, size: Size, time: float) -> Box:
-        """The part of the frame at that second to run on, for a mask of that (width, height)."""
+        """The part of the frame to run on at that time, for a mask of that (width, height)."""
         if size != self.size or self.held is None:
             return whole(size)
         if not 0 <= time - self.whole_time < MAX_WHOLE_AGE or time < self.whole_until:
@@ -103,7 +103,7 @@ class PersonTracker:
         return whole(size) if box.area >= NEARLY_WHOLE * size[0] * size[1] else box
 
     def needs_whole_frame(self, box: Box, thumbnail: np.ndarray, time: float) -> bool:
-        """Whether to run on the whole frame too, whose thumbnail is given."""
+        """Whether to run on the whole frame too, given its thumbnail."""
         if self.size is None or box.covers(self.size):
             return False
         since = time - self.whole_time
@@ -141,7 +141,7 @@ class PersonTracker:
         self.whole_time, self.whole_thumbnail = time, thumbnail
 
     def follow(self, mask: np.ndarray, time: float) -> None:
-        """Takes a frame's mask, float32 [h,w], of whatever origin."""
+        """Takes a frame's mask, float32 [h,w], wherever it comes from."""
         size = mask.shape[::-1]
         if size != self.size:
             self.edges = self.held = None
@@ -164,7 +164,7 @@ class PersonTracker:
 
 
 def merge(mask: np.ndarray, around: np.ndarray, box: Box) -> np.ndarray:
-    """Two masks float32 [h,w]: `around`, and in the box the other one, unless they contradict."""
+    """Merges float32 [h,w] masks: `mask` in the box, unless they disagree; `around` elsewhere."""
     inside = np.s_[box.top : box.bottom, box.left : box.right]
     people = [each[inside] > 0.5 for each in (mask, around)]
     either = np.count_nonzero(people[0] | people[1])
@@ -175,7 +175,7 @@ def merge(mask: np.ndarray, around: np.ndarray, box: Box) -> np.ndarray:
 
 
 def predict_box(image: np.ndarray, box: Box, size: Size, predict: Predict) -> np.ndarray:
-    """The mask, of that (width, height), of what can be seen in the box."""
+    """Predicts the mask, of that (width, height), of what can be seen in the box."""
     return box.place(predict(np.ascontiguousarray(box.of(image, size))), size)
 
 
@@ -201,7 +201,7 @@ def touches(edges: Edges, box: Box, size: Size) -> bool:
 
 
 def shaped(edges: Edges, shape: Size, size: Size) -> Edges:
-    """The edges, moved apart until they have the shape of a (width, height), as far as they can."""
+    """Moves the edges apart to the shape of a (width, height), as far as the frame allows."""
     width, height = np.maximum(edges[2:] - edges[:2], np.multiply(LEAST, size))
     aspect = shape[0] / shape[1]
     new = np.minimum([max(width, height * aspect), max(height, width / aspect)], size)
@@ -221,5 +221,5 @@ def rounded(edges: Edges, size: Size) -> Box:
 
 
 def unlike(size: Size, shape: Size) -> float:
-    """How much a (width, height) is squashed to have a shape; 0 not at all."""
+    """How much a (width, height) is squashed to fit a shape; 0 if not at all."""
     return abs(np.log(size[0] / size[1] * shape[1] / shape[0]))

@@ -13,7 +13,7 @@ from background_blur.imaging import crop_to_fill
 from background_blur.settings import TRANSPARENT, Background
 
 BACKGROUNDS = "give blur, a picture, a video, a colour such as #00b140, or transparent"
-MAX_FPS = 30.0  # of a video; more are not decoded
+MAX_FPS = 30.0  # of a video; frames beyond that are not decoded
 
 
 class Media(Protocol):
@@ -31,7 +31,7 @@ OpenFile = Callable[..., Media]  # (path, fps=...), raises SourceError; `capture
 
 
 class StillBackground:
-    """One picture, or a colour, as a picture of a single pixel."""
+    """One picture, or a colour as a picture of a single pixel."""
 
     def __init__(self, image: np.ndarray):
         """Takes a uint8 [h,w,3] BGR of any size."""
@@ -39,7 +39,7 @@ class StillBackground:
         self.covering: np.ndarray | None = None  # the picture at the size last asked for
 
     def __call__(self, size: Size, time: float) -> np.ndarray:
-        """The background of a frame.
+        """Returns the background of a frame.
 
         Args:
             size: (width, height) of the frame, which the picture covers, undistorted.

@@ -8,16 +8,16 @@ from background_blur.imaging import halve
 from background_blur.rendering.foreground import apply_correction
 
 SIGMA_OF_STRENGTH = 0.08  # of the frame's height, at strength 1
-ROWS = 64  # of the strips that are composed one by one, to stay in the processor's cache
-# How much a pixel counts as background, by its alpha: nothing from one half on.
+ROWS = 64  # per strip; strips are composed one by one, to stay in the processor's cache
+# How much a pixel counts as background, by its alpha: not at all from one half on.
 BACKGROUND = np.clip(1 - np.arange(256) / 127, 0, 1).astype(np.float32)
 
 
 def to_bgra(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The person on a transparent ground, black where there is nothing of them.
+    """Puts the person on a transparent ground, black where there is nothing of them.
 
     Args:
-        frame: uint8 or uint16 [H,W,3] BGR, or [H,W,4] BGRA of what is transparent itself.
+        frame: uint8 or uint16 [H,W,3] BGR, or [H,W,4] BGRA if it is transparent itself.
         alpha: uint8 [h,w], 255 = person, enlarged to the frame.
 
     Returns:
@@ -37,16 +37,16 @@ def to_bgra(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 def blur_background(
     small: np.ndarray, alpha: np.ndarray, strength: float, depth: DTypeLike = np.uint8
 ) -> np.ndarray:
-    """The background, Gaussian-blurred, with nothing of the person in it.
+    """Blurs the background with a Gaussian, leaving nothing of the person in it.
 
-    A plain blur would smear the person into a halo around them. This one weighs each pixel with
+    A plain blur would smear the person into a halo around them. This one weights each pixel by
     how much background it is: G(frame·(1-α)) / G(1-α). Where the person hides all the background
-    in reach, a far wider blur fills in.
+    within reach, a far wider blur fills in.
 
     Args:
         small: uint8 [h,w,3] BGR, the frame at any size.
         alpha: uint8 [h,w], 255 = person.
-        strength: 0..1; the Gaussian's sigma is 0.08 times that of the picture's height.
+        strength: 0..1; the Gaussian's sigma is 0.08 · strength · the picture's height.
         depth: np.uint8, or np.uint16 for finer steps than `small` has.
 
     Returns:
@@ -73,7 +73,7 @@ def blur_background(
 
 
 def to_depth(picture: np.ndarray, depth: DTypeLike) -> np.ndarray:
-    """A uint8 picture, or its values stretched to uint16."""
+    """Returns a uint8 picture as it is, or its values stretched to uint16."""
     return picture if depth == np.uint8 else picture.astype(np.uint16) * 257
 
 
@@ -120,7 +120,7 @@ def compose(
 
 
 def enlarged(small: np.ndarray, frame: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-    """Those rows and columns of `small`, enlarged to the frame, a whole number of times."""
+    """Returns those rows and columns of the frame, enlarged from `small` by a whole number."""
     factor = whole_factor(frame, small)
     top, left = max(0, rows.start // factor - 1), max(0, columns.start // factor - 1)
     around = small[top : -(-rows.stop // factor) + 1, left : -(-columns.stop // factor) + 1]
@@ -138,9 +138,9 @@ def whole_factor(large: np.ndarray, small: np.ndarray) -> int:
 
 
 def runs(alpha: np.ndarray, top: int, bottom: int, reach: bool) -> tuple[int, int, int, int]:
-    """Where there is person in a strip of rows: columns (left, middle, end, right).
+    """Finds the person in a strip of rows: columns (left, middle, end, right).
 
-    Person is in [left, right) only, and all of [middle, end), which may be empty, is 255. With
+    The person is only in [left, right), and all of [middle, end), which may be empty, is 255. With
     `reach` that holds for the enlarged strip, where each pixel mixes with its neighbours.
     """
     height, width = alpha.shape

@@ -1,6 +1,6 @@
 """Keeps the person in the frame, with smooth movements.
 
-All places are shares of the frame, 0..1 from its left and top; a view has the frame's own shape.
+All positions are shares of the frame, 0..1 from its left and top; a view has the frame's shape.
 """
 
 import math
@@ -10,16 +10,16 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-CLOSEST = 0.5  # the least share of the frame's sides to show: a zoom of 2
-MARGIN, BELOW = 0.10, 0.15  # of the frame, beside and below the person
+CLOSEST = 0.5  # the smallest share of the frame's sides to show: a zoom of 2
+MARGIN, BELOW = 0.10, 0.15  # of the frame, next to and below the person
 HEADROOM = 0.16  # of the view, above the person
 PORTRAIT = 1.0  # how much of a person's height to show, in widths of that person
 DEAD_ZONE = 0.05  # of the frame: how far the person's edges may move before the view does
 MEMORY = 2.0  # seconds; the view has room for everywhere the person was in that time
-SETTLED = 0.01, 1.0  # of the frame, in seconds: less movement is ignored
-LEAD = 0.6  # seconds that the goal is ahead of somebody who walks: as much as the view lags
+SETTLED = 0.01, 1.0  # share of the frame, seconds: less movement in that time is ignored
+LEAD = 0.6  # seconds that the goal is ahead of someone walking: as much as the view lags
 WALK = 0.1, 0.2  # of the frame per second, slower is not walking; seconds it is measured over
-ABSENCE = 1.0  # seconds with nobody there before the whole frame is shown
+ABSENCE = 1.0  # seconds without anyone before the whole frame is shown
 ROUNDING = 1e-6  # of the frame
 PACE = 6.0  # 1/s; see `Smoother`
 
@@ -58,20 +58,20 @@ class Follower:
         self.smoother = Smoother(WHOLE)
         self.goal = WHOLE
         self.framed, self.moving = None, False  # the Box that the goal is made for
-        self.boxes = deque()  # (time, Box) of the person, just now
+        self.boxes = deque()  # (time, Box) of the person, while a walk is measured
         self.needed = deque()  # (time, Box) of what had to be shown in the last seconds
         self.latest = deque()  # the same, of the last second
         self.seen = self.time = -math.inf
 
     def follow(self, alpha: np.ndarray, time: float) -> View:
-        """The part of a frame to show.
+        """Returns the part of a frame to show.
 
         The view always lies within the frame and changes with bounded jerk. It stands still while
         the person moves by less than 5 % of the frame, and while they gesture inside it.
 
         Args:
             alpha: uint8 [h,w], 255 = person.
-            time: seconds, of the frame; before the last one's, another film begins.
+            time: of the frame, in seconds; if it is before the last one's, another video begins.
         """
         if time < self.time:
             self.reset()
@@ -103,7 +103,7 @@ class Follower:
         self.goal = portrait_view(self.framed, aspect)
 
     def ahead(self) -> Box:
-        """Where somebody who walks or stands up will be when the view gets there."""
+        """Where someone who is walking or standing up will be when the view gets there."""
         (then, last), (time, box) = self.boxes[0], self.boxes[-1]
         if then == time:
             return box
@@ -118,9 +118,9 @@ class Follower:
 class Smoother:
     """Three exponential averages in a row: critically damped, so it arrives without overshoot.
 
-    A step of the goal by d moves the view with a jerk of PACE³·d at most. What comes out is a
-    weighted mean of all goals so far; so it keeps to every straight border that they keep to, those
-    of the frame for example.
+    A step of the goal by d moves the view with a jerk of PACE³·d at most. The output is a weighted
+    mean of all goals so far, so it stays within every straight border that they stay within, such
+    as the frame's.
     """
 
     def __init__(self, start: View):
@@ -137,7 +137,7 @@ class Smoother:
 
 
 def person_box(alpha: np.ndarray) -> Box | None:
-    """The box around all that is more person than not, of a uint8 [h,w]; None for nobody."""
+    """The box around all that is more person than not in a uint8 [h,w]; None if nothing is."""
     left, top, width, height = cv2.boundingRect((alpha > 127).astype(np.uint8))
     if not width:
         return None
@@ -178,9 +178,9 @@ def portrait(person: Box, aspect: float) -> Box:
 
 
 def portrait_view(person: Box, aspect: float) -> View:
-    """The view of a person in that box as in a portrait: in the middle, with room above the head.
+    """Frames the person in that box as in a portrait: centred, with room above the head.
 
-    It holds both sides and the head, and of the body below as much as is no taller than wide.
+    The view holds both sides and the head, and as much of the body below as is no taller than wide.
     `aspect` is the frame's width over its height.
     """
     left, top, right, bottom = portrait(person, aspect)
@@ -208,7 +208,7 @@ def drop_before(times: deque, time: float) -> None:
 
 
 def crop(image: np.ndarray, view: View) -> np.ndarray:
-    """Crops a [H,W] or [H,W,c] to the view, at its own size; returns it itself if all is shown."""
+    """Crops a [H,W] or [H,W,c] to the view, at its own size; returns it as is if all is shown."""
     if view.size >= 1:
         return image
     height, width = image.shape[:2]

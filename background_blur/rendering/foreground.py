@@ -1,10 +1,10 @@
 """The person's own colours along the outline, where a pixel mixes person and room.
 
-A pixel of the outline is I = αF + (1-α)B. Laid over another background with its colour I, it brings
-the old room along as a light or dark rim. Blur fusion (Forte 2021, "Approximate fast foreground
-colour estimation", doi:10.1109/ICIP42928.2021.9506164) finds F and B: the means of the colours
-nearby, weighted by α and by 1-α, then moved so that they explain the pixel; first over a wide
-neighbourhood, then over a narrow one.
+A pixel of the outline is I = αF + (1-α)B. If it keeps its colour I over another background, it
+brings the old room along as a light or dark rim. Blur fusion (Forte 2021, "Approximate fast
+foreground colour estimation", doi:10.1109/ICIP42928.2021.9506164) finds F and B: the means of the
+colours nearby, weighted by α and by 1-α, then moved so that they explain the pixel; first over a
+wide neighbourhood, then over a narrow one.
 
 Two things are taken from multi-level estimation (Germer et al. 2020, arXiv:2006.14970): the wide
 means are made on smaller pictures, and what is left unexplained, I - αF - (1-α)B, is shared between
@@ -27,7 +27,7 @@ OF_ROOM = OF_PICTURE * (1 - ALPHA)
 
 
 def foreground_correction(small: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The correction that gives a picture the person's own colours along the outline.
+    """Computes the correction that gives a picture the person's own colours along the outline.
 
     Args:
         small: uint8 [h,w,3] BGR.
@@ -59,11 +59,11 @@ def apply_correction(image: np.ndarray, correction: np.ndarray) -> np.ndarray:
     """Adds a correction to the picture it was made from, at any size and depth.
 
     Args:
-        image: uint8 or uint16 [H,W,3], or [H,W,4] with an alpha that stays.
+        image: uint8 or uint16 [H,W,3], or [H,W,4] with an alpha, which is kept.
         correction: int16 [h,w,3], enlarged to the image.
 
     Returns:
-        A new one of the same shape and depth.
+        A new image of the same shape and depth.
     """
     if image.shape[2] == 4:
         return np.dstack([apply_correction(image[..., :3], correction), image[..., 3]])
@@ -75,14 +75,14 @@ def apply_correction(image: np.ndarray, correction: np.ndarray) -> np.ndarray:
 
 
 def separate(small: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The colours of the person and of the room, each extended over the other.
+    """Estimates the colours of the person and of the room, each extended over the other.
 
     Args:
         small: uint8 [h,w,3] BGR.
         alpha: uint8 [h,w], 255 = person.
 
     Returns:
-        Two uint8 [h',w',3], a quarter as wide and high: smooth means, to be refined by the pixel.
+        Two uint8 [h',w',3], a quarter as wide and high: smooth means, to be refined per pixel.
     """
     pyramid = [(small, alpha)]
     while len(pyramid) <= STEPS[0][0]:
@@ -99,7 +99,7 @@ def separate(small: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def explain(
     picture: np.ndarray, share: np.ndarray, person: np.ndarray, room: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Moves both colours by least squares so that share·person + (1-share)·room is the picture.
+    """Moves both colours by least squares so that share·person + (1-share)·room equals the picture.
 
     Args:
         picture: uint8 [h,w,3].

@@ -1,4 +1,4 @@
-"""Alpha and image to the finished image, in the chosen view, over the chosen background."""
+"""Makes the finished image from image and alpha, in the chosen view, over the chosen background."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from background_blur.rendering.foreground import apply_correction, foreground_co
 from background_blur.settings import TRANSPARENT, Settings
 from background_blur.timing import StageTimer
 
-MIN_HIDING_STRENGTH = 0.5  # of the blur of a fully blurred frame, at least
+MIN_HIDING_STRENGTH = 0.5  # least strength of the blur of a fully blurred frame
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Scene:
     Attributes:
         small: uint8 [h,w,3] BGR, the image at the size its alpha was found at.
         alpha: uint8 [h,w], 255 = person.
-        time: seconds, of the frame.
+        time: of the frame, in seconds.
         hidden: the frame is fully blurred; alpha is 0 everywhere.
         shown: the part of the frame to show.
-        mirrored: as compared with the source.
+        mirrored: whether the image is, compared with the source.
     """
 
     small: np.ndarray
@@ -37,11 +37,11 @@ class Scene:
 
 
 class Renderer:
-    """Renders images by the settings, which are read for each."""
+    """Renders images according to the settings, which are read for each one."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        # The last blur, with what it was made of; where the alpha is the same, nothing moved.
+        # The last blur, with what it was made from; if the alpha is the same, nothing moved.
         self.blurred: tuple[np.ndarray, float, np.ndarray] | None = None
 
     def render(self, image: np.ndarray, scene: Scene, timer: StageTimer) -> np.ndarray:
@@ -59,10 +59,10 @@ class Renderer:
     def render_whole(
         self, whole: np.ndarray | None, scene: Scene, timer: StageTimer
     ) -> np.ndarray | None:
-        """Renders a photo as its file has it whole, uint8 or uint16 [H,W,3 or 4].
+        """Renders all the data of a photo, `Frame.whole`, uint8 or uint16 [H,W,3 or 4].
 
         Returns:
-            The same kind, or None where 8 bits and three channels hold it all.
+            The same kind, or None if 8 bits and three channels hold it all.
         """
         transparent = self.settings.background == TRANSPARENT
         if whole is None or self.settings.view == "alpha":
@@ -74,7 +74,7 @@ class Renderer:
         return self.render(cv2.flip(whole, 1) if scene.mirrored else whole, scene, timer)
 
     def composite(self, image: np.ndarray, scene: Scene, timer: StageTimer) -> np.ndarray:
-        """The person over the chosen background, or over nothing."""
+        """Composes the person over the chosen background, or over nothing."""
         background, alpha, shown = self.settings.background, scene.alpha, scene.shown
         if background == TRANSPARENT:
             with timer.measure("compose"):

@@ -21,7 +21,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".t
 LOSSY_SUFFIXES = (".avif", ".heic", ".heif", ".jp2", ".jpe", ".mpo")  # written as JPEGs
 WHOLE_SUFFIXES = (".png", ".tif", ".tiff")  # of files that hold 16 bits and transparency
 SPACE = "free some space, or give another --output"
-LIMITS = "end other programs, or raise the limits on threads and memory (ulimit -a)"
+LIMITS = "close other programs, or raise the limits on threads and memory (ulimit -a)"
 CURES: dict[int | None, str] = {
     errno.ENOSPC: SPACE,
     errno.EDQUOT: SPACE,

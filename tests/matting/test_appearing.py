@@ -1,10 +1,10 @@
-"""Somebody who comes into view little by little is whole within a second, and stays so; somebody
+"""Someone who comes into view little by little is whole within a second, and stays so; someone
 smaller who comes up behind stays blurred.
 
-The portrait, cut out, before a room, with the network's own weights: a lamp goes on, a camera's
-exposure starts, a door opens, somebody comes in at the edge, with an arm raised, or steps behind
-a microphone's stand or a chair's back. What is lost is counted beside the same last picture seen
-by itself.
+The portrait is cut out and put in front of a room; the network has its real weights. A lamp goes
+on, a camera's exposure starts, a door opens, someone comes in at the edge, with an arm raised, or
+steps behind a microphone stand or a chair's back. What is lost is counted against the same last
+picture seen by itself.
 """
 
 from collections.abc import Callable, Iterator
@@ -75,26 +75,26 @@ def door(portrait, room, share) -> np.ndarray:
 
 
 def edge(portrait, room, share) -> np.ndarray:
-    """Somebody comes in from the right."""
+    """Someone comes in from the right."""
     return standing(portrait, room, x=WIDTH * (1.2 - 0.65 * share))
 
 
 def stand(portrait, room, share) -> np.ndarray:
-    """Somebody steps behind a microphone's stand."""
+    """Someone steps behind a microphone stand."""
     picture = edge(portrait, room, share)
     picture[:, WIDTH // 2 + 40 : WIDTH // 2 + 50] = 25
     return picture
 
 
 def chair(portrait, room, share) -> np.ndarray:
-    """Somebody rises behind a chair's back."""
+    """Someone rises behind a chair's back."""
     picture = edge(portrait, room, share)
     picture[270:288, 120:560] = 40, 60, 90
     return picture
 
 
 def arm(portrait, room, share) -> np.ndarray:
-    """Somebody comes in with an arm raised before them, which cuts them in two."""
+    """Someone comes in with an arm raised in front of them, which cuts them in two."""
     picture = edge(portrait, room, share)
     hand = round(WIDTH * (1.2 - 0.65 * share)) + 70, 120
     shoulder = hand[0] - 150, HEIGHT - 30
@@ -106,7 +106,7 @@ def arm(portrait, room, share) -> np.ndarray:
 def frames(
     story: Callable[..., np.ndarray], portrait: np.ndarray, room: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """uint8 [h,w,3] each, with a camera's noise."""
+    """Yields the frames, uint8 [h,w,3], with a camera's noise."""
     rng = np.random.default_rng(7)
     for index in range(APPEARING + WHOLE + 10):
         picture = story(portrait, room, min(1.0, index / APPEARING))
@@ -137,7 +137,7 @@ def test_somebody_smaller_who_comes_up_behind_stays_blurred(segmenter, portrait,
     shown = []
     way = [*np.linspace(760, 400, 30), *[400] * 10, *np.linspace(400, 760, 30)]
     for index, x in enumerate(way):
-        # Mirrored, red for blue; the helmet beside her is behind the first one.
+        # Mirrored, with red and blue swapped; the helmet next to her is behind the first person.
         far, far_alpha = (each[:, ::-1] for each in person(portrait, WIDTH - x, tall=0.6))
         picture = far_alpha * far[..., ::-1] + (1 - far_alpha) * room
         picture = near_alpha * near + (1 - near_alpha) * picture + rng.normal(0, 2, room.shape)

@@ -56,7 +56,7 @@ def test_two_of_about_one_size_never_take_turns():
 
 def test_one_who_is_missed_for_a_moment_is_not_replaced():
     people = PeopleSelector()
-    for other in (30, RIGHT):  # the first of them stands a little in the place
+    for other in (30, RIGHT):  # the first of them stands partly in that place
         assert seen(people, "main", (LEFT, 9)) == {LEFT}
         assert seen(people, "main", (other, 7)) == set()
 
@@ -71,7 +71,7 @@ def test_when_the_main_one_leaves_the_other_becomes_it():
 
 def test_one_clearly_larger_for_a_while_becomes_it():
     people = PeopleSelector()
-    for _ in range(3):  # now and then is not for a while
+    for _ in range(3):  # now and then does not count as a while
         seen(people, "main", (LEFT, 6))
         for _ in range(SWITCH_AFTER):
             assert seen(people, "main", (LEFT, 6), (RIGHT, 10)) == {LEFT}

@@ -20,14 +20,14 @@ FRAME = 1 / 30  # seconds
 
 @pytest.fixture(scope="module")
 def textures():
-    """A person's and a room's: soft blobs, as large as the picture and more."""
+    """A person's and a room's: soft blobs, larger than the picture."""
     rng = np.random.default_rng(0)
     rough = rng.integers(0, 256, (2, 20, 30, 3), np.uint8)
     return [cv2.resize(image, (900, 600), interpolation=cv2.INTER_CUBIC) for image in rough]
 
 
 def scene(textures, x: float, y: float = 0.0, noise: int = 0):
-    """A disc of one texture, moved by (x, y) pixels, before the other: (picture, its alpha)."""
+    """A disc of one texture, moved by (x, y) pixels, over the other: (picture, its alpha)."""
     person, room = textures
     centre = (300 + x, 180 + y)
     move = np.float64([[1, 0, x - 100], [0, 1, y - 100]])
@@ -145,7 +145,7 @@ def test_what_is_remembered_does_not_depend_on_what_was_asked_before(textures, g
     picture, alpha = scene(textures, 30)
     other, _ = scene(textures, 12)
     mask = cv2.resize(alpha, grid, interpolation=cv2.INTER_AREA)
-    for before in (other, picture):  # that the network looked at, and that it did not
+    for before in (other, picture):  # one that the network saw, and one that it did not
         asked.propagate(Picture(before), FRAME, every=1)
         for propagator in (asked, fresh):
             propagator.set_key_frame(Picture(picture), mask, FRAME)

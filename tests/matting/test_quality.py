@@ -1,4 +1,4 @@
-"""The controller: steps down when the budget is missed, and up again where there is room."""
+"""The controller: steps down when the budget is missed, and up again when there is room."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -13,11 +13,11 @@ from background_blur.matting.quality import (
 )
 from background_blur.matting.segmenter import FINE, NORMAL
 
-COSTS = [1.0, 0.6, 0.4]  # of a step's frames, by the full one's
+COSTS = [1.0, 0.6, 0.4]  # of a step's frames, relative to the full one's
 
 
 def play(quality: QualityController, used, seconds: float, start: float = 0.0) -> list[int]:
-    """The step at each frame; `used` gives the seconds of one by (time, step)."""
+    """Returns the step at each frame; `used` gives a frame's seconds by (time, step)."""
     now, steps = start, []
     while now < start + seconds:
         took = used(now, quality.number)
@@ -28,7 +28,7 @@ def play(quality: QualityController, used, seconds: float, start: float = 0.0) -
 
 
 def machine(speed: float):
-    """Where a full frame takes so many budgets of 30 frames/s."""
+    """A machine on which a full frame takes this many budgets of 30 frames/s."""
     return lambda now, step: speed * COSTS[step] / 30
 
 
@@ -65,7 +65,7 @@ def test_that_the_best_cannot_be_held_is_said_once(caplog):
         play(quality, machine(1.5), 10, start)
         play(quality, machine(0.1), 10, start + 10)
     play(QualityController(30), machine(4), 10)
-    assert caplog.messages == ["too busy for --quality best; the network runs at every 2nd frame"]
+    assert caplog.messages == ["too busy for --quality best; the network runs on every 2nd frame"]
 
 
 def test_it_steps_no_further_than_it_must():

@@ -24,7 +24,7 @@ def whole(mask: np.ndarray) -> np.ndarray:
 
 
 def scene(x: float, noise: float = 0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A bright disc before a dark wall: (picture [360,640,3], coarse mask [44,80], truth)."""
+    """A bright disc on a dark wall: (picture [360,640,3], coarse mask [44,80], truth)."""
     truth = disc((640, 360), x, 0.28, 0.15)
     picture = 60 + 120 * truth + noise * np.random.default_rng(seed).normal(size=truth.shape)
     picture = np.clip(picture, 0, 255).astype(np.uint8)
@@ -51,7 +51,7 @@ def test_work_size_has_a_shorter_side_of_about_400(size):
 
 @pytest.mark.parametrize("factor", [1, 3, 4])
 def test_shrinking_averages_as_a_plain_mean_over_blocks_does(factor):
-    """Of a picture no finer than a camera's; a subsampled one would be far off."""
+    """For a picture no finer than a camera's; subsampling it would be far off."""
     rng = np.random.default_rng(1)
     size = 400 * factor
     frame = cv2.GaussianBlur(rng.integers(0, 256, (size, size, 3), np.uint8), (0, 0), factor)

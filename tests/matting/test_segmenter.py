@@ -37,7 +37,7 @@ def segmenter():
 
 
 def squash(size, grid) -> float:
-    """How much more one axis is stretched than the other when `size` becomes `grid`; 1 is not."""
+    """How much more one axis is stretched than the other when `size` becomes `grid`; 1 if not."""
     ratio = size[0] / size[1] * grid[1] / grid[0]
     return max(ratio, 1 / ratio)
 
@@ -69,7 +69,7 @@ def test_a_frame_of_any_size_gets_a_mask(segmenter, size):
     for mask in segmenter.segment(frame):
         assert mask.shape in ((height // 2, width // 2), (height // 4, width // 4))
         assert mask.dtype == np.float32 and mask.flags.c_contiguous
-        assert mask.min() >= 0 and mask.max() <= 1  # and no NaN: these would be false
+        assert mask.min() >= 0 and mask.max() <= 1  # false for NaN, too
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -87,7 +87,7 @@ def test_the_person_of_a_portrait_is_found_by_four_looks(segmenter, portrait):
 
 
 def two_logits(image) -> np.ndarray:
-    """An engine: somebody everywhere, in front in the left half only."""
+    """An engine: someone everywhere, in front in the left half only."""
     height, width = image.shape[0] // 2, image.shape[1] // 2
     logits = np.full((height, width, 2), 5, np.float32)
     logits[:, width // 2 :, 1] = -5
@@ -102,11 +102,11 @@ def test_everybody_and_those_in_front_are_told_apart():
 
 
 def test_what_the_outline_of_those_in_front_encloses_is_of_them():
-    """Such as the face printed on a shirt; a gap beside an arm, open to above, is none of it."""
+    """Such as a face printed on a shirt, but not a gap next to an arm, which is open at the top."""
     person, front = np.zeros((2, 60, 80), np.float32)
-    front[20:60, 10:70] = person[5:60, 10:80] = 1  # somebody behind, at the right
+    front[20:60, 10:70] = person[5:60, 10:80] = 1  # someone behind, at the right
     front[30:40, 20:30] = front[50:60, 40:50] = 0.2  # a print, and one cut off by the frame
-    front[20:60, 60:64] = 0.3  # somebody behind between two who are in front
+    front[20:60, 60:64] = 0.3  # someone behind, between two who are in front
     person[50:60, 55:58] = front[50:60, 55:58] = 0.1  # a gap where nobody is
     solid = Masks(person, front).solid_front()
     assert (solid[30:40, 20:30] == 1).all() and (solid[50:60, 40:50] == 1).all()
@@ -245,7 +245,7 @@ def test_damaged_weights_never_crash_the_interpreter(tmp_path):
 
 @pytest.mark.slow
 def test_both_engines_give_the_same_mask_on_every_grid(segmenter, portrait):
-    """But for what int8 rounds away."""
+    """Except for what int8 rounds away."""
     pytest.importorskip("tensorflow")
     original, means = open_segmenter("keras"), []
     for (width, height), scale in zip(INPUT_SIZES, itertools.cycle(SCALES), strict=False):

@@ -1,4 +1,4 @@
-"""Which part of the frame the network sees: by property, and that nobody gets out of its sight."""
+"""Which part of the frame the network sees: by property, and so that nobody gets out of sight."""
 
 import cv2
 import numpy as np
@@ -85,7 +85,7 @@ def test_it_grows_at_once_and_shrinks_slowly():
 
 
 def test_a_person_who_moves_is_awaited_where_they_go():
-    """Their box holds them two frames on; one that did not heed the motion would not always."""
+    """Their box holds them two frames on; one that ignored the motion would not always do so."""
     lost = {True: 0, False: 0}
     for wide in np.arange(0.1, 0.4, 0.02):
         for heeded in lost:
@@ -139,7 +139,7 @@ def test_a_part_of_a_mask_is_placed_where_it_came_from(person):
 
 
 class Greens:
-    """A network that knows people by their green, in whatever part of the picture it is shown."""
+    """A network that recognises people by their green, in any part of a picture it is shown."""
 
     def __init__(self):
         self.shown = []  # widths of the parts
@@ -228,7 +228,7 @@ LIES = {"everything": 1.0, "nothing": 0.0}
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_box_that_lies_is_not_believed(lie):
-    """A network that is right about whole frames, and about boxes always wrong."""
+    """A network that is right about whole frames, and always wrong about boxes."""
 
     class Lying(Greens):
         def __call__(self, part):
@@ -242,7 +242,7 @@ def test_a_box_that_lies_is_not_believed(lie):
 
 
 def test_a_plausible_lie_lasts_no_longer_than_a_second():
-    """A box stuck on a thing that only boxes take for a person; outside it nothing leaks."""
+    """A box stuck on a thing taken for a person only inside boxes; outside it nothing leaks."""
     thing = (0.7, 0.3, 0.8, 0.8)
 
     class Misled(Greens):

@@ -1,4 +1,4 @@
-"""Backgrounds other than the blur: found, fitted, looped; and nothing of the camera in them."""
+"""Backgrounds other than the blur: found, fitted, looped; with nothing of the camera in them."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def test_a_video_is_looped_at_its_own_pace(clip):
     greys = {0.0: 0, 0.05: 0, 0.11: 60, 0.32: 180, 0.39: 180, 0.41: 0, 0.75: 180, 1.01: 120}
     for time, grey in greys.items():
         assert background((32, 32), time).mean() == pytest.approx(grey, abs=4), time
-    background((32, 32), 1e6)  # as after a pause of the whole machine: at once
+    background((32, 32), 1e6)  # as after the whole machine was suspended: at once
     assert background((32, 32), 1e6 + 0.31).mean() == pytest.approx(180, abs=4)
 
 

@@ -133,7 +133,7 @@ def test_the_strips_that_a_composite_is_made_in_do_not_show(factor):
     alpha = cv2.GaussianBlur(noise(0, 150, 160), (0, 0), 2)
     alpha[40:100, 50:120], alpha[:30], alpha[:, 140:] = 255, 0, 0
     correction = noise(1, 150, 160, 3).astype(np.int16) - 128
-    correction[cv2.dilate(alpha, np.ones((5, 5))) == 255] = 0  # as what is all person has none
+    correction[cv2.dilate(alpha, np.ones((5, 5))) == 255] = 0  # none where all is person
     frame, backdrop = noise(2, factor * 150, factor * 160, 3), noise(3, 40, 50, 3)
     size = frame.shape[1::-1]
     whole = compose(

@@ -52,12 +52,12 @@ def times(seconds: float) -> np.ndarray:
 
 
 def jerk(views: np.ndarray) -> float:
-    """The largest, in frames a cubic second."""
+    """The largest, in frames per cubic second."""
     return float(np.abs(np.diff(views, 3, axis=0)).max()) * FPS**3
 
 
 def shows(view, alpha: np.ndarray) -> bool:
-    """Whether head, shoulders and arms are in the view, and the frame's border is not passed."""
+    """Whether head, shoulders and arms are in the view, and the view is within the frame."""
     left, top, right, bottom = View(*view).box
     person = portrait(person_box(alpha), ASPECT)
     inside = np.array([left, top, -right, -bottom]) <= np.multiply(person, [1, 1, -1, -1]) + 1e-5
@@ -159,7 +159,7 @@ def test_a_new_goal_is_reached_without_overshoot_and_with_bounded_jerk(step):
     way = np.subtract(step, WHOLE)
     moved = (views - WHOLE)[:, way != 0] / way[way != 0]
     assert (np.diff(moved, axis=0) >= 0).all() and moved.max() <= 1 + 1e-9
-    assert moved[45:].min() > 0.99  # there in one second and a half
+    assert moved[45:].min() > 0.99  # there within a second and a half
     start = np.vstack([[WHOLE] * 3, views])
     assert jerk(start) <= PACE**3 * np.abs(way).max()
 
@@ -189,7 +189,7 @@ def test_nobody_there_brings_the_whole_frame_back_slowly_and_a_return_the_person
     alphas = [person] * 150 + [NOBODY] * 150 + [person] * 150
     views = film(alphas)
     assert views[149, 2] < 0.65
-    assert np.abs(views[150:178] - views[149]).max() < 0.01  # a moment's absence is none
+    assert np.abs(views[150:178] - views[149]).max() < 0.01  # a moment's absence does not count
     assert np.abs(views[299] - WHOLE).max() < 0.01
     assert np.abs(views[-1] - views[149]).max() < 0.01
     assert jerk(views) < PACE**3 / 2  # the view's sides change by half at most

@@ -31,7 +31,7 @@ def mixed(person: np.ndarray, room: np.ndarray, alpha: np.ndarray) -> np.ndarray
 
 
 def textured(seed: int, shape, mean) -> np.ndarray:
-    """Colours that change slowly, about one mean."""
+    """Colours that change slowly around one mean."""
     rng = np.random.default_rng(seed)
     waves = cv2.GaussianBlur(rng.normal(0, 255, (*shape, 3)), (0, 0), 6)
     return np.clip(np.float32(mean) + waves, 0, 255).astype(np.uint8)
@@ -39,7 +39,7 @@ def textured(seed: int, shape, mean) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def hairy() -> np.ndarray:
-    """uint8 [360,640], the alpha of a head with locks, soft, on shoulders."""
+    """uint8 [360,640], the soft alpha of a head with locks of hair, on shoulders."""
     alpha = np.zeros((360, 640), np.uint8)
     cv2.circle(alpha, (320, 150), 80, 255, -1)
     cv2.ellipse(alpha, (320, 380), (180, 130), 0, 180, 360, 255, -1)
@@ -98,6 +98,3 @@ def test_half_the_colour_error_at_most_of_the_frames_own_colours(person, hairy, 
     raw = np.abs(over(GREEN, image, hairy) - truth)[outline].mean()
     ours = np.abs(over(GREEN, colours(image, hairy), hairy) - truth)[outline].mean()
     assert ours <= raw / 2
-
-
-# --- Its parts

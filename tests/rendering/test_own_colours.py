@@ -1,4 +1,4 @@
-"""The pipeline lays the person's own colours over what is not the blur, and nothing of the room."""
+"""Over any background but the blur lie the person's own colours, and nothing of the room."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ def soft_alpha() -> np.ndarray:
 
 
 def scene(room) -> np.ndarray:
-    """uint8 [360,640,3]: somebody of one colour, with some noise, before a room of another."""
+    """uint8 [360,640,3]: someone of one colour, with some noise, in front of a room of another."""
     rng = np.random.default_rng(0)
     share = soft_alpha()[..., None] / 255
     image = share * np.float64([90, 110, 180]) + (1 - share) * np.float64(room)

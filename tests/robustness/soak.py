@@ -29,13 +29,13 @@ pytestmark = [
 
 
 def memory(process="self") -> int:
-    """Bytes of a process, by its number, that no file backs."""
+    """Bytes of a process, by its number, that are not backed by a file."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
 def held() -> dict[str, int]:
-    """How many of each thing this process holds that can leak."""
+    """Counts everything this process holds that can leak."""
     maps = Path("/proc/self/maps").read_text().splitlines()
     return {
         "threads": len(os.listdir("/proc/self/task")),  # those of C libraries, too
@@ -76,7 +76,7 @@ def test_the_last_minutes_are_as_good_as_the_first(tmp_path):
 
 
 def test_starting_and_stopping_200_times(tmp_path, monkeypatch):
-    """The whole program, and a camera, each time anew."""
+    """The whole program and a camera, started anew each time."""
     real, counts = Demo.__iter__, []
     monkeypatch.setattr(Demo, "__iter__", lambda self: islice(real(self), 3))
     arguments = ["--source", "demo", "--size", "64x48", "--no-window", "--threads", "1"]
@@ -88,6 +88,6 @@ def test_starting_and_stopping_200_times(tmp_path, monkeypatch):
         if index in (49, 199):
             counts.append((held(), memory()))
     (held_then, memory_then), (held_now, memory_now) = counts
-    # The threads of C libraries end a little late; what leaks would be 150 more by now.
+    # The threads of C libraries end a little late; a leak would have added 150 by now.
     assert all(held_now[what] <= held_then[what] + 2 for what in held_then)
     assert memory_now < 1.05 * memory_then

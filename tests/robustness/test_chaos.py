@@ -1,6 +1,6 @@
-"""Nothing sharp gets out: a source and a network that fail at random, and every frame is checked.
+"""Nothing sharp gets out: a source and a network fail at random, and every frame is checked.
 
-The person is a box as blue as nothing else, so the network of these tests can tell it from the
+The person is a box bluer than anything else, so the network of these tests can find it from the
 picture alone; everything else is the background, fine noise that shows any part left unblurred.
 """
 
@@ -46,7 +46,7 @@ def one_thread():
 
 
 class ChaosCamera:
-    """Plays like cv2.VideoCapture: a box moves before noise; scenes cut, and reads go wrong."""
+    """Acts like cv2.VideoCapture: a box moves over noise; scenes cut, and reads go wrong."""
 
     def __init__(self, seed: int, sizes=SIZES):
         self.rng, self.sizes = np.random.default_rng(seed), sizes
@@ -106,14 +106,14 @@ FAULTY_READS = {
 
 
 def true_mask(picture: np.ndarray) -> np.ndarray:
-    """float32 [h,w], a quarter of a grid, of where the picture holds the box."""
+    """float32 [h,w], a quarter of a grid, of where the box is in the picture."""
     width, height = nearest_input_size((picture.shape[1], picture.shape[0]))
     box = (picture[..., 0] > 200).astype(np.float32)
     return cv2.resize(box, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
 
 
 class ChaosNetwork:
-    """The true mask of each picture, but at random something else, once or for many frames."""
+    """Returns each picture's true mask, or at random something else, once or for many frames."""
 
     def __init__(self, seed: int, faults):
         self.rng = np.random.default_rng(seed)
@@ -185,7 +185,7 @@ def detail(image: np.ndarray, where: np.ndarray) -> float:
 
 
 def background(image: np.ndarray) -> np.ndarray:
-    """uint8 [H,W], 255 where an output can hold nothing of the box, nor of its soft edge."""
+    """uint8 [H,W], 255 where an output can show nothing of the box or of its soft edge."""
     reach = image.shape[0] // 6 | 1
     box = cv2.dilate((image[..., 0] > 200).astype(np.uint8), np.ones((2 * reach + 1,) * 2))
     box[0, :] = box[-1, :] = box[:, 0] = box[:, -1] = 1  # the Laplacian's own border
@@ -199,14 +199,14 @@ def check(image: np.ndarray, out: np.ndarray) -> None:
     assert where.any()
     none = np.zeros(image.shape[:2], np.uint8)
     blurred = compose(image, blur_background(image, none, MIN_HIDING_STRENGTH), none)
-    limit = 1.5 * detail(blurred, where) + 2  # noise itself: some 100,000
+    limit = 1.5 * detail(blurred, where) + 2  # noise itself: about 100,000
     assert detail(out, where) <= limit
 
 
 def chaos(
     seed: int, count: int, faults=WRONG_MASKS, sizes=SIZES, quality=None, track=False, **chosen
 ):
-    """Yields (picture, result) of so many frames that a broken camera and network gave."""
+    """Yields (picture, result) for that many frames from a broken camera and network."""
     camera, network = ChaosCamera(seed, sizes), ChaosNetwork(seed, faults)
     blur, index = FakeBlur(network, Settings(**chosen), track=track), 0
     while index < count:
@@ -235,7 +235,7 @@ def test_a_thousand_frames_of_chaos_into_a_file(tmp_path):
             file.write(Frame(letterbox(out, (128, 72)), index / 30))
             if out.shape == (72, 128, 3):
                 sent.append((index, cv2.resize(out, (16, 9), interpolation=cv2.INTER_AREA)))
-    assert 100 < sum(map(bool, hidden)) < 900  # else nothing was tried, or nothing let through
+    assert 100 < sum(map(bool, hidden)) < 900  # otherwise nothing was tried, or nothing let through
     assert len({reason for reason in hidden if reason}) >= 6
     with av.open(path) as video:
         read = [frame.to_ndarray(format="bgr24") for frame in video.decode(video=0)]
@@ -246,7 +246,7 @@ def test_a_thousand_frames_of_chaos_into_a_file(tmp_path):
 
 
 class ChaosSource(Source):
-    """So many frames of a broken camera, of sizes of one shape; keeps them."""
+    """That many frames from a broken camera, in sizes of one shape; keeps them."""
 
     live, size = True, (128, 72)
 
@@ -284,7 +284,7 @@ def test_a_thousand_frames_of_chaos_into_a_virtual_camera(fake, monkeypatch, cap
 
 
 class Fingers:
-    """A window at which somebody presses keys at random."""
+    """A window at which someone presses keys at random."""
 
     closed = False
 
@@ -368,7 +368,7 @@ def test_a_covering_mask_is_believed_after_the_second_that_led_up_to_it_and_no_l
     grid = true_mask(image).shape
 
     def network(small):
-        on_a_wall = (small[0] == 128).all()  # whether it is looked at as a close-up
+        on_a_wall = (small[0] == 128).all()  # whether it is being checked for a close-up
         return np.ones(grid, np.float32) if on_a_wall else masks.pop(0)
 
     blur = FakeBlur(network, Settings())
@@ -449,7 +449,7 @@ def test_chaos_in_a_real_window(display):
         child.kill()
     assert child.returncode == 0, errors
     assert int(output.split()[1]) > 20
-    assert len(sharp) > 15 and max(sharp) < 1000  # unblurred: some 80,000
+    assert len(sharp) > 15 and max(sharp) < 1000  # unblurred: about 80,000
 
 
 def shown_on(display):

@@ -1,4 +1,4 @@
-"""Faults of the world: signals, full disks, clocks, displays and cameras that go away."""
+"""Faults from outside: signals, full disks, clocks, displays and cameras that go away."""
 
 import contextlib
 import datetime
@@ -39,7 +39,7 @@ DEMO = ["--source", "demo", "--size", "160x90", "--no-window", "--threads", "1"]
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX systems")
 
-# Runs the program again and again in one process, a signal coming at a random moment of each run.
+# Runs the program again and again in one process, with a signal at a random moment of each run.
 STOPPED_RUNS = """
 import json, os, random, signal, sys, threading
 import ai_edge_litert.interpreter, av, tqdm
@@ -143,7 +143,7 @@ def test_without_stdout_and_stderr_it_works_as_ever(tmp_path):
 
 @contextlib.contextmanager
 def little_room(room=20_000):
-    """No file can grow beyond so many bytes meanwhile, as on a disk that is full."""
+    """Lets no file grow beyond this many bytes meanwhile, as on a full disk."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))

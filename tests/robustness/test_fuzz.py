@@ -1,6 +1,5 @@
-"""Whatever comes in at any door: one line or none, no traceback, no hang, no crash, no loss.
-
-FUZZ_INPUTS in the environment says how many inputs all doors get together.
+"""Whatever the input, and wherever it comes in: one line or none, no traceback, no hang, no crash,
+no loss. FUZZ_INPUTS in the environment says how many inputs there are in all.
 """
 
 import hashlib
@@ -28,7 +27,7 @@ def assert_all_well(commands, answers):
     for command, answer in zip(commands, answers, strict=True):
         lines = answer["errors"].splitlines()
         well = (
-            (answer["code"] == 0 and len(lines) <= 2)  # of frames left out or hidden
+            (answer["code"] == 0 and len(lines) <= 2)  # about frames left out or hidden
             or (
                 answer["code"] == 1
                 and len(lines) in (1, 2)
@@ -45,7 +44,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_damaged_sources(tmp_path):
-    """They come to nothing but one line; the file itself and another one stay as they were."""
+    """They result in one line only; the file itself and another one stay as they were."""
     rng, whole = np.random.default_rng(SEED), seeds()
     (tmp_path / "dear.mp4").write_bytes(b"dear")
     commands = []
@@ -80,9 +79,9 @@ def test_damaged_sources(tmp_path):
     [("person.tflite", "litert"), ("person.weights.h5", "keras")],
 )
 def test_damaged_weights(tmp_path, name, engine, with_sums):
-    """With the sums beside them none is even parsed."""
+    """With the sums next to them, none is even parsed."""
     if engine == "keras" and not with_sums and "FUZZ_INPUTS" not in os.environ:
-        pytest.skip("slow, as TensorFlow is: make fuzz runs it")
+        pytest.skip("TensorFlow is slow: make fuzz runs it")
     if engine == "keras":
         pytest.importorskip("tensorflow")
     rng, whole = np.random.default_rng(SEED), (WEIGHTS / name).read_bytes()
@@ -160,7 +159,7 @@ values = st.one_of(
     st.sampled_from(["demo", "0", "1280x720", "litert", "result", "a.mp4", "b/", "http://", "\0"]),
 )
 safe = st.lists(st.one_of(flags, values), max_size=6).filter(
-    # Not what would run without end or reach outside.
+    # Nothing that would run forever or reach outside.
     lambda words: not any("/" in word or word in ("demo", "..") for word in words)
 )
 

@@ -10,7 +10,7 @@ import pytest
 from support import ROOT
 from support.fuzz import seeds
 
-# Runs the program; what Python is asked to connect to is refused, and told with what is written.
+# Runs the program; refuses to let Python connect to anything, and reports that and what it writes.
 WATCHED = """
 import os, sys
 
@@ -63,5 +63,5 @@ def test_the_default_path_needs_no_network_and_writes_nothing_unasked(tmp_path, 
     assert child.returncode == 0, child.stderr
     asked = [line for line in child.stdout.splitlines() if line.startswith("asked: ")]
     assert [line for line in asked if ".part.mp4" not in line] == []
-    assert asked  # the part: the watch works
+    assert asked  # at least the part, so the watch works
     assert sorted(tmp_path.rglob("*")) == sorted([*places.values(), source, out])

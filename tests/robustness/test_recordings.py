@@ -52,7 +52,7 @@ def damaged(clip, tmp_path) -> Path:
 
 
 def run_in_a_terminal(command, folder, environment, then):
-    """Starts it in a terminal of its own, calls `then(terminal)` once it records; its exit code."""
+    """Runs it in a terminal, calls `then(terminal)` once it records; returns its exit code."""
     terminal, end = os.openpty()
     process = subprocess.Popen(
         command,
@@ -102,7 +102,7 @@ def test_a_logout_that_ends_terminal_and_display_costs_no_recording(display, tmp
 
 
 def test_a_terminal_that_is_closed_under_the_bar_costs_nothing(clip, tmp_path):
-    """SIGHUP ignored, as under nohup: the run goes on, and its bar has nowhere to go."""
+    """SIGHUP is ignored, as under nohup: the run continues, and its bar has nowhere to go."""
     out = tmp_path / "out.mp4"
     command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, MAIN]
     command += ["--source", clip, "--output", out, "--size", "640x360"]
@@ -170,7 +170,7 @@ def test_an_impatient_user_loses_nothing(tmp_path):
     assert len(decoded(out)) > 5
 
 
-# Runs the program; the file that it writes is never done.
+# Runs the program; the file that it writes is never finished.
 STUCK = """
 import sys, threading
 import main
@@ -191,7 +191,7 @@ def test_a_run_that_hangs_at_its_end_can_be_broken_off_and_loses_nothing(tmp_pat
         time.sleep(0.5)
     assert process.wait(1) == 130
     assert time.monotonic() - began > 4
-    words = b"background-blur: stopped; the next start names what is left of a recording\n"
+    words = b"background-blur: stopped; the next run will name what is left of a recording\n"
     assert process.stderr.read() == words
     (part,) = tmp_path.iterdir()
     assert part.name.endswith(".part.mp4")
@@ -202,13 +202,13 @@ def test_a_run_that_hangs_at_its_end_can_be_broken_off_and_loses_nothing(tmp_pat
 
 
 def limited(room: int):
-    """No file of the child's can grow beyond so many bytes, as on a disk that is full."""
+    """Lets no file of the child grow beyond this many bytes, as on a full disk."""
     resource = pytest.importorskip("resource")
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
 
 def assert_kept(result, folder: Path, name: str) -> float:
-    """That one line tells rightly how much of a recording is kept; returns the seconds."""
+    """Checks that one line says correctly how much of a recording is kept; returns the seconds."""
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     told = re.search(r"File too large.*; kept the first (\d+\.\d) s in (.+)$", line)
@@ -247,9 +247,9 @@ def test_a_full_disk_replaces_no_whole_file_by_half_a_one(long_clip, tmp_path):
     assert len(os.listdir(tmp_path)) == 2
 
 
-# --- The program is killed, or the computer goes off
+# --- The program is killed, or the computer loses power
 
-# Writes frames at 30 a second, saying each one's number once it is handed over.
+# Writes frames at 30 per second, printing each one's number once it is handed over.
 WRITER = """
 import sys, time
 from pathlib import Path
