@@ -69,8 +69,8 @@ NEED_KERAS = ["tools/training", "test_model.py"]
 collect_ignore = [] if find_spec("keras") else NEED_KERAS
 
 
-def pytest_report_header() -> str:
-    return f"left out: {', '.join(collect_ignore)} (no Keras here)"
+def pytest_report_header() -> str | None:
+    return f"left out: {', '.join(collect_ignore)} (no Keras here)" if collect_ignore else None
 
 
 @pytest.fixture(scope="session")
