@@ -175,7 +175,7 @@ def test_after_a_restart_of_pipewire_a_browser_must_be_started_again(desktop, br
     desktop.start()
     wait_until(lambda: desktop.node(NODE), "the camera to be back")
     assert side_by_side(is_still, both) == [True, True]
-    assert "in calls start the browser again" in sender.errors()[-1]
+    assert "in calls, start the browser again" in sender.errors()[-1]
     again = side_by_side(browser, KINDS)
     assert all(side_by_side(partial(watch, count=1), again))
 

@@ -249,12 +249,12 @@ def test_without_pipewire_it_says_how_to_start_it(programs):
 def test_without_the_plugin_it_gives_the_command(here, monkeypatch, tmp_path):
     monkeypatch.setenv("GST_PLUGIN_SYSTEM_PATH_1_0", str(tmp_path))
     monkeypatch.setenv("GST_REGISTRY_1_0", str(tmp_path / "registry"))
-    assert "GStreamer lacks a part that this camera needs; run: sudo " in why()
+    assert "GStreamer lacks a plugin that this camera needs; run: sudo " in why()
 
 
 def test_a_name_that_is_taken(sink):
     text = why()
-    assert 'there is a PipeWire camera "Background blur" already' in text
+    assert 'there is already a PipeWire camera "Background blur"' in text
     assert "--virtual-camera pipewire:NAME" in text
     PipeWireSink("Another (one)", SIZE, 30).close()
 
