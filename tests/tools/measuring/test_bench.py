@@ -1,4 +1,4 @@
-"""The bench: what it runs, prints and writes, and the arithmetic behind it; no time is asserted."""
+"""The bench: what it runs, prints and writes, and its arithmetic; no times are asserted."""
 
 import json
 
