@@ -46,7 +46,7 @@ class Animation(Source):
             try:
                 picture.seek(index)
                 pixels = np.asarray(picture.convert("RGBA"))
-            except Exception:  # Pillow raises many types
+            except Exception:  # Pillow raises many exception types
                 what = f"damaged after {index} of {self._stored_frames} frames; the rest is missing"
                 self.warning = f"{self.path}: {what}"
                 return

@@ -63,7 +63,7 @@ class Camera(Live):
         self._last: Frame | None = None  # handed out
         self._silence: str | None = None  # a problem found while iterating
         self._darkness: str | None = None  # a problem found by the thread
-        self._waited, self._checked_at = 0.0, math.inf  # seconds without a frame; last updated
+        self._waited, self._checked_at = 0.0, math.inf  # seconds without a frame; when last counted
         self._start(self._frames(fps), limit, STALE_AFTER, f"camera {number}")
         if size and size != self.size:
             given, asked = ("{}x{}".format(*s) for s in (self.size, size))
@@ -214,5 +214,5 @@ def read_capture(capture: cv2.VideoCapture) -> np.ndarray | None:
     try:
         grabbed, image = capture.read()
         return to_bgr(image) if grabbed else None
-    except Exception:  # drivers raise many types
+    except Exception:  # drivers raise many exception types
         return None

@@ -46,7 +46,7 @@ def kind_of(path: Path) -> Kind | None:
                 return "picture"
         with open_picture(path) as picture:
             return "animation" if is_animation(picture) else "picture"
-    except Exception:  # Pillow raises many types
+    except Exception:  # Pillow raises many exception types
         pass
     try:
         decoder = Decoder(str(path))

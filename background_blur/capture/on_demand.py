@@ -17,7 +17,7 @@ KEEP_ALIVE_INTERVAL = 1.0  # seconds between the frames sent while idle
 
 
 class Camera(Protocol):
-    """What is used here of `sinks.virtual_camera.VirtualCamera`."""
+    """The part of `sinks.virtual_camera.VirtualCamera` that is used here."""
 
     device: str
 

@@ -168,12 +168,12 @@ def read_photo(path: Path) -> tuple[Frame, str]:
     check_file(str(path))
     with suppress_stderr(), warnings.catch_warnings(action="ignore"), open_photo(path) as picture:
         check_picture(path, picture)
-        # Pillow keeps only 8 of 16 bits per colour, and shows how many there are before loading.
+        # Pillow keeps only 8 of 16 bits per colour, and says only before loading how many it found.
         deep = picture.format in ("PNG", "TIFF") and ";16" in str(getattr(picture, "tile", ""))
         try:
             note = load(picture)
             pixels = decode_deep(path) if deep else decode(picture)
-        except Exception as error:  # Pillow raises many types
+        except Exception as error:  # Pillow raises many exception types
             raise SourceError(f"{path}: {DAMAGED}") from error
         metadata = read_metadata(picture)
     image, whole = split_alpha(pixels)
@@ -188,7 +188,7 @@ def open_photo(path: Path) -> "Image.Image":
         return open_picture(path)
     except Image.DecompressionBombError as error:
         raise SourceError(f"{path}: {TOO_LARGE}") from error
-    except Exception as error:  # Pillow raises many types
+    except Exception as error:  # Pillow raises many exception types
         raise NoPictureError(f"{path}: {DAMAGED}") from error
 
 
@@ -210,7 +210,7 @@ def load(picture: "Image.Image") -> str:
     try:
         picture.load()
         pages = getattr(picture, "n_frames", 1)
-        is_one = pages == 1 or picture.format == "MPO"  # its others repeat it for 3D screens
+        is_one = pages == 1 or picture.format == "MPO"  # MPO repeats it for 3D screens
         return "" if is_one else f"{pages} pages or pictures; only the first is used"
     except OSError as error:
         if picture.format not in ("JPEG", "MPO") or "truncated" not in str(error):

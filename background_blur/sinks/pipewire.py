@@ -57,8 +57,7 @@ def objects() -> list[dict]:
 
 
 def has_portal() -> bool | None:
-    """Whether the desktop's portal, through which browsers find PipeWire cameras, offers cameras;
-    None if unknown."""
+    """Whether the portal, through which browsers find PipeWire, offers cameras; None if unknown."""
     if not shutil.which("busctl"):
         return None
     name, path = "org.freedesktop.portal.Desktop", "/org/freedesktop/portal/desktop"

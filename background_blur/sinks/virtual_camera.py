@@ -136,7 +136,7 @@ class DriverSink:
             self.camera = pyvirtualcam.Camera(
                 *size, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=device or None
             )
-        except Exception as error:  # each backend raises different types
+        except Exception as error:  # each backend raises different exceptions
             raise SinkError(camera_problem(device, size, str(error))) from error
         self.device = self.camera.device
         kept = kept_size(self.device)
@@ -193,7 +193,7 @@ def camera_problem(device: str | None, size: Size, reason: str) -> str:
     if sys.platform.startswith("linux"):
         return linux_problem(device, size, reason)
     if "start" in reason or "not supported" in reason:
-        return "the virtual camera is busy; stop it in OBS and in any other program that uses it"
+        return "the virtual camera is busy; stop it in OBS, and end other programs that send to it"
     install = OBS.get(sys.platform, "install OBS Studio")
     then = "start OBS, click Start Virtual Camera once, and close OBS"
     return f"no virtual camera {device or 'here'}; run: {install}; then {then}"

@@ -193,7 +193,7 @@ def works(
             trial.mux(way.flush())
         track.codec_context.flush_buffers()
         return not first and kind is not Copy or track.type == "subtitle" or plays(file, way)
-    except Exception:  # PyAV raises many types; the video matters more than its sound
+    except Exception:  # PyAV raises many exception types; the video matters more than its sound
         return False
 
 

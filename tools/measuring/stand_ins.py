@@ -16,8 +16,7 @@ NOISE = 3.0  # grey levels (standard deviation) of the camera
 
 
 def film(clip: Path | None, size: Size) -> list[np.ndarray]:
-    """The first pictures of a clip, or of the demo if there is none, at this size: uint8 [H,W,3]
-    each."""
+    """The first pictures of a clip, or of the demo if None, at this size: uint8 [H,W,3] each."""
     with open_source(str(clip or "demo"), size) as source:
         source.unpace()
         return [frame.image for frame in islice(source, PICTURES)]
