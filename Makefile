@@ -6,7 +6,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 
 .PHONY: run call test fast types fuzz soak format lock bundle deb bundle-test
 
-# Ctrl-C, after which the program exits with 130, is a way to end it and no error.
+# Ctrl-C, after which the program exits with 130, is a normal way to end it.
 UNLESS_STOPPED = || [ $$? -eq 130 ]
 
 run: .venv/run  ## start the program: make run ARGS="--source demo"
@@ -41,13 +41,13 @@ format: .venv/all
 bundle: .venv/all  ## dist/background-blur-VERSION-linux-x86_64.tar.gz, which needs no Python
 	packaging/bundle
 
-deb: bundle  ## a Debian package of it
+deb: bundle  ## a Debian package of the bundle
 	packaging/deb
 
-bundle-test:  ## both in bare Debian and Ubuntu; needs root, debootstrap, Xvfb, xdotool; UBUNTU_MIRROR=URL
+bundle-test:  ## test both in bare Debian and Ubuntu; needs root, debootstrap, Xvfb, xdotool; UBUNTU_MIRROR=URL
 	packaging/test
 
-lock:  ## renew the requirements after a change of pyproject.toml; needs uv; UPGRADE=--upgrade
+lock:  ## update the requirements after a change to pyproject.toml; needs uv; UPGRADE=--upgrade
 	$(LOCK) $(UPGRADE) -o requirements-run.txt
 	$(LOCK) $(UPGRADE) -c requirements-run.txt --extra call -o requirements-call.txt
 	$(LOCK) $(UPGRADE) -c requirements-run.txt --all-extras --group dev -o requirements.txt

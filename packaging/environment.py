@@ -1,4 +1,4 @@
-"""Runs first in the bundle: programs it starts, such as GStreamer, use the system's libraries."""
+"""Runs first in the bundle so that programs it starts, such as GStreamer, use system libraries."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Copies the licences of all that is in a bundle: licences.py BUNDLE FOLDER."""
+"""Copies the licences of everything in a bundle: licences.py BUNDLE FOLDER."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ TEXTS = re.compile(r"(licen[cs]e|copying|notice|metadata)", re.IGNORECASE)
 
 
 def packages() -> list[str]:
-    """Names of the locked packages that the bundle is made of."""
+    """The names of the locked packages that the bundle is made from."""
     text = (ROOT / "requirements-call.txt").read_text()
     return re.findall(r"^([\w.-]+)==(?!.*win32)", text, re.MULTILINE) + ["pyinstaller"]
 
@@ -26,7 +26,7 @@ def copy_of_package(name: str, folder: Path) -> None:
 
 
 def copy_of_libraries(bundle: Path, folder: Path) -> None:
-    """Of the system's libraries that went in, from the packages of Debian that they came from."""
+    """Copies the licences of bundled system libraries, as found in their Debian packages."""
     for library in bundle.glob("*.so*"):
         found = subprocess.run(["dpkg", "-S", f"*/{library.name}"], capture_output=True, text=True)
         if library.is_symlink() or found.returncode:

@@ -1,4 +1,4 @@
-"""What all tests share: repeatable random numbers, and pictures made at test time."""
+"""What all tests share: the same random numbers in every run, and pictures made at test time."""
 
 import random
 import signal
@@ -22,7 +22,7 @@ pytest_plugins = [
 
 @pytest.fixture(autouse=True, scope="session")
 def no_defaults(tmp_path_factory):
-    """Keeps the options and the display of this machine's user out of the tests."""
+    """Keeps the saved options and the display of this machine's user out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         patch.delenv("DISPLAY", raising=False)
@@ -31,9 +31,9 @@ def no_defaults(tmp_path_factory):
 
 
 def pytest_configure() -> None:
-    """Lets the programs that tests start heed signals that pytest was told to ignore.
+    """Lets programs started by tests react to signals that pytest was told to ignore.
 
-    That happens under nohup, or in the background of a script. They inherit it, but no handler.
+    It is under nohup, or in the background of a script. Children inherit that, but no handler.
     """
     for name in ("SIGHUP", "SIGINT"):
         number = getattr(signal, name, None)
@@ -42,7 +42,7 @@ def pytest_configure() -> None:
 
 
 def pytest_fixture_setup() -> None:
-    """Keeps a fixture's networks independent of what ran before: Keras draws from `random`."""
+    """Makes a fixture's networks independent of what ran before: Keras draws from `random`."""
     random.seed(0)
 
 
@@ -56,7 +56,7 @@ SLOW_FIXTURES = {"desktop", "display", "pipewire"}  # real windows and cameras
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps real windows and cameras, and what breaks on purpose, out of the fast tier."""
+    """Keeps real windows and cameras, and tests that break things, out of the fast tier."""
     for item in items:
         if (
             SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
@@ -70,7 +70,7 @@ collect_ignore = [] if find_spec("keras") else NEED_KERAS
 
 
 def pytest_report_header() -> str | None:
-    return f"left out: {', '.join(collect_ignore)} (no Keras here)" if collect_ignore else None
+    return f"skipped: {', '.join(collect_ignore)} (no Keras here)" if collect_ignore else None
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +83,7 @@ def portrait() -> np.ndarray:
 
 @pytest.fixture
 def picture() -> np.ndarray:
-    """uint8 [240,320,3], fine noise everywhere: any part left unblurred shows."""
+    """uint8 [240,320,3], fine noise everywhere, so that any part left unblurred shows."""
     return np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
 
 

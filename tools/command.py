@@ -1,4 +1,4 @@
-"""What all commands share: their command line, and one line where something is wrong."""
+"""What all commands share: their command line, and one-line error messages."""
 
 import argparse
 import sys
@@ -12,11 +12,11 @@ Main = Callable[..., int]  # the arguments of the command line -> the exit code
 
 
 class ToolError(UserError):
-    """Something that was asked for cannot be done."""
+    """A tool cannot do what was requested."""
 
 
 def command_line(name: str, description: str | None) -> argparse.ArgumentParser:
-    """The parser of `python -m tools.NAME`; its help shows the description as it is written."""
+    """Makes the parser for `python -m tools.NAME`; its help shows the description verbatim."""
     return argparse.ArgumentParser(
         prog=f"python -m tools.{name}",
         description=description,
@@ -25,7 +25,7 @@ def command_line(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def reports_errors(name: str) -> Callable[[Main], Main]:
-    """Makes the `main` of a tool print errors that a user can cause as one line, and return 1."""
+    """Makes a tool's `main` print errors that a user can cause as one line, and return 1."""
 
     def decorate(main: Main) -> Main:
         @wraps(main)
@@ -44,7 +44,7 @@ def reports_errors(name: str) -> Callable[[Main], Main]:
 
 
 def existing_file(text: str) -> Path:
-    """The type of an option that names a file to read."""
+    """The argparse type of an option that names a file to read."""
     if not Path(text).is_file():
         raise argparse.ArgumentTypeError(f"{text}: no such file")
     return Path(text)

@@ -1,4 +1,4 @@
-"""People cut out of photographs and of blue-screen clips, to be put before rooms."""
+"""People cut out of photographs and blue-screen clips, to be placed in rooms."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -14,13 +14,13 @@ from tools.photos import UNKNOWN, Photo, known
 
 
 def standing(mask: np.ndarray, size: Size, rise: float, x: float, shown: float = 1) -> np.ndarray:
-    """The affine map, [2,3], that puts a person on the lower border of a view.
+    """The affine map, [2,3], that puts a person on the bottom edge of a view.
 
     Args:
         mask: uint8 [h,w], with a person; size: (width, height) of the view.
-        rise: how tall the person becomes, in heights of the view.
-        x: where, in widths of the view.
-        shown: how much of the person's height is above the border, 0..1.
+        rise: how tall the person becomes, in view heights.
+        x: where the person stands, in view widths.
+        shown: how much of the person's height is above the edge, 0..1.
     """
     person = mask > UNKNOWN
     rows, columns = np.flatnonzero(person.any(1)), person.sum(0).cumsum()
@@ -33,12 +33,12 @@ def standing(mask: np.ndarray, size: Size, rise: float, x: float, shown: float =
 def warped(
     photo: Photo, colours: np.ndarray, matrix: np.ndarray, size: Size, softness: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A person mapped into a view: (uint8 [h,w,3], what they cover of it, float32 [h,w], 0..1).
+    """Maps a person into a view: (uint8 [h,w,3], what they cover of it, float32 [h,w], 0..1).
 
-    A drawn mask shrinks by a pixel, to show no old background; a true alpha stays as it is.
+    A drawn mask shrinks by a pixel, to hide the old background; a true alpha is not changed.
 
     Args:
-        colours: uint8 [h,w,3], of the person.
+        colours: uint8 [h,w,3], the person's.
         softness: sigma of the outline's blur, in pixels of the view.
     """
     if matrix[0, 0] < 0.67:  # bilinear sampling would alias
@@ -59,7 +59,7 @@ def paste(
 
     Returns:
         the picture, uint8 [h,w,3]; how much the person covers, float32 [h,w], 0..1; where that is
-        not known, bool [h,w].
+        unknown, bool [h,w].
     """
     size = image.shape[1::-1]
     softness = rng.uniform(0, 0.6) if photo.soft else rng.uniform(0.4, 1.0)
@@ -71,9 +71,9 @@ def paste(
 
 
 def lay(masks: np.ndarray, cover: np.ndarray, blank: np.ndarray, behind: bool) -> np.ndarray:
-    """Masks, uint8 [h,w,2] of person and front, with somebody laid over them.
+    """Lays another person over masks, uint8 [h,w,2] of person and front.
 
-    Those there before are `behind` the new person, or it is not known whether they are.
+    If `behind`, those already there are behind the new person; otherwise that is unknown.
     """
     front = np.where(masks[..., 1] > 0, 0 if behind else UNKNOWN, 0).astype(np.uint8)
     out = []
@@ -88,7 +88,7 @@ def lay(masks: np.ndarray, cover: np.ndarray, blank: np.ndarray, behind: bool) -
 def match_light(
     rng: Generator, layer: np.ndarray, image: np.ndarray, cover: np.ndarray
 ) -> np.ndarray:
-    """Moves the person's mean colour some random way towards the room's."""
+    """Moves the person's mean colour towards the room's, by a random amount."""
     weight = cover[..., None] / max(float(cover.sum()), 1)
     person, room = (layer * weight).sum((0, 1)), image.mean((0, 1))
     gain = np.clip((room + 20) / (person + 20), 0.4, 2.0) ** rng.uniform(0, 0.8)
@@ -96,20 +96,20 @@ def match_light(
 
 
 def keyed(path: Path, every: int = 12) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields (image, mask) of frames of somebody before a blue screen, the mask a soft alpha.
+    """Yields (image, mask) for frames of a person before a blue screen; the mask is a soft alpha.
 
-    The key is min(blue, green) - red over that of the screen nearby; inside the person, where a
-    shirt may look like the screen, everything is person.
+    The key is min(blue, green) - red, relative to the screen nearby. Everything inside the person's
+    outline counts as person, since a shirt may look like the screen.
     """
     with open_file(str(path)) as video:
         for frame in islice(video, 0, None, every):
-            image = frame.image[2:-26, 4:-4]  # without a black rim, and a table
+            image = frame.image[2:-26, 4:-4]  # without the black rim and the table
             mask = key(image)
             yield without_spill(image, mask), mask
 
 
 def without_spill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Takes the screen's light out of the rim: blue and green become at most as strong as red."""
+    """Removes the screen's light from the rim: lowers blue and green till the weaker is <= red."""
     inner = cv2.erode(mask, ellipse(15))
     rim = cv2.GaussianBlur((inner < 250).astype(np.float32), (0, 0), 2)[..., None]
     blue, green, red = np.moveaxis(image.astype(np.float32), -1, 0)

@@ -2,10 +2,10 @@
 
 A photograph is `NAME.jpg` or `.webp`; its mask `NAME.png` is 8-bit grey: 255 person, 128 don't
 know, 0 background. A photograph without a mask shows nobody. The prefix before `_` says what it is:
-of a `matte_`, `keyed_` or `cutout_` the PNG is the true alpha, 0..255, all of it known.
+for `matte_`, `keyed_` and `cutout_`, the PNG is the true alpha, 0..255, all of it known.
 
-In memory a mask is a share of 0..255 in uint8, of which exactly UNKNOWN is "don't know"; `known`
-makes a share that happens to be the same one more.
+In memory a mask is a share, 0..255 in uint8, where exactly UNKNOWN means "don't know"; `known` adds
+one to a share that happens to equal UNKNOWN.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from tools.command import ToolError
 UNKNOWN = 128
 SUFFIXES = (".jpg", ".webp")
 TRUE_ALPHA = ("matte_", "keyed_", "cutout_")
-SINGLE = ("selfie", "picsart", "matte", "keyed", "cutout", "ccp")  # one person mostly, in front
-WHOLE = "ccp"  # photographs of whole figures; these may hold some:
-MIXED = ("pexels", "vik", "cutout")
+SINGLE = ("selfie", "picsart", "matte", "keyed", "cutout", "ccp")  # mostly one person, in front
+WHOLE = "ccp"  # photographs of whole figures
+MIXED = ("pexels", "vik", "cutout")  # may contain some whole figures
 
 Item = TypeVar("Item")
 
@@ -34,7 +34,7 @@ class Photo:
     name: str
     image: np.ndarray  # uint8 [h,w,3] BGR
     mask: np.ndarray  # uint8 [h,w]: 255, 128 or 0; a share where `soft`
-    soft: bool = False  # the mask's edges are a true or a nearly true alpha
+    soft: bool = False  # whether the mask's edges are a true or nearly true alpha
 
     @property
     def prefix(self) -> str:
@@ -42,29 +42,29 @@ class Photo:
 
     @cached_property
     def front(self) -> np.ndarray:
-        """The mask of those in front: known where one person stands clearly before the others."""
+        """The mask of those in front; known where one person is clearly in front of the others."""
         return self.mask if self.prefix in SINGLE else front_of(self.mask)
 
     @cached_property
     def colours(self) -> np.ndarray:
-        """The person's own, uint8 [h,w,3], also where the outline mixes them with the room's."""
+        """The person's own colours, uint8 [h,w,3], even where the outline mixes in the room's."""
         return own_colours(self.image, np.where(self.mask == UNKNOWN, np.uint8(255), self.mask))
 
     @cached_property
     def whole(self) -> bool:
-        """Whether it shows somebody from head to foot."""
+        """Whether it shows a person from head to foot."""
         return self.prefix == WHOLE or self.prefix in MIXED and is_tall(self.mask)
 
 
 def read_photos(folder: Path, limit: int | None = None) -> list[Photo]:
-    """Reads the photographs of a folder by their prefixes and names.
+    """Reads the photographs in a folder, sorted by prefix and name.
 
     Args:
-        limit: at most so many per prefix, evenly spread.
+        limit: the most to read per prefix, evenly spread.
 
     Raises:
         ToolError: there are none.
-        OSError: no such folder, or a file that is no picture.
+        OSError: no such folder, or a file that is not a picture.
     """
     by_prefix: dict[str, list[Path]] = {}
     for path in sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES):
@@ -85,7 +85,7 @@ def read_photo(path: Path) -> Photo:
 
 
 def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """uint8 [h,w,3] BGR of a picture file; [h,w] with `cv2.IMREAD_GRAYSCALE`.
+    """Reads a picture file as uint8 [h,w,3] BGR, or [h,w] with `cv2.IMREAD_GRAYSCALE`.
 
     Raises:
         OSError: missing, damaged, or not a picture.
@@ -104,14 +104,14 @@ def spread(items: list[Item], limit: int | None) -> list[Item]:
 
 
 def known(share: np.ndarray) -> np.ndarray:
-    """A share of 0..255, all of it known, as a mask: uint8, never UNKNOWN."""
+    """Turns a share, 0..255 and known everywhere, into a mask: uint8, never UNKNOWN."""
     mask = np.rint(share).astype(np.uint8)
     mask[mask == UNKNOWN] += 1
     return mask
 
 
 def own_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """A person's own colours, by the program's blur fusion, spread over the room too.
+    """A person's own colours, found by the program's blur fusion and spread into the room.
 
     Args:
         image: uint8 [h,w,3]; alpha: uint8 [h,w], 255 = person.
@@ -123,10 +123,10 @@ def own_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def front_of(mask: np.ndarray) -> np.ndarray:
-    """Tells apart who is in front by height alone; what cannot be told is unknown.
+    """Decides who is in front by height alone; where that is not clear, the mask is unknown.
 
-    Parts at least 0.8 as tall as the tallest are in front with it, parts under half of its height
-    behind it, all others unknown, and so are specks, which may be anybody's.
+    Regions at least 0.8 times as tall as the tallest are in front with it, regions under half its
+    height are behind it, and all others are unknown, as are specks, which may be anyone's.
     """
     count, parts, stats, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
     if count <= 2:

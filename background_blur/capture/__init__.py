@@ -29,20 +29,20 @@ def open_source(
     wait: float = WAIT,
     without: Collection[Path] = (),
 ) -> Source:
-    """Opens what the user named, checked and with the first frame decoded.
+    """Opens the source that the user named, checks it, and decodes its first frame.
 
     Args:
         text: a camera's number or device, the path of a video, a picture or a folder, a URL, or
-            "demo". A file or folder whose name is a number is meant where it exists, unless by 0.
-        size: (width, height) asked of a camera and given to a demo; all else is scaled to cover
+            "demo". A number other than 0 means the file or folder of that name if one exists.
+        size: (width, height) to request from a camera or a demo; anything else is scaled to cover
             it and cropped at the centre. None for the source's own.
         fps: the highest rate, in frames per second; None for the source's own.
         limit: seconds a camera, a file or a URL may take to answer.
         wait: seconds to wait for a camera that stopped sending frames.
-        without: files of a folder that are not read.
+        without: files to skip when reading a folder.
 
     Raises:
-        SourceError: nothing there, or nothing that can be read.
+        SourceError: the source does not exist or cannot be read.
     """
     from background_blur.capture.camera import Camera
     from background_blur.capture.live import Stream
@@ -55,14 +55,14 @@ def open_source(
         decoder = Decoder(text, size, fps, limit=limit, remote=True)
         return Stream(decoder, limit) if decoder.live else Video(decoder)
     if text == "-":
-        raise SourceError("--source -: nothing is read from a pipe", KINDS)
+        raise SourceError("--source -: cannot read from a pipe", KINDS)
     if text and os.path.isdir(text):
         return open_folder(Path(text), size, fps, without)
     return open_file(text, size, fps, limit=limit)
 
 
 def camera_number(text: str) -> int | None:
-    """Of the camera that a --source names by its number or its device; None if it names none."""
+    """The number of the camera that --source names by number or device; None if it names none."""
     if text.startswith("/dev/"):
         device = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(text))
         return int(device[1]) if device else None

@@ -15,17 +15,17 @@ from background_blur.errors import SourceError
 from background_blur.frames import Frame, Size
 from background_blur.imaging import crop_to_fill, flatten_alpha
 
-DEFAULT_DURATION = 0.1  # seconds that a frame without a duration stays, as in browsers
+DEFAULT_DURATION = 0.1  # seconds to show a frame that states no duration, as browsers do
 
 
 class Animation(Source):
     """An animated AVIF, PNG or WebP, played once."""
 
     def __init__(self, path: Path, size: Size | None = None, fps: float | None = None):
-        """Opens it; `size` and `fps` as `open_source` takes them. Raises SourceError."""
+        """Opens the file; `size` and `fps` are as in `open_source`. Raises SourceError."""
         self.path, self._asked = path, size
         self._picture = open_picture(path)
-        frames: int = getattr(self._picture, "n_frames", 1)  # only some of Pillow's formats have it
+        frames: int = getattr(self._picture, "n_frames", 1)  # only some Pillow formats have it
         self._stored_frames = frames
         self._frames = self._decoded()
         first = next(self._frames, None)
@@ -46,7 +46,7 @@ class Animation(Source):
             try:
                 picture.seek(index)
                 pixels = np.asarray(picture.convert("RGBA"))
-            except Exception:  # Pillow raises many kinds
+            except Exception:  # Pillow raises many exception types
                 what = f"damaged after {index} of {self._stored_frames} frames; the rest is missing"
                 self.warning = f"{self.path}: {what}"
                 return

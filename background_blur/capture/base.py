@@ -12,27 +12,27 @@ from background_blur.frames import Frame, Size
 from background_blur.media import Demuxer
 
 CAMERA_SIZE = (1280, 720)
-RATE = 30.0  # frames per second, unless known better
+RATE = 30.0  # frames per second, where the real rate is unknown
 LIMIT = 10.0  # seconds a source may take to answer
 WAIT = 10.0  # seconds to wait for a camera that stopped sending frames
 KINDS = "give a camera number, a video, a picture, a folder of pictures, a URL or demo"
 
 
 class Source(ABC):
-    """Where frames come from. It is open from the start, and iterated once.
+    """Where frames come from. A source is open from the start and can be iterated once.
 
     Attributes:
         size: (width, height) of the first frame.
-        fps: the nominal rate, frames per second; 30 if unknown.
-        live: frames come in real time: only the newest is kept, late ones are dropped.
+        fps: the nominal rate, in frames per second; 30 if unknown.
+        live: frames arrive in real time; only the newest is kept, and late ones are dropped.
         is_sequence: each frame follows from the last; False for unrelated pictures.
         count: number of frames, estimated; None if endless or unknown.
-        dropped: live frames skipped since the iteration began, because the consumer was slow.
-            Those left out to keep to a requested rate do not count.
-        idle_seconds: spent in pauses that are over, in which no program read the frames.
-        path: the file or folder that is read; None if the source is neither.
-        tracks: what lies beside the frames in their file, sound for one; None if it is no video.
-        warning: one line about what went wrong without an error, complete once the iteration is.
+        dropped: live frames skipped since the iteration began because the consumer was slow.
+            Frames skipped to keep to a requested rate do not count.
+        idle_seconds: time spent in finished pauses, during which no program read the frames.
+        path: the file or folder being read; None if the source is neither.
+        tracks: the rest of the file, such as its sound; None if the source is not a video.
+        warning: one line about non-fatal problems, complete once the iteration is; or None.
         problem: one line about what is wrong right now, or None.
     """
 
@@ -53,21 +53,21 @@ class Source(ABC):
         """Yields the frames in order; the caller may keep and change them.
 
         Raises:
-            SourceError: a picture is unreadable, a camera or stream fell silent.
+            SourceError: a picture is unreadable, or a camera or stream stopped sending frames.
         """
 
     def leave_out(self, unwanted: Callable[[Path], bool]) -> None:
-        """Leaves out, unread, the pictures whose paths within their folder are `unwanted`."""
+        """Skips, without reading them, the pictures whose path within the folder is `unwanted`."""
 
     def unpace(self) -> None:
-        """Nobody is watching: yields frames as fast as they are consumed, if the source can."""
+        """Nobody is watching: from now on, yields frames as fast as possible if the source can."""
 
     def move(self, steps: int) -> None:
-        """Moves on by that many photos, or back if negative, where photos are held on screen."""
+        """Where photos are held on screen, moves forward `steps` photos, or back if negative."""
 
     @abstractmethod
     def close(self) -> None:
-        """Ends the iteration and frees devices, files and threads; may be called again."""
+        """Ends the iteration and frees devices, files and threads; may be called repeatedly."""
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +77,7 @@ class Source(ABC):
 
 
 class WrappedSource(Source):
-    """Another source, changed: all attributes that a subclass does not set are that source's."""
+    """Wraps another source; attributes that a subclass does not set are the wrapped source's."""
 
     def __init__(self, source: Source):
         """Takes over an open source."""
@@ -92,7 +92,7 @@ for name in Source.__annotations__:
 
 
 def check_file(text: str) -> None:
-    """Raises SourceError, with a better reason than a decoder has, for what is no readable file."""
+    """Raises SourceError, with a better reason than a decoder's, unless this is a readable file."""
     if not os.path.exists(text):
         raise SourceError(f"{text or 'empty name'}: no such file or folder", KINDS)
     if not os.path.isfile(text):
@@ -107,10 +107,10 @@ def check_file(text: str) -> None:
 
 
 def rate_limiter(fps: float | None) -> Callable[[float], bool]:
-    """A predicate over frame times, in seconds, that lets through at most `fps` frames per second
-    on average; all of them if None."""
+    """Returns a predicate over frame times, in seconds, that passes at most `fps` frames per second
+    on average; all frames if None."""
     interval = 1 / fps if fps else 0.0
-    next_due = 0.0  # a frame up to a quarter of the interval early still counts as due
+    next_due = 0.0  # a frame that is early by up to a quarter of the interval still counts as due
 
     def is_due(seconds: float) -> bool:
         nonlocal next_due

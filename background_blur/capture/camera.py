@@ -1,4 +1,4 @@
-"""Webcams, read by a thread of their own, which keeps only the newest frame."""
+"""Webcams, each read in its own thread, which keeps only the newest frame."""
 
 import contextlib
 import math
@@ -18,31 +18,31 @@ from background_blur.errors import SourceError
 from background_blur.frames import Frame, Size
 from background_blur.imaging import make_placeholder, to_bgr
 
-STALE_AFTER = 1.0  # seconds without a frame after which the last one must not pass for a live one
-# Seconds a reopened camera may take for its first frame: at first, more per attempt, at most. The
-# device opened may be gone for good, and another one there by now.
+STALE_AFTER = 1.0  # seconds without a frame after which the last one must no longer pass for live
+# Seconds to wait for a reopened camera's first frame: initially, added per attempt, and at most.
+# The opened device may be gone for good, and another may have taken its place.
 REOPEN_TIMEOUT = 2.0, 1.0, 5.0
-REOPEN_PAUSE = 0.5  # seconds, at most, between two attempts to open it again
+REOPEN_PAUSE = 0.5  # seconds, at most, between two attempts to reopen it
 PLACEHOLDER_INTERVAL = 0.1  # seconds
 BLACK_LEVEL = 10  # the brightest pixel of a black frame
 BLACK = "gives only black frames; uncover its lens, or close the program that uses it"
-BLACK_SECONDS = 2.0  # of black frames before they are reported
+BLACK_SECONDS = 2.0  # how long frames must be black before that is reported
 DEVICES = Path("/dev")
 
 
 class Camera(Live):
-    """A webcam, by its number.
+    """A webcam, selected by its number.
 
-    If it stops sending frames, it is reopened until it is back. Meanwhile its last frame is shown
-    blurred beyond recognition, so that nothing passes for a live picture.
+    If it stops sending frames, it is reopened until it comes back. Meanwhile its last frame is
+    shown blurred beyond recognition, so that nobody takes it for a live picture.
 
     Args:
         number: 0 is the first.
-        size: (width, height) to ask the driver for; it may give another.
-        fps: the rate to ask for; where the camera is faster, frames are dropped.
-        open: makes the capture of a number; tests pass a fake.
-        limit: seconds until the first frame must have come.
-        wait: seconds without a frame after which the camera is given up.
+        size: (width, height) to ask the driver for; it may choose another.
+        fps: the rate to ask for; if the camera is faster, frames are dropped.
+        open: opens a capture by number; tests pass a fake.
+        limit: seconds within which the first frame must arrive.
+        wait: seconds without a frame after which to give up on the camera.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Camera(Live):
         self.fps = fps or RATE
         self._number, self._open, self._wait_for_return = number, open, wait
         self._size = size or CAMERA_SIZE  # to ask for
-        self._began: float | None = None  # when the first frame came
+        self._began: float | None = None  # when the first frame arrived
         self._last: Frame | None = None  # handed out
         self._silence: str | None = None  # a problem found while iterating
-        self._darkness: str | None = None  # one found by the thread
+        self._darkness: str | None = None  # a problem found by the thread
         self._waited, self._checked_at = 0.0, math.inf  # seconds without a frame; when last counted
         self._start(self._frames(fps), limit, STALE_AFTER, f"camera {number}")
         if size and size != self.size:
@@ -86,9 +86,9 @@ class Camera(Live):
         return frame
 
     def _placeholder(self, timeout: FrameTimeout) -> Frame:
-        """Stands in for a frame while there is none; raises `timeout` after too long."""
+        """Returns a stand-in while there is no frame; raises `timeout` after too long."""
         now = time.monotonic()
-        # At most two seconds at a time: a suspended computer is not waiting.
+        # Count at most two seconds at a time: a suspended computer is not waiting.
         self._waited += min(max(0.0, now - self._checked_at), 2.0)
         self._checked_at = now
         if self._waited > self._wait_for_return or self._last is None or self._began is None:
@@ -100,8 +100,8 @@ class Camera(Live):
         return replace(self._last, image=self._last.image.copy())
 
     def _frames(self, fps: float | None) -> Generator[Frame | None]:
-        # The thread that opens the device also releases it: drivers hang, and crash when freed
-        # under a reader.
+        # The thread that opens the device also releases it: a driver may hang, and may crash if
+        # released while being read.
         due, dark_since = rate_limiter(fps), math.inf
         with contextlib.closing(self._images()) as images:
             for image in images:
@@ -117,7 +117,7 @@ class Camera(Live):
                 yield Frame(image, since) if due(since) else None
 
     def _images(self) -> Generator[np.ndarray | None]:
-        """The camera's images, None while it sends nothing; reopens it when it was gone."""
+        """Yields the camera's images, and None while it sends nothing; reopens it if it is lost."""
         pause, timeout = 0.0, REOPEN_TIMEOUT[0]
         while True:
             try:
@@ -137,7 +137,7 @@ class Camera(Live):
             yield None
 
     def _read_out(self, capture: cv2.VideoCapture, timeout: float) -> Generator[np.ndarray | None]:
-        """A capture's images until it gives none for `timeout` seconds or ends; releases it."""
+        """Yields images until none has come for `timeout` seconds, then releases the capture."""
         until = math.inf if self._began is None else time.monotonic() + timeout
         try:
             while time.monotonic() < until:
@@ -184,35 +184,35 @@ def is_black(image: np.ndarray) -> bool:
 
 
 def set_up_opencv() -> None:
-    """Has OpenCV open cameras in silence, and wait no longer than a second for a frame."""
-    # By default V4L2 waits for 10, and nothing interrupts it; OpenCV has no such setting for other
-    # systems. It reads this when the first capture is made.
+    """Makes OpenCV open cameras silently and wait no longer than a second for a frame."""
+    # By default it waits 10 s for V4L2, uninterruptibly; it has no such setting for other systems.
+    # OpenCV reads these variables when the first capture is made.
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def camera_problem(number: int) -> str:
-    """The likely reason why a camera did not open or gives no picture, and what to do."""
+    """The likely reason why a camera did not open or sends no picture, and what to do."""
     if sys.platform.startswith("linux"):
         device = DEVICES / f"video{number}"
         others = [path.name[5:] for path in DEVICES.glob("video[0-9]*")]
         if not device.exists() and others:
             there = ", ".join(sorted(others, key=int))
-            return f"camera {number} is not there; try another number with --source: {there}"
+            return f"there is no camera {number}; try another number with --source: {there}"
         if not device.exists():
             return "no camera found; plug one in, or try --source demo"
         if not os.access(device, os.R_OK | os.W_OK):
             fix = 'run "sudo usermod -aG video $USER", log out and in again'
             return f"no permission to use camera {number} ({device}); {fix}"
-    hint = "another program is using it, perhaps: close that, or plug the camera in again"
+    hint = "perhaps another program is using it: close that, or plug the camera in again"
     return f"camera {number} gives no picture; {hint}"
 
 
 def read_capture(capture: cv2.VideoCapture) -> np.ndarray | None:
-    """The camera's next image, uint8 [H,W,3] BGR; None if it gives none."""
+    """Returns the camera's next image, uint8 [H,W,3] BGR, or None if it sends none."""
     try:
         grabbed, image = capture.read()
         return to_bgr(image) if grabbed else None
-    except Exception:  # drivers raise many kinds
+    except Exception:  # drivers raise many exception types
         return None

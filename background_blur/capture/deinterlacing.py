@@ -1,4 +1,4 @@
-"""Turns the interlaced frames of television, DVDs and camcorders into progressive ones."""
+"""Turns interlaced frames, as from television, DVDs and camcorders, into progressive ones."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def deinterlaced(frames: "Iterator[VideoFrame]") -> "Iterator[VideoFrame]":
-    """All the frames, those that are interlaced made progressive."""
+    """Yields all the frames, deinterlacing those that are interlaced."""
     graph = accepted = None
     for raw in frames:
         kind = raw.width, raw.height, raw.format.name
@@ -30,7 +30,7 @@ def deinterlaced(frames: "Iterator[VideoFrame]") -> "Iterator[VideoFrame]":
 
 
 def make_graph(raw: "VideoFrame") -> "Graph":
-    """A filter for frames like this one, which has a time base."""
+    """Makes a filter for frames like this one, which must have a time base."""
     from av.filter import Graph
 
     graph = Graph()

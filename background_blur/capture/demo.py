@@ -1,4 +1,4 @@
-"""A moving portrait, for trying it without a camera."""
+"""A moving portrait, for trying the program without a camera."""
 
 import math
 import time
@@ -16,7 +16,7 @@ PORTRAIT = RESOURCES / "assets" / "portrait.jpg"
 
 
 class Demo(Source):
-    """A portrait photograph that sways, zooms and turns gently, without end.
+    """An endless portrait photograph that gently sways, zooms and turns.
 
     Frame `i` is the same picture in every run.
 
@@ -27,8 +27,8 @@ class Demo(Source):
             are dropped. Otherwise they come as fast as they are consumed.
     """
 
-    VIEW = (484, 488)  # pixels of the photo: the widest and highest view of it
-    CENTRE = (243, 3)  # pixels of the photo: the view's horizontal centre and its top
+    VIEW = (484, 488)  # the widest and tallest view, in pixels of the photo
+    CENTRE = (243, 3)  # the view's horizontal centre and its top, in pixels of the photo
 
     def __init__(self, size: Size = CAMERA_SIZE, fps: float = RATE, paced: bool = True):
         self.size, self.fps, self.live = size, fps, paced
@@ -37,7 +37,7 @@ class Demo(Source):
         wide = min(self.VIEW[0], self.VIEW[1] * size[0] / size[1])
         scale = size[0] / wide
         self._centre = self.CENTRE[0] * scale, self.CENTRE[1] * scale + size[1] / 2
-        # Enlarged once, well, so that a frame needs no more than a cheap warp.
+        # Enlarge it once, in high quality, so that each frame needs only a cheap warp.
         self._portrait = cv2.resize(
             portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC
         )
@@ -55,14 +55,14 @@ class Demo(Source):
             index += 1
 
     def picture(self, index: int) -> np.ndarray:
-        """uint8 [H,W,3] BGR of frame `index`, 0 or more."""
+        """Returns frame `index`, 0 or more, as uint8 [H,W,3] BGR."""
         phase = 2 * math.pi * index / self.fps
         zoom = 0.97 + 0.03 * math.cos(phase / 11)
         degrees = 1.2 * math.sin(phase / 7)
         width, height = self.size
         x = self._centre[0] + 0.012 * width * math.sin(phase / 5)
         y = self._centre[1] + 0.006 * height * math.sin(phase / 3)
-        # Maps a pixel of the frame to one of the photo.
+        # Maps frame pixels to photo pixels.
         to_photo = cv2.getRotationMatrix2D((width / 2, height / 2), -degrees, zoom)
         to_photo[:, 2] += x - width / 2, y - height / 2
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

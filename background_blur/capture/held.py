@@ -12,7 +12,7 @@ from background_blur.frames import Frame
 class HeldPictures(WrappedSource):
     """Unrelated pictures, each repeated at the source's rate until `move` is called.
 
-    A window has to be redrawn, and a call that reads a virtual camera expects frames.
+    A window must be redrawn, and a program that reads a virtual camera expects frames.
     """
 
     count = None
@@ -20,7 +20,7 @@ class HeldPictures(WrappedSource):
     def __init__(self, pictures: Pictures):
         """Takes over an open source of unrelated pictures."""
         super().__init__(pictures)
-        self.pictures, self._steps = pictures, 0  # to go
+        self.pictures, self._steps = pictures, 0  # photos to move by
 
     def __iter__(self) -> Iterator[Frame]:
         coming, seen, at = iter(self.pictures), list[Path](), 0
@@ -32,7 +32,7 @@ class HeldPictures(WrappedSource):
             at = max(0, at + self._steps)
 
     def _frame(self, coming: Iterator[Frame], seen: list[Path], at: int) -> Frame | None:
-        """The photo of that number, read again if it was seen before; None after the last."""
+        """Returns photo number `at`, reading it again if seen before; None after the last."""
         if at < len(seen):
             return self.pictures.reread(seen[at])
         frame = next(coming, None)

@@ -1,4 +1,4 @@
-"""What files hold, by their content, whatever their suffix."""
+"""Tells what a file holds by its content, whatever its suffix."""
 
 import mimetypes
 from pathlib import Path
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 Kind = Literal["picture", "animation", "video"]
 
-# Those of Pillow's formats that photos come in: every decoder left out is one fewer to attack.
+# The Pillow formats that photos come in; every decoder not listed is one fewer to attack.
 # JPEG includes MPO.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-ANIMATED = "AVIF", "GIF", "PNG", "WEBP"  # those whose pictures follow each other in time
-# What systems put beside photos, in lower case
+ANIMATED = "AVIF", "GIF", "PNG", "WEBP"  # formats that can be animations
+# Files and folders that systems put among photos, in lower case
 SYSTEM = {"@eadir", "@__thumb", "#recycle", "$recycle.bin", "__macosx", "thumbs.db", "desktop.ini"}
 
 
 def open_picture(path: Path) -> "Image":
     """Opens a picture with Pillow, which reads little more than its header.
 
-    Raises many kinds of exceptions if it is damaged or not a picture.
+    Raises many types of exceptions if the file is damaged or not a picture.
     """
     from PIL import Image
     from pillow_heif import register_heif_opener
@@ -37,33 +37,33 @@ def is_animation(picture: "Image") -> bool:
 
 
 def kind_of(path: Path) -> Kind | None:
-    """What a file holds; None if that cannot be told. Little more than its header is read."""
+    """What a file holds, judged by little more than its header; None if unknown."""
     from pillow_heif import is_supported
 
     try:
         with path.open("rb") as file:
-            if is_supported(file):  # HEIC, which Pillow would read as a whole
+            if is_supported(file):  # HEIC, of which Pillow would read the whole file
                 return "picture"
         with open_picture(path) as picture:
             return "animation" if is_animation(picture) else "picture"
-    except Exception:  # Pillow raises many kinds
+    except Exception:  # Pillow raises many exception types
         pass
     try:
         decoder = Decoder(str(path))
-        Video(decoder).close()  # which needs a frame
+        Video(decoder).close()  # raises unless a frame can be decoded
         return None if is_still(decoder) else "video"
     except SourceError:
         return None
 
 
 def is_still(decoder: Decoder) -> bool:
-    """Whether what FFmpeg opened is a picture, of a kind that Pillow does not know."""
+    """Whether FFmpeg opened a picture, of a format that Pillow does not know."""
     name = decoder.demuxer.container.format.name
     return name == "image2" or name.endswith("_pipe")
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a file neither is a picture or video nor claims to be: notes, sound, sidecars."""
+    """Whether a file neither is nor claims to be a picture or video: notes, sound, sidecars."""
     kind, _ = mimetypes.guess_type(path.name)
     if kind.startswith(("image/", "video/")) if kind else not is_text(path):
         return False
@@ -79,7 +79,7 @@ def is_text(path: Path) -> bool:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files in a folder and the folders in it, sorted; none that is hidden or a system's."""
+    """The files in a folder and its subfolders, sorted, without hidden and system files."""
     from imutils.paths import list_files
 
     def is_shown(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Live sources: read by a thread of their own, which keeps only the newest frame."""
+"""Live sources, each read in its own thread, which keeps only the newest frame."""
 
 import contextlib
 import threading
@@ -13,11 +13,11 @@ from background_blur.frames import Frame
 
 
 class FrameTimeout(SourceError):
-    """No frame came in time."""
+    """No frame arrived in time."""
 
 
 class Live(Source):
-    """A source read by a thread of its own, which keeps only the newest frame."""
+    """A source read in its own thread, which keeps only the newest frame."""
 
     live = True
     _iterating = False
@@ -28,9 +28,9 @@ class Live(Source):
         """Starts reading and waits for the first frame; raises SourceError if none comes in time.
 
         Args:
-            frames: a generator, run and closed in the thread; yields None where no frame has come
+            frames: a generator, run and closed in the thread; yields None when no frame has come
                 for a while, so that the thread can be stopped.
-            limit, timeout: seconds that the first frame, and every later one, may take.
+            limit, timeout: seconds that the first frame and each later one may take.
             name: of the source, for messages.
         """
         self._name, self._timeout = name, timeout
@@ -48,7 +48,7 @@ class Live(Source):
         self.size = width, height
 
     def _first_frame(self, limit: float) -> Frame:
-        """Waits for the first frame, which the iteration begins with."""
+        """Waits for the first frame, with which the iteration will begin."""
         with self._changed:
             if not self._wait(limit):
                 raise SourceError(self._no_first_frame(limit))
@@ -60,7 +60,7 @@ class Live(Source):
         return f"{self._name}: no picture within {limit:g} s; check the address and the network"
 
     def _wait(self, seconds: float) -> bool:
-        """Waits, holding `_changed`, for a frame or the end; False where neither came in time."""
+        """Waits, holding `_changed`, for a frame or the end; False if neither came in time."""
         return self._changed.wait_for(lambda: self._newest is not None or self._ended, seconds)
 
     def _read(self, frames: Generator[Frame | None]) -> None:
@@ -102,19 +102,19 @@ class Live(Source):
             return frame
 
     def close(self) -> None:
-        """Waits at most two seconds: a driver that never returns keeps its (daemon) thread."""
+        """Waits at most two seconds; a driver that never returns keeps its (daemon) thread."""
         self._stop.set()
         self._thread.join(2)
 
 
 class Stream(Live):
-    """A URL without an end."""
+    """A live stream, from a URL."""
 
     def __init__(self, decoder: Decoder, limit: float = LIMIT):
         """`limit`: seconds without a frame before giving up."""
         self.fps = decoder.fps
         if decoder.demuxer.others:
-            self.warning = f"{decoder.name}: live; its sound is left out"
+            self.warning = f"{decoder.name}: a live stream, so its sound is left out"
         self._start(self._frames(decoder), limit, limit, decoder.name)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Pauses while no program reads the virtual camera: the webcam is off, the network does not run."""
+"""Pauses while no program reads the virtual camera: the webcam is off, and no network runs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,13 +11,13 @@ from background_blur.frames import Frame
 from background_blur.imaging import make_placeholder
 
 IDLE_AFTER = 5.0  # seconds without a consumer of the virtual camera
-CHECK_INTERVAL = 1.0  # seconds between checks for one
-IDLE_CHECK_INTERVAL = 0.2  # the same while idle
+CHECK_INTERVAL = 1.0  # seconds between checks for a consumer
+IDLE_CHECK_INTERVAL = 0.2  # the same, while idle
 KEEP_ALIVE_INTERVAL = 1.0  # seconds between the frames sent while idle
 
 
 class Camera(Protocol):
-    """What a `sinks.virtual_camera.VirtualCamera` is asked here."""
+    """The part of `sinks.virtual_camera.VirtualCamera` that is used here."""
 
     device: str
 
@@ -27,9 +27,9 @@ class Camera(Protocol):
 
 
 class OnDemand(WrappedSource):
-    """A live source that is open only while a program reads the virtual camera it is sent to.
+    """A live source that is open only while a program reads the virtual camera it feeds.
 
-    Where the system does not say whether one does, it is always open.
+    If the system does not say whether one does, the source is always open.
     """
 
     idle_seconds = 0.0
@@ -37,9 +37,9 @@ class OnDemand(WrappedSource):
     def __init__(
         self, source: Source, *, reopen: Callable[[], Source], camera: Camera, wait: float
     ):
-        """Takes over an open source, whose frames are sent to a camera.
+        """Takes over an open source, whose frames are sent to `camera`.
 
-        `reopen` opens the source again, or raises SourceError; it is tried for `wait` seconds.
+        `reopen` opens the source again or raises SourceError; it is retried for `wait` seconds.
         """
         super().__init__(source)
         self.reopen, self.camera, self.wait = reopen, camera, wait
@@ -52,7 +52,7 @@ class OnDemand(WrappedSource):
         return text if self.is_idle else self.source.problem
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields frames; around an idle period the last one, blurred beyond recognition."""
+        """Yields frames; around an idle period, the last one blurred beyond recognition."""
         began = start = monotonic()
         while True:
             for frame in self.source:
@@ -64,7 +64,7 @@ class OnDemand(WrappedSource):
                 return
             self.is_idle, idle_since = True, monotonic()
             last = replace(last, image=make_placeholder(last.image), captured_at=None)
-            yield replace(last, image=last.image.copy())  # first: closing may take a while
+            yield replace(last, image=last.image.copy())  # before closing, which may take a while
             self.source.close()
             self.wait_for_consumer()
             self.idle_seconds += monotonic() - idle_since
@@ -85,13 +85,13 @@ class OnDemand(WrappedSource):
         sent = monotonic()
         while self.camera.has_consumers() is False:
             sleep(IDLE_CHECK_INTERVAL)
-            if monotonic() - sent >= KEEP_ALIVE_INTERVAL:  # for readers that the driver misses
+            if monotonic() - sent >= KEEP_ALIVE_INTERVAL:  # for readers the driver does not report
                 self.camera.repeat()
                 sent = monotonic()
         self.last_consumed = monotonic()
 
     def open_again(self) -> Source:
-        """Opens the source again; raises SourceError if that keeps failing."""
+        """Reopens the source; raises SourceError if that keeps failing."""
         until = monotonic() + self.wait
         while True:
             try:

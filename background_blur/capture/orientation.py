@@ -1,4 +1,4 @@
-"""Turns and flips a video's frames as its display matrix says."""
+"""Rotates and flips a video's frames as its display matrix says."""
 
 from typing import TYPE_CHECKING
 
@@ -10,31 +10,31 @@ if TYPE_CHECKING:
 
 
 def display_matrix(raw: "VideoFrame") -> np.ndarray:
-    """The turn and flip asked for by a decoded `av.VideoFrame`, as float [2,2].
+    """The rotation and flip that a decoded `av.VideoFrame` asks for, as float [2,2].
 
-    It maps an (x, y) of the frame to where that is shown, y pointing downwards: the matrix of
-    ISO/IEC 14496-12, `tkhd`, without its offset. The identity if the frame asks for nothing.
+    It maps (x, y) in the frame to where that is shown, with y pointing down: the `tkhd` matrix of
+    ISO/IEC 14496-12 without its offset. The identity if the frame asks for nothing.
     """
     data = side_data(raw, "DISPLAYMATRIX")
     if len(data) < 36:
         angle = np.radians(raw.rotation)  # anticlockwise
         return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     matrix = np.frombuffer(data[:36], np.int32).reshape(3, 3)
-    return matrix[:2, :2].T / 65536  # transposed: the file's multiplies row vectors
+    return matrix[:2, :2].T / 65536  # transposed, since the file's matrix multiplies row vectors
 
 
 def side_data(raw: "VideoFrame", kind: str) -> bytes:
-    """What a frame carries beside its picture, by its name in FFmpeg; empty if it has none."""
+    """A frame's side data of this kind, by its FFmpeg name; empty if it has none."""
     try:
         return bytes(raw.side_data.get(kind) or b"")
-    except ValueError:  # one of a kind that PyAV has no name for hides them all
+    except ValueError:  # a single kind unknown to PyAV makes all side data unreadable
         return b""
 
 
 def turn_upright(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Turns and flips a uint8 [H,W,3] by the quarter turns and flips nearest to `matrix`."""
+    """Applies the quarter turns and flips nearest to `matrix` to a uint8 [H,W,3] image."""
     (a, b), (c, d) = matrix
-    if abs(b) + abs(c) > abs(a) + abs(d):  # x and y change places
+    if abs(b) + abs(c) > abs(a) + abs(d):  # x and y are swapped
         image, a, d = cv2.transpose(image), b, c
     if a < 0 and d < 0:
         return cv2.flip(image, -1)

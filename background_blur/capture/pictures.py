@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 2**27  # a larger picture would take gigabytes
-# With any flag but IMREAD_UNCHANGED OpenCV turns pictures upright. This one asks for GDAL, which
-# its packages lack, so it changes neither depth nor channels.
+# With any flag but IMREAD_UNCHANGED, OpenCV turns pictures upright. This one asks for GDAL, which
+# OpenCV's packages lack, so it changes neither depth nor channels.
 KEEP_DEPTH = cv2.IMREAD_LOAD_GDAL
 DAMAGED = "damaged, or not a picture; take it out, or save it as PNG"
 TOO_LARGE = "too large, or damaged; make it smaller"
@@ -39,27 +39,27 @@ MOVING = "a video, not a photo; give a folder as --output, or this alone as --so
 
 
 class NoPictureError(SourceError):
-    """Nothing that Pillow knows: a video, perhaps."""
+    """Not a format that Pillow knows; perhaps a video."""
 
 
 class AnimationError(NoPictureError):
-    """Pictures that follow each other in time."""
+    """The file is an animation."""
 
 
 class Pictures(Source):
-    """Picture files, unrelated to one another, each of its own size unless one is asked for.
+    """Unrelated picture files, each of its own size unless a size is requested.
 
-    Those that cannot be read are left out; after the others a SourceError reports them.
+    Unreadable files are skipped; once all others are read, a SourceError reports them.
 
     Attributes:
-        errors: why each of those was left out.
+        errors: why each of the skipped files could not be read.
         notes: what else the warning says.
     """
 
     is_sequence = False
 
     def __init__(self, path: Path, files: list[Path], size: Size | None = None, fps: float = RATE):
-        """Reads the first of `files`, which are `path` itself or lie in it. Raises SourceError."""
+        """Reads the first of `files`, which are `path` itself or inside it. Raises SourceError."""
         self.path = self._root = path
         self.fps, self.count, self._asked = fps, len(files), size
         self._files = files
@@ -78,7 +78,7 @@ class Pictures(Source):
     @property
     def warning(self) -> str | None:
         warnings = list(self.notes)
-        if self.errors and not self._ended:  # the run ends before all are read
+        if self.errors and not self._ended:  # the run is stopped before all are read
             *_, last = self.errors.values()
             left_out = f"{len(self.errors)} of {self.count} pictures left out so far"
             warnings.append(f"{left_out}, the last of them {last}")
@@ -134,7 +134,7 @@ class Pictures(Source):
 def open_folder(
     folder: Path, size: Size | None, fps: float | None, without: Collection[Path] = ()
 ) -> Pictures:
-    """All pictures in a folder and the folders in it, sorted by path; `without` those."""
+    """Opens all pictures in a folder and its subfolders, sorted by path, but those in `without`."""
     files = [file for file in files_in(folder) if file not in without]
     foreign = [file for file in files if is_foreign(file)]
     files = [file for file in files if file not in foreign]
@@ -151,29 +151,29 @@ def open_folder(
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """uint8 [H,W,3] BGR of a picture file; the errors are those of `read_photo`."""
+    """Reads a picture file as uint8 [H,W,3] BGR; raises what `read_photo` does."""
     return read_photo(path)[0].image
 
 
 def read_photo(path: Path) -> tuple[Frame, str]:
-    """Reads a picture file of any kind, upright; what is transparent is white.
+    """Reads a picture file of any format, upright, with transparent parts in white.
 
     Returns:
-        The photo, and what of the file it lacks, or "".
+        The photo, and a note about what of the file is missing from it, or "".
 
     Raises:
-        NoPictureError: none that Pillow knows, or one that moves.
+        NoPictureError: not a picture that Pillow knows, or an animation.
         SourceError: missing, empty, damaged, or too large.
     """
     check_file(str(path))
     with suppress_stderr(), warnings.catch_warnings(action="ignore"), open_photo(path) as picture:
         check_picture(path, picture)
-        # Pillow keeps 8 of 16 bits per colour; only before loading does it tell how many there are.
+        # Pillow keeps only 8 of 16 bits per colour, and says only before loading how many it found.
         deep = picture.format in ("PNG", "TIFF") and ";16" in str(getattr(picture, "tile", ""))
         try:
             note = load(picture)
             pixels = decode_deep(path) if deep else decode(picture)
-        except Exception as error:  # Pillow raises many kinds
+        except Exception as error:  # Pillow raises many exception types
             raise SourceError(f"{path}: {DAMAGED}") from error
         metadata = read_metadata(picture)
     image, whole = split_alpha(pixels)
@@ -181,19 +181,19 @@ def read_photo(path: Path) -> tuple[Frame, str]:
 
 
 def open_photo(path: Path) -> "Image.Image":
-    """Opens a picture; raises SourceError, NoPictureError where Pillow does not know it."""
+    """Opens a picture; raises SourceError, or NoPictureError if Pillow does not know its format."""
     from PIL import Image
 
     try:
         return open_picture(path)
     except Image.DecompressionBombError as error:
         raise SourceError(f"{path}: {TOO_LARGE}") from error
-    except Exception as error:  # Pillow raises many kinds
+    except Exception as error:  # Pillow raises many exception types
         raise NoPictureError(f"{path}: {DAMAGED}") from error
 
 
 def check_picture(path: Path, picture: "Image.Image") -> None:
-    """Raises SourceError where an open picture is not to be decoded."""
+    """Raises SourceError if an open picture should not be decoded."""
     tags = getattr(picture, "tag_v2", {})  # of a TIFF
     if picture.width * picture.height > MAX_PIXELS:
         raise SourceError(f"{path}: {TOO_LARGE}")
@@ -204,14 +204,14 @@ def check_picture(path: Path, picture: "Image.Image") -> None:
 
 
 def load(picture: "Image.Image") -> str:
-    """Decodes a picture, also a JPEG whose end is missing; says what of the file is not in it."""
+    """Decodes a picture, even a JPEG whose end is missing; returns a note on what is missing."""
     from PIL import ImageFile
 
     try:
         picture.load()
         pages = getattr(picture, "n_frames", 1)
-        is_one = pages == 1 or picture.format == "MPO"  # which has the same again, for a 3D screen
-        return "" if is_one else f"{pages} pages or pictures; only the first is taken"
+        is_one = pages == 1 or picture.format == "MPO"  # MPO repeats it for 3D screens
+        return "" if is_one else f"{pages} pages or pictures; only the first is used"
     except OSError as error:
         if picture.format not in ("JPEG", "MPO") or "truncated" not in str(error):
             raise
@@ -220,11 +220,11 @@ def load(picture: "Image.Image") -> str:
         picture.load()
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
-    return "the end of the file is missing; what was there of the picture is grey"
+    return "the end of the file is missing; that part of the picture is grey"
 
 
 def decode(picture: "Image.Image") -> np.ndarray:
-    """uint8 [H,W,3] BGR or [H,W,4] BGRA of a loaded picture, upright as its EXIF says."""
+    """Converts a loaded picture to uint8 [H,W,3] BGR or [H,W,4] BGRA, upright as its EXIF says."""
     from PIL import ImageOps
 
     picture = ImageOps.exif_transpose(picture)
@@ -234,10 +234,10 @@ def decode(picture: "Image.Image") -> np.ndarray:
 
 
 def decode_deep(path: Path) -> np.ndarray:
-    """uint16 [H,W,3] BGR or [H,W,4] BGRA, upright; raises many kinds of errors, as Pillow does."""
+    """Reads a file as uint16 [H,W,3] BGR or [H,W,4] BGRA, upright; raises many types of errors."""
     with open_picture(path) as picture:
-        picture.verify()  # OpenCV allocates gigabytes for a chunk longer than its PNG
-    data = np.fromfile(path, np.uint8)  # not imread: it knows no unicode names on Windows
+        picture.verify()  # OpenCV would allocate gigabytes for a chunk longer than its PNG
+    data = np.fromfile(path, np.uint8)  # imread cannot open Unicode names on Windows
     pixels = cv2.imdecode(data, KEEP_DEPTH)
     if pixels is None or pixels.dtype != np.uint16:
         raise ValueError("OpenCV reads no 16 bits of it")
@@ -245,13 +245,13 @@ def decode_deep(path: Path) -> np.ndarray:
 
 
 def split_alpha(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """A uint8 or uint16 [H,W,3] BGR or [H,W,4] BGRA -> a frame's `image` and `whole`."""
+    """Makes a frame's `image` and `whole` from uint8 or uint16 [H,W,3] BGR or [H,W,4] BGRA."""
     if pixels.shape[2] == 4 and pixels[..., 3].min() == np.iinfo(pixels.dtype).max:
         pixels = np.ascontiguousarray(pixels[..., :3])
     if pixels.shape[2] == 3:
         return eight_bits(pixels), pixels if pixels.dtype == np.uint16 else None
     image = flatten_alpha(eight_bits(pixels))
-    pixels[pixels[..., 3] == 0] = 0  # what cannot be seen
+    pixels[pixels[..., 3] == 0] = 0  # erase what cannot be seen
     return image, pixels
 
 

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-MAX_PIXELS = 2**26  # of a video's frame; a larger one is damaged or a trap
-TEXT_ART = ("ansi", "bintext", "xbin", "idf")  # FFmpeg would draw a text file
-PLAYLISTS = ("hls", "dash")  # whose size says nothing about the video's
+MAX_PIXELS = 2**26  # per frame; a larger one is damaged or an attack
+TEXT_ART = ("ansi", "bintext", "xbin", "idf")  # with these, FFmpeg would draw a text file
+PLAYLISTS = ("hls", "dash")  # their file size says nothing about the video's
 
 
 class Video(Source):
-    """A video with an end, played once."""
+    """A video of finite length, played once."""
 
     def __init__(self, decoder: "Decoder"):
         self._decoder = decoder
@@ -69,16 +69,16 @@ class Decoder:
 
     Attributes:
         name: for messages.
-        live: it has no end, and its frames come in real time.
+        live: whether it has no end, and its frames come in real time.
         fps: frames per second.
         count: number of frames, None if unknown.
         duration: in seconds, None if unknown.
         warning: one line about damage found while decoding, or None.
 
     Raises:
-        SourceError: not readable, no answer within `limit` seconds, or no video in it.
-            `frames` raises it too, if a URL (`remote`) stops sending, or where the colours are
-            coded in a way that FFmpeg cannot convert.
+        SourceError: it cannot be read, does not answer within `limit` seconds, or has no video.
+            `frames` raises it too, if a URL (`remote`) stops sending, or if FFmpeg cannot convert
+            the video's colours.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Decoder:
         self._size: Size | None = None  # of every frame
         self._end = 0.0  # seconds; where the last decoded frame ends
         self._reformatter = VideoReformatter()
-        # FFmpeg's faster conversion darkens by one level, and up to three.
+        # FFmpeg's faster conversion darkens by one level, at worst by three.
         self._scaling = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
         self._tone_mapper: ToneMapper | None = None
         self._rotation: int | None = None  # of the frame whose display matrix `_matrix` is
@@ -127,7 +127,7 @@ class Decoder:
         if late:
             reason = f"no answer within {self.limit:g} s"
         elif invalid:
-            reason = "sends nothing that is a video"
+            reason = "what it sends is not a video"
         return SourceError(f"{self.name}: {reason}; check the address and the network")
 
     def _video_stream(self, container: "InputContainer") -> "VideoStream":
@@ -137,18 +137,18 @@ class Decoder:
         stream = container.streams.best("video")
         is_video = isinstance(stream, VideoStream)
         if not is_video or stream.disposition & Disposition.attached_pic:
-            raise SourceError(f"{self.name}: holds no moving picture, only sound", KINDS)
+            raise SourceError(f"{self.name}: holds only sound, no video", KINDS)
         if stream.codec_context is None:
-            raise SourceError(f"{self.name}: coded in an unknown way; convert it to H.264")
+            raise SourceError(f"{self.name}: unknown video codec; convert it to H.264")
         if stream.codec_context.name in TEXT_ART:
             raise SourceError(f"{self.name}: damaged or not a video", KINDS)
-        # Decoding several frames at once adds latency, which matters only for live streams.
+        # Decoding several frames in parallel adds latency, which matters for live streams.
         stream.thread_type = "SLICE" if self.remote else "AUTO"
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         return stream
 
     def _set_timing(self, container: "InputContainer", fps: float | None) -> None:
-        """Finds out duration, rate and number of frames; at most `fps` frames per second."""
+        """Finds the duration, rate and number of frames, with at most `fps` frames per second."""
         stream = self.stream
         self.duration: float | None = None
         if stream.duration and stream.time_base:
@@ -169,7 +169,7 @@ class Decoder:
         """Decodes from the start. Raises SourceError."""
         first, now, began = None, 0.0, time.monotonic()
         for raw in deinterlaced(self._decoded()):
-            if self.live:  # whatever clock and rate it claims
+            if self.live:  # regardless of its timestamps and nominal rate
                 now = time.monotonic() - began
             elif raw.pts is not None and raw.time_base:
                 at = raw.pts * raw.time_base
@@ -199,11 +199,11 @@ class Decoder:
             self._damaged()
 
     def _damaged(self) -> None:
-        what = f"damaged after {self._end:.1f} s; what cannot be decoded is left out"
+        what = f"damaged after {self._end:.1f} s; frames that cannot be decoded are left out"
         self.warning = self.warning or f"{self.name}: {what}"
 
     def _check_end(self) -> None:
-        alone = len(self.demuxer.container.streams) == 1  # else the length may be the sound's
+        alone = len(self.demuxer.container.streams) == 1  # otherwise it may be the sound's length
         leapt = len(self.demuxer.clock.offsets) > 1
         known = self.duration if (alone or self.stream.duration) and not leapt else None
         if known and known - self._end > 0.3:
@@ -227,8 +227,8 @@ class Decoder:
         return self._fitted(turn_upright(image, self._display_matrix(raw)))
 
     def _matrix_of(self, raw: "VideoFrame") -> int | None:
-        """The matrix to read colours with, for FFmpeg's scaler. Raises SourceError."""
-        if raw.format.is_rgb or len(raw.format.components) < 3:  # RGB, or grey
+        """A frame's matrix, for FFmpeg's scaler; None for RGB and grey. Raises SourceError."""
+        if raw.format.is_rgb or len(raw.format.components) < 3:  # RGB or grey
             return None
         try:
             return colour_matrix(raw.colorspace, (raw.width, raw.height))
@@ -236,16 +236,16 @@ class Decoder:
             raise SourceError(f"{self.name}: {error}; convert it to BT.709 first") from error
 
     def _shown_size(self, raw: "VideoFrame") -> Size:
-        """With square pixels; the side that has to grow does."""
+        """The frame's size with square pixels: one side is enlarged, neither is reduced."""
         own = self.stream.codec_context.sample_aspect_ratio
-        # The container's aspect ratio of pixels holds until the codec's changes.
+        # The container's pixel aspect ratio holds until the codec's changes.
         aspect = self.stream.sample_aspect_ratio if own == self._pixels_aspect else own
         if not aspect or not Fraction(1, 5) < aspect < 5:
             return raw.width, raw.height
         return round(raw.width * max(1, aspect)), round(raw.height * max(1, 1 / aspect))
 
     def _fitted(self, image: np.ndarray) -> np.ndarray:
-        """Fills the size asked for; what changes its shape midway is fitted into it whole."""
+        """Fills the requested size; frames whose shape differs from the first are letterboxed."""
         height, width = image.shape[:2]
         self._size = self._size or self._asked or (width, height)
         self._shape = self._shape or width / height
@@ -254,10 +254,10 @@ class Decoder:
         return letterbox(image, self._size)
 
     def _display_matrix(self, raw: "VideoFrame") -> np.ndarray:
-        """Reads the matrix once, and again where the rotation changes.
+        """Returns the display matrix, reading it again only if the rotation changes.
 
-        A frame whose side data was read is part of a reference cycle: its memory, megabytes, is
-        held until Python's garbage collection, which counts objects, happens to run.
+        Reading a frame's side data makes it part of a reference cycle, which holds megabytes until
+        Python's garbage collector, which counts objects and not bytes, happens to run.
         """
         if raw.rotation != self._rotation:
             self._rotation, self._matrix = raw.rotation, display_matrix(raw)
@@ -269,10 +269,10 @@ class Decoder:
         return self._tone_mapper(raw)
 
     def _is_transparent(self, raw: "VideoFrame") -> bool:
-        # In most files of uncompressed pixels the fourth byte is unused, and 0.
+        # In most files of uncompressed pixels, the fourth byte is unused and 0.
         uncompressed = self.stream.codec_context.name == "rawvideo"
         return not uncompressed and any(plane.is_alpha for plane in raw.format.components)
 
     def close(self) -> None:
-        """May be called again."""
+        """Closes the file; may be called repeatedly."""
         self.demuxer.close()

@@ -32,14 +32,14 @@ def open_output(
     """Opens the file sink that suits a path and a source.
 
     A folder (an existing one, or a path that ends in a separator or has no suffix) becomes an
-    ImageFolder, a picture's suffix an ImageFile, a video's a VideoFile. All three
-    take `force`; `skip` is for folders, `alpha` for videos.
+    ImageFolder, a path with a picture's suffix an ImageFile, one with a video's a VideoFile. All
+    three take `force`; `skip` is for folders, `alpha` for videos.
 
     Raises:
         SinkError: it exists, is the source itself, cannot hold the frames, or cannot be written.
     """
     if str(path) in ("", "-") or "://" in str(path):
-        what = "nothing is sent to pipes or addresses" if path else "empty name"
+        what = "cannot write to pipes or URLs" if path else "empty name"
         raise SinkError(f"--output {path}: {what}; give a file or folder, such as out.mp4")
     to_folder, path = is_folder(str(path)), Path(path)
     suffix = path.suffix.lower()

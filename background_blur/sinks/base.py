@@ -11,8 +11,8 @@ from background_blur.frames import Frame
 class Sink(ABC):
     """Where finished frames go.
 
-    A written frame stays, whatever ends the run: as a context manager a sink closes itself and
-    keeps what was written so far.
+    A frame once written is kept, however the run ends: as a context manager, a sink closes itself
+    and keeps what was written so far.
     """
 
     warning: str | None = None  # one line about what was left out
@@ -23,19 +23,19 @@ class Sink(ABC):
         """Takes a finished frame. Its image, uint8 [H,W,3] BGR, is neither kept nor changed.
 
         Raises:
-            SinkError: it cannot be written; says what is kept of the frames before it.
+            SinkError: it cannot be written; the message says what is kept of earlier frames.
         """
 
     def is_unwanted(self, name: Path) -> bool:
-        """Whether to skip the source's picture of that path, relative to its folder."""
+        """Whether to skip the source's picture with this path, relative to its folder."""
         return False
 
     @abstractmethod
     def close(self) -> None:
-        """Completes what was written; may be called twice. Without a frame, no file is left behind.
+        """Completes what was written, leaving no file if there was no frame; may be called twice.
 
         Raises:
-            SinkError: it could not be completed; says what is kept, and where.
+            SinkError: it could not be completed; the message says what is kept, and where.
         """
 
     def __enter__(self) -> Self:
@@ -48,10 +48,10 @@ class Sink(ABC):
 class PacedSink(Sink):
     """A sink that shows frames in real time: each is due at its own time."""
 
-    began: float | None = None  # `monotonic` time at which a frame of time 0 was due
+    began: float | None = None  # `monotonic` time at which a frame with time 0 was due
 
     def seconds_until(self, time: float) -> float:
-        """Seconds until a frame of that time is due, negative if late. The first is due at once."""
+        """Seconds until a frame with this time is due, negative if late. The first is due now."""
         if self.began is None:
             self.began = monotonic() - time
         return self.began + time - monotonic()

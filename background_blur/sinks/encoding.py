@@ -12,22 +12,22 @@ from PIL.ExifTags import IFD, Base
 from background_blur.metadata import Metadata
 from background_blur.system import suppress_stderr
 
-QUALITY = 95  # of JPEGs, of 100
-HEADER = 33  # bytes of a PNG, before its other chunks
+QUALITY = 95  # of JPEGs, out of 100
+HEADER = 33  # bytes of a PNG before its other chunks
 
 
 def encode_picture(image: np.ndarray, suffix: str, metadata: Metadata) -> bytes:
-    """Encodes a picture with its metadata, as far as its format holds any.
+    """Encodes a picture with as much of its metadata as the format can hold.
 
     Args:
-        image: uint8 [H,W,3] BGR; in PNG and TIFF [H,W,4] BGRA and uint16, too.
+        image: uint8 [H,W,3] BGR; for PNG and TIFF also [H,W,4] BGRA and uint16.
         suffix: of the file's name, in lower case, such as ".png".
         metadata: of the source picture.
 
     Raises:
         OSError: too large for the format.
     """
-    if suffix in (".png", ".tif", ".tiff"):  # Pillow writes 8 bits a colour only
+    if suffix in (".png", ".tif", ".tiff"):  # Pillow writes only 8 bits per colour
         data = cv2.imencode(suffix, image)[1].tobytes()
         add = with_chunks if suffix == ".png" else with_tags
         return data if metadata == Metadata() else add(data, metadata)
@@ -63,9 +63,9 @@ def with_chunks(png: bytes, metadata: Metadata) -> bytes:
 
 
 def with_tags(tiff: bytes, metadata: Metadata) -> bytes:
-    """Adds metadata to a TIFF, as new tags put before the rest.
+    """Adds metadata to a TIFF, as new tags before the rest of the file.
 
-    Pillow itself writes the EXIF data only of TIFFs that are not compressed.
+    Pillow itself writes EXIF data only to uncompressed TIFFs.
     """
     from PIL import Image
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -74,7 +74,7 @@ def with_tags(tiff: bytes, metadata: Metadata) -> bytes:
     tags, old = ImageFileDirectory_v2(header), io.BytesIO(tiff)
     old.seek(tags.next)
     tags.load(old)
-    dict(tags)  # only tags that were read get saved
+    dict(tags)  # reads all tags; only those that have been read are saved
     tags[Base.StripOffsets] = tuple(at - len(header) for at in tags[Base.StripOffsets])
     exif = Image.Exif()
     exif.load(metadata.exif)
@@ -89,6 +89,6 @@ def with_tags(tiff: bytes, metadata: Metadata) -> bytes:
         tags.tagtype[Base.InterColorProfile] = 7  # bytes
         tags[Base.InterColorProfile] = metadata.icc
     new = io.BytesIO()
-    tags.save(new)  # moves the strips behind itself
+    tags.save(new)  # corrects the strips' offsets, since they now follow these tags
     new.write(rest)
     return new.getvalue()

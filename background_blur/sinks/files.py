@@ -1,4 +1,4 @@
-"""Picture files and folders, and what they share with videos."""
+"""Picture files and folders, and what they have in common with videos."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ from background_blur.sinks.unfinished import free_path, new_part
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
 LOSSY_SUFFIXES = (".avif", ".heic", ".heif", ".jp2", ".jpe", ".mpo")  # written as JPEGs
-WHOLE_SUFFIXES = (".png", ".tif", ".tiff")  # of files that hold 16 bits and transparency
+WHOLE_SUFFIXES = (".png", ".tif", ".tiff")  # formats that hold 16 bits and transparency
 SPACE = "free some space, or give another --output"
 LIMITS = "close other programs, or raise the limits on threads and memory (ulimit -a)"
 CURES: dict[int | None, str] = {
@@ -34,18 +34,18 @@ EXISTS = "exists; add --force to overwrite it, or --skip-existing to leave it"
 class AtomicFile(Sink):
     """A file that appears under its name only when it is complete.
 
-    Until then it is written to a `NAME.xxxxxx.part.EXT` beside it. A link to a file stays one, and
-    a file that is overwritten keeps its mode and owner.
+    Until then it is written to `NAME.xxxxxx.part.EXT` in the same folder. A link to a file stays a
+    link, and an overwritten file keeps its mode and owner.
     """
 
-    contents = ""  # what `saved` says of it
+    contents = ""  # what `saved` says about the file
 
     def __init__(self, path: Path, force: bool = False):
-        """`force`: overwrite an existing file. Raises SinkError if it cannot be written there."""
+        """`force` overwrites an existing file. Raises SinkError if the path cannot be written."""
         self.path, self.force = path, force
         self.target = Path(os.path.realpath(path)) if os.path.islink(path) else path
         self.part = reserve(self.target)
-        if self.target.exists():  # perhaps a private one
+        if self.target.exists():  # it may be private
             with suppress(OSError):  # a file system without modes
                 self.part.chmod(0o600)
         self.is_open = True
@@ -59,11 +59,11 @@ class AtomicFile(Sink):
         return True
 
     def salvage(self) -> str | None:
-        """Makes a part that cannot be completed usable; says what it holds, None if nothing."""
+        """Makes an incomplete part usable; returns what it holds, or None if nothing."""
 
     @contextmanager
     def salvaged(self) -> Iterator[None]:
-        """Errors raised inside close the file, keeping what can be kept."""
+        """If an error is raised inside, closes the file and keeps what can be kept."""
         try:
             with sink_errors(self.path):
                 yield
@@ -74,7 +74,7 @@ class AtomicFile(Sink):
             raise
 
     def keep(self) -> str:
-        """Closes a file that cannot be completed, keeping what there is, and overwrites nothing.
+        """Closes a file that cannot be completed, keeping its contents and overwriting nothing.
 
         Returns what to add to the error message.
         """
@@ -99,7 +99,7 @@ class AtomicFile(Sink):
             self.finish()
         self.is_open = False
         if not self.is_whole():
-            raise SinkError(f"{self.path}: does not play; kept what was written in {self.part}")
+            raise SinkError(f"{self.path}: does not play; what was written is kept in {self.part}")
         target = self.target if self.force else free_path(self.target)
         try:
             with sink_errors(self.path):
@@ -109,7 +109,7 @@ class AtomicFile(Sink):
             kept = f"; kept all of it in {self.part}" if self.part.exists() else ""
             raise SinkError(f"{error}{kept}") from error
         if target != self.target:
-            raise SinkError(f"{self.path}: exists; what was written was saved as {target}")
+            raise SinkError(f"{self.path}: already exists, so it was saved as {target}")
         self.saved = f"{self.path}{self.contents}"
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -140,9 +140,9 @@ class ImageFile(AtomicFile):
 
 
 class ImageFolder(Sink):
-    """A folder of pictures, one per frame, under the frame's own relative path if it has one.
+    """A folder of pictures, one per frame, at the frame's own relative path if it has one.
 
-    Frames with a fourth channel, alpha, become PNGs. Each file is complete once `write` returns.
+    Frames with an alpha channel become PNGs. Each file is complete once `write` returns.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class ImageFolder(Sink):
         """Creates the folder; raises SinkError if it cannot be created or written to.
 
         Args:
-            force: overwrite existing pictures, but none of the source.
+            force: overwrite existing pictures, but never the source's.
             source: the file or folder that the frames come from.
             skip: leave existing pictures as they are, and write the others.
         """
@@ -182,7 +182,7 @@ class ImageFolder(Sink):
         self.paths.add(path)
 
     def skips(self, name: Path | None) -> bool:
-        """Whether the picture of that name exists and is kept; counts it if so."""
+        """Whether the picture of this name exists and is to be kept; if so, counts it."""
         path = self.path_for(name)
         if not (self.skip and path.exists()):
             return False
@@ -191,7 +191,7 @@ class ImageFolder(Sink):
         return True
 
     def is_unwanted(self, name: Path) -> bool:
-        # What is in this folder, if it is inside the source's, was written by an earlier run.
+        # If this folder is inside the source's, its contents were written by an earlier run.
         source = self.source
         if source and source.is_dir() and is_within(self.path, source):
             return is_within(source / name, self.path) or self.skips(name)
@@ -208,7 +208,7 @@ class ImageFolder(Sink):
         return f"{plural(count, 'picture')} in {self.path}" if count else None
 
     def path_for(self, name: Path | None) -> Path:
-        """Where the next picture goes; never where this run has written one."""
+        """Where the next picture goes; never a path that this run has already written."""
         if name is None:
             return self.path / f"frame_{len(self.paths) + 1:06d}.png"
         path = self.path / name
@@ -220,12 +220,12 @@ class ImageFolder(Sink):
 
     def close(self) -> None:
         if self.made and not self.paths:
-            with suppress(OSError):  # another program put something in
+            with suppress(OSError):  # another program put something into it
                 self.path.rmdir()
 
 
 def inherit(part: Path, old: Path) -> None:
-    """Gives a part the owner and mode of the file it replaces, if there is one."""
+    """Gives a part the owner and mode of the file that it replaces, if any."""
     with suppress(OSError):  # no such file; a file system without modes; another user's file
         shutil.copymode(old, part)
         if sys.platform != "win32":
@@ -243,17 +243,17 @@ def reserve(path: Path) -> Path:
 
 @contextmanager
 def sink_errors(path: Path) -> Iterator[None]:
-    """Turns errors of the system, FFmpeg and OpenCV into a SinkError about that path."""
+    """Turns errors from the system, FFmpeg and OpenCV into a SinkError about this path."""
     try:
         yield
     except Exception as error:
-        from av.error import FFmpegError  # here, since pictures need no FFmpeg
+        from av.error import FFmpegError  # imported here, since pictures need no FFmpeg
 
         if not isinstance(error, (OSError, cv2.error, FFmpegError)):
             raise
         reason = getattr(error, "strerror", None) or getattr(error, "err", None) or error
         number = getattr(error, "errno", 0)
-        if number == errno.EPERM and isinstance(error, FFmpegError):  # as encoders say
+        if number == errno.EPERM and isinstance(error, FFmpegError):  # encoders report this so
             number, reason = errno.EAGAIN, "the encoder cannot be started"
         cure = CURES.get(number, "give another --output")
         raise SinkError(f"{path}: cannot be written: {reason}; {cure}") from error

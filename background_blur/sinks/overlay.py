@@ -1,17 +1,17 @@
-"""Text drawn over the image, in the window only: translucent panels that stay off its border."""
+"""Text drawn over the image, only in the window, on translucent panels set off from its border."""
 
 import cv2
 import numpy as np
 
 from background_blur.sinks.window import opening_scale
 
-SIZES = 13, 20  # screen pixels from line to line, in small windows and in large ones
-LINES = 36  # that fit in a window, between these two sizes
-# Pixels at scale 1, at which letters are 21 high:
+SIZES = 13, 20  # line height in screen pixels, in small and in large windows
+LINES = 36  # how many fit in a window between these two sizes
+# Pixels at scale 1, at which letters are 21 pixels high:
 LEADING = 34  # from line to line
 COLUMN = 100  # from a key to what it does
 PADDING = 16  # around the lines, and around the panel
-ROOM = 0.92  # of the image, at most taken by a panel
+ROOM = 0.92  # the largest share of the image that a panel may take
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -22,11 +22,11 @@ def draw(
 
     Args:
         image: uint8 [H,W,3] BGR, not changed.
-        top, bottom: lines at the top left and at the bottom left, in ASCII; at most one tab each.
-        captions: for each of the pictures side by side in the image, at its top right.
+        top, bottom: lines for the top left and the bottom left, ASCII with at most one tab each.
+        captions: one for the top right of each of the pictures side by side in the image.
 
     Returns:
-        A copy with the text in it; the image itself if there is no text.
+        A copy with the text in it, or the image itself if there is no text.
     """
     if not (top or bottom or captions):
         return image
@@ -44,7 +44,7 @@ def draw(
 def panel(
     image: np.ndarray, lines: list[str], scale: float, low: bool = False, right: bool = False
 ) -> None:
-    """Writes lines into a corner of the image, smaller where they would not fit."""
+    """Writes lines into a corner of the image, smaller if they would not fit."""
     widest = max(map(text_width, lines), default=0)
     if not widest:
         return
@@ -69,6 +69,6 @@ def write(ground: np.ndarray, lines: list[str], scale: float) -> None:
 
 
 def text_width(text: str) -> int:
-    """Pixels, at scale 1."""
+    """In pixels, at scale 1."""
     before, _, last = text.rpartition("\t")
     return COLUMN * bool(before) + cv2.getTextSize(last, FONT, 1, 2)[0][0]

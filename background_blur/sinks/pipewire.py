@@ -20,9 +20,9 @@ class PipeWireCamera:
     """A camera that PipeWire offers.
 
     Attributes:
-        name, description: the node's own name, and what is shown to people.
-        device: the kernel's device behind it, such as /dev/video0, or None.
-        program: the name of the program whose output it is; None for a real camera.
+        name, description: the node's own name, and the one shown to people.
+        device: the kernel device behind it, such as /dev/video0, or None.
+        program: the name of the program that provides it; None for a real camera.
     """
 
     name: str
@@ -46,7 +46,7 @@ def is_running() -> bool:
 
 
 def objects() -> list[dict]:
-    """All of PipeWire's objects, as `pw-dump` prints them; empty if it does not answer."""
+    """All PipeWire objects, as `pw-dump` prints them; empty if it does not answer."""
     if not shutil.which("pw-dump"):
         return []
     try:
@@ -57,8 +57,7 @@ def objects() -> list[dict]:
 
 
 def has_portal() -> bool | None:
-    """Whether the desktop's portal offers cameras, through which browsers find PipeWire's; None if
-    unknown."""
+    """Whether the portal, through which browsers find PipeWire, offers cameras; None if unknown."""
     if not shutil.which("busctl"):
         return None
     name, path = "org.freedesktop.portal.Desktop", "/org/freedesktop/portal/desktop"
@@ -90,7 +89,7 @@ def cameras(known: list[dict]) -> list[PipeWireCamera]:
 
 
 def readers(known: list[dict], name: str) -> list[str]:
-    """The programs among `objects` that read the camera of that name."""
+    """The programs among `objects` that read the camera with this name."""
     things = {thing["id"]: thing for thing in known if "id" in thing}
     links = [thing.get("info") or {} for thing in known if str(thing.get("type")).endswith(":Link")]
     read = [link for link in links if is_named(things.get(link.get("output-node-id"), {}), name)]
@@ -115,7 +114,7 @@ def camera(thing: dict, programs: dict[int, dict]) -> PipeWireCamera:
     name = str(node.get("node.name", f"camera {thing['id']}"))
     device = node.get("api.v4l2.path")
     program = None
-    if not node.get("device.api"):  # not a driver's, so a program's
+    if not node.get("device.api"):  # provided by a program, not a driver
         client = programs.get(node.get("client.id", -1), {})
         program = str(client.get("application.name") or node.get("media.name") or "another program")
     description = str(node.get("node.description") or name)
@@ -123,11 +122,11 @@ def camera(thing: dict, programs: dict[int, dict]) -> PipeWireCamera:
 
 
 class Monitor:
-    """Follows the state of one camera, by its name, in its own thread.
+    """Follows the state of one camera, found by name, in its own thread.
 
     Attributes:
         state: "running" while a program reads it, else "idle" or "suspended"; None if unknown.
-        appeared: set once it is listed.
+        appeared: set once the camera is listed.
         lost: whether PipeWire has ended, which GStreamer does not always notice.
     """
 
@@ -147,7 +146,7 @@ class Monitor:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            start_new_session=True,  # Ctrl-C in the terminal is for us
+            start_new_session=True,  # Ctrl-C in the terminal is meant for us
         )
         self._thread = threading.Thread(target=self._follow, args=(self._process.stdout,))
         self._thread.daemon = True
@@ -157,7 +156,7 @@ class Monitor:
         lines: list[str] = []
         for line in output:
             lines.append(line)
-            if line.startswith("]"):  # the end of a list of what has changed
+            if line.startswith("]"):  # the end of a list of changes
                 self._take("".join(lines))
                 lines.clear()
         self.state, self.lost = None, True

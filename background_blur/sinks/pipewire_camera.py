@@ -1,7 +1,7 @@
-"""A PipeWire camera: no kernel module needed, and browsers find it.
+"""A PipeWire camera, which needs no kernel module and which browsers find.
 
-A GStreamer process talks to PipeWire, and a thread writes the newest frame into it, so that neither
-can delay a frame.
+A GStreamer process talks to PipeWire, and a thread feeds it the newest frame, so that neither can
+delay a frame.
 """
 
 import logging
@@ -27,12 +27,12 @@ from background_blur.sinks import pipewire
 NAME = "Background blur"  # as video call programs list it
 STARTUP = 10.0  # seconds that the camera may take to appear
 WRITE_TIMEOUT = 3.0  # seconds that GStreamer may take to read a frame
-RESTART_INTERVAL = 60.0  # seconds; a process that ends twice within them is not restarted
-MIN_VERSION = (0, 3, 65)  # of PipeWire, that this was tested with
-PIPE = 2**20  # bytes, the most that Linux allows, to send a frame in few writes
+RESTART_INTERVAL = 60.0  # seconds; a process that ends twice within this time is not restarted
+MIN_VERSION = (0, 3, 65)  # the oldest PipeWire that this was tested with
+PIPE = 2**20  # bytes; the most that Linux allows, so that a frame takes few writes
 RELEASE = Path("/etc/os-release")
 
-# What to install, by the names in /etc/os-release.
+# What to install, by the distribution's name in /etc/os-release.
 PACKAGES = {
     "debian": (
         "sudo apt install pipewire wireplumber gstreamer1.0-tools gstreamer1.0-plugins-base "
@@ -57,15 +57,15 @@ class PipeWireSink:
     """
 
     def __init__(self, name: str, size: tuple[int, int], fps: float):
-        """Starts it, showing black until the first frame.
+        """Starts the camera, which shows black until the first frame.
 
         Args:
-            name: that it is listed under; "" for `NAME`.
+            name: the name it is listed under; "" for `NAME`.
             size: (width, height), both even.
-            fps: announced to its readers.
+            fps: the rate announced to its readers.
 
         Raises:
-            SinkError: PipeWire, GStreamer or a part of it is missing, or the name is taken.
+            SinkError: PipeWire, GStreamer or one of its plugins is missing, or the name is taken.
         """
         self.name = name or NAME
         self.device = f'the PipeWire camera "{self.name}"'
@@ -94,7 +94,7 @@ class PipeWireSink:
         self._monitor.close()
 
     def _wait_until_listed(self) -> None:
-        """Waits until PipeWire lists the camera, which takes a frame."""
+        """Waits until PipeWire lists the camera, for which it needs a frame."""
         black = to_yuy2(np.zeros((self.size[1], self.size[0], 3), np.uint8))
         until = monotonic() + STARTUP
         while self._gstreamer.is_alive() and monotonic() < until:
@@ -107,18 +107,18 @@ class PipeWireSink:
         return "PipeWire has ended" if self._monitor.lost else self._gstreamer.reason()
 
     def _diagnosis(self) -> str:
-        """The reason why there is no camera, and what to do."""
+        """Why there is no camera, and what to do."""
         reason = self._reason()
         if "no element" in reason:
-            return f"GStreamer lacks a part that this camera needs; run: {install_command()}"
+            return f"GStreamer lacks a plugin that this camera needs; run: {install_command()}"
         if self._version and self._version < MIN_VERSION:
             old, tested = (".".join(map(str, it)) for it in (self._version, MIN_VERSION))
-            return f"PipeWire {old} is too old for its camera (tested from {tested} on); update it"
+            return f"PipeWire {old} is too old to offer a camera; update it to {tested} or later"
         again = "run: systemctl --user restart pipewire wireplumber; then start this program again"
         return f"{self.device} does not work: {reason}; {again}"
 
     def send(self, image: np.ndarray) -> None:
-        """Never waits; raises SinkError where GStreamer ended twice within a minute."""
+        """Takes a frame without waiting; raises SinkError if GStreamer ended twice in a minute."""
         data = to_yuy2(image)
         with self._changed:
             if self._error:
@@ -134,7 +134,7 @@ class PipeWireSink:
         return pipewire.readers(pipewire.objects(), node_name(self.name))
 
     def _take(self) -> np.ndarray | None:
-        """The newest frame, as soon as there is one; None at the end."""
+        """Waits for the newest frame and returns it; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._stop or self._newest is not None)
             frame, self._newest = self._newest, None
@@ -145,7 +145,7 @@ class PipeWireSink:
             while (frame := self._take()) is not None:
                 if self._monitor.lost or not self._gstreamer.write(frame):
                     self._restart()
-        except Exception as error:  # raised again where the frames come in
+        except Exception as error:  # raised again by `send`
             known = isinstance(error, SinkError)
             with self._changed:
                 self._error = error if known else SinkError(f"{self.device} failed: {error}")
@@ -156,7 +156,7 @@ class PipeWireSink:
         if monotonic() - self._restarted < RESTART_INTERVAL:
             raise SinkError(why)
         remedy = "start the browser" if lost else "choose it or load the page"
-        log.warning("%s is restarted: %s; in calls %s again", self.device, reason, remedy)
+        log.warning("%s is restarted: %s; in calls, %s again", self.device, reason, remedy)
         self._restarted = monotonic()
         until = monotonic() + pipewire.RESPONSE_TIMEOUT
         while not pipewire.is_running() and not self._stop:  # it may be restarting
@@ -200,7 +200,7 @@ class GStreamer:
         return self._process.poll() is None
 
     def write(self, frame: np.ndarray) -> bool:
-        """Writes a frame; False if the process ended, or no longer reads."""
+        """Writes a frame; returns False if the process has ended or no longer reads."""
         rest, until = memoryview(frame.data).cast("B"), monotonic() + WRITE_TIMEOUT
         while rest:
             try:
@@ -213,7 +213,7 @@ class GStreamer:
         return True
 
     def reason(self) -> str:
-        """Why it ended or no longer reads, in one line."""
+        """Why the process ended or no longer reads, in one line."""
         if self.is_alive():
             return "GStreamer does not respond"
         self._errors.seek(0)
@@ -235,7 +235,7 @@ class GStreamer:
 
 
 def check(name: str) -> tuple[int, ...] | None:
-    """Returns PipeWire's version; raises SinkError if it cannot offer a camera of that name."""
+    """Returns PipeWire's version; raises SinkError if it cannot offer a camera with this name."""
     if not re.fullmatch(r"[\w .()-]+", name):
         raise SinkError(f"{name!r}: use only letters, digits, spaces and . - _ ( )")
     if not shutil.which("gst-launch-1.0"):
@@ -246,12 +246,12 @@ def check(name: str) -> tuple[int, ...] | None:
     known = pipewire.objects()
     if any(camera.name == node_name(name) for camera in pipewire.cameras(known)):
         other = "end the other copy, or give another name: --virtual-camera pipewire:NAME"
-        raise SinkError(f'there is a PipeWire camera "{name}" already; {other}')
+        raise SinkError(f'there is already a PipeWire camera "{name}"; {other}')
     return pipewire.version(known)
 
 
 def install_command() -> str:
-    """The command that installs what is missing, on this system."""
+    """The command that installs what is missing on this system."""
     try:
         release = RELEASE.read_text().lower()
     except OSError:
@@ -260,20 +260,20 @@ def install_command() -> str:
 
 
 def node_name(name: str) -> str:
-    """The name among PipeWire's nodes, of letters, digits and underscores."""
+    """The name of the PipeWire node: only letters, digits and underscores."""
     return "".join(letter if letter.isalnum() else "_" for letter in name.lower())
 
 
 def to_yuy2(image: np.ndarray) -> np.ndarray:
-    """uint8 [H,W,3] BGR -> uint8 [H,W,2], the YUY2 of BT.601 that webcams give."""
+    """uint8 [H,W,3] BGR -> uint8 [H,W,2], YUY2 in BT.601, as webcams send it."""
     return cv2.cvtColor(image, cv2.COLOR_BGR2YUV_YUY2)
 
 
 def pipeline(name: str, size: tuple[int, int], fps: Fraction) -> list[str]:
-    """GStreamer's elements between standard input and PipeWire.
+    """GStreamer's elements, from standard input to PipeWire.
 
     The queue drops frames that nobody reads. Without drop-allocation, PipeWire 0.3.65 gives readers
-    nothing, or crashes GStreamer; and its `pw-v4l2` gets no frames from a camera that has not been
+    nothing or crashes GStreamer, and its `pw-v4l2` gets no frames from a camera that has not been
     suspended since its last reader.
     """
     width, height = size

@@ -1,6 +1,6 @@
-"""What OpenCV's Qt window needs on Linux that OpenCV does not do.
+"""What OpenCV's Qt window needs on Linux but OpenCV does not provide.
 
-Without it Qt aborts the process if there is no display, ends it before files are completed if the
+Without it, Qt aborts the process if there is no display, ends it before files are completed if the
 display goes away, complains on stderr, and now and then leaves the window black.
 """
 
@@ -13,15 +13,15 @@ from contextlib import contextmanager, suppress
 import cv2
 
 WM_NAME, ANY_TYPE, MAP_NOTIFY, EXPOSE = 39, 0, 19, 12  # of the X protocol
-LONGEST_NAME = 64  # in words of 4 bytes
-DEPTH = 3  # levels below the root: window managers put windows into frames, those into desktops
+LONGEST_NAME = 64  # in 4-byte words
+DEPTH = 3  # levels below the root: window managers put windows in frames, and these in desktops
 
-# libxcb as ctypes loads it, and a connection to the server.
+# libxcb as loaded by ctypes, and a connection to the server.
 Connection = tuple[ctypes.CDLL, ctypes.c_void_p]
 
 
 class Screens(ctypes.Structure):
-    """libxcb's iterator over screens; a screen's data begins with its root window's number."""
+    """libxcb's iterator over screens; a screen's data begins with the ID of its root window."""
 
     _fields_ = [
         ("root", ctypes.POINTER(ctypes.c_uint32)),
@@ -31,8 +31,8 @@ class Screens(ctypes.Structure):
 
 
 def set_up() -> None:
-    """Sets Qt's variables, which it reads when the first window opens."""
-    # The program reports in its own words when the display goes away.
+    """Sets Qt's environment variables, which it reads when the first window opens."""
+    # If the display goes away, the program reports that itself.
     os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false;qt.qpa.xcb.warning=false")
     # OpenCV's Qt supports only X11, and complains on stderr about Wayland desktops and about its
     # missing font folder; our text needs no fonts.
@@ -43,21 +43,21 @@ def set_up() -> None:
 
 @contextmanager
 def on_native_exit(callback: Callable[[], None]) -> Iterator[None]:
-    """Calls back if C code ends the process meanwhile, as Qt does when the display goes away.
+    """Calls `callback` if C code ends the process, as Qt does when the display goes away.
 
-    The process then ends at once, with exit code 1.
+    The process then ends immediately, with exit code 1.
     """
     libc, handle = ctypes.CDLL(None), ctypes.c_int()  # its address identifies the handler
     inside = True
 
     def call(_: object) -> None:
-        with suppress(KeyboardInterrupt):  # of a signal at the same time, as at log-out
+        with suppress(KeyboardInterrupt):  # a signal may arrive at the same time, as at log-out
             if inside:
                 callback()
                 os._exit(1)
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(call)
-    for _ in range(2):  # the second time where a signal interrupted the first
+    for _ in range(2):  # twice, in case a signal interrupts the first call
         libc.__cxa_atexit(handler, None, ctypes.byref(handle))
     try:
         yield
@@ -91,11 +91,11 @@ def server_answers() -> bool:
 
 
 def force_redraw(title: str) -> None:
-    """Sends the windows with that title the events that make them draw.
+    """Sends the windows with this title the events that make them draw.
 
-    On a busy machine Qt sometimes misses these, and the window stays black: under Xvfb, beside four
-    busy loops, in 26 of 68 starts without this, and in 3 of 29 with it. (Resizing the window, which
-    OpenCV could do, does not help.) If Qt missed nothing, it draws once more.
+    On a busy machine Qt sometimes misses these events and the window stays black: under Xvfb, next
+    to four busy loops, in 26 of 68 starts without this and in 3 of 29 with it. (Resizing the
+    window, which OpenCV could do, does not help.) If Qt missed nothing, it just draws once more.
     """
     with connection() as found:
         if not found:
@@ -110,12 +110,12 @@ def force_redraw(title: str) -> None:
 
 
 def windows(xcb: ctypes.CDLL, server: ctypes.c_void_p, title: bytes) -> list[int]:
-    """The windows with that title."""
+    """The windows with this title."""
     setup = ctypes.c_void_p(xcb.xcb_get_setup(server))
     level: list[int] = [xcb.xcb_setup_roots_iterator(setup).root[0]]
     found: list[int] = []
     for _ in range(DEPTH):
-        # All requests are sent before the first reply is read: the server may be remote.
+        # Send all requests before reading the first reply, since the server may be remote.
         asked = [xcb.xcb_query_tree(server, window) for window in level]
         trees = [copy_reply(xcb.xcb_query_tree_reply(server, it, None)) for it in asked]
         level = [child for tree in trees for child in children(tree)]
@@ -139,7 +139,7 @@ def text(reply: bytes) -> bytes:
 
 
 def copy_reply(reply: int | None) -> bytes:
-    """Copies a reply of the server and frees it; empty if the window no longer exists."""
+    """Copies and frees a reply from the server; empty if the window no longer exists."""
     if not reply:
         return b""
     words = struct.unpack("=I", ctypes.string_at(reply + 4, 4))[0]

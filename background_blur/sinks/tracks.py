@@ -1,4 +1,4 @@
-"""Brings into another file what lies beside the pictures: sound, subtitles, chapters, tags."""
+"""Transfers everything but the pictures to another file: sound, subtitles, chapters, tags."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.stream import Stream
 
-AT_ONCE = Fraction(1, 2)  # seconds; the header does not wait for a track that begins later
+AT_ONCE = Fraction(1, 2)  # seconds; the file's header does not wait for a track that begins later
 NAMES = {"video": "video", "audio": "sound track", "subtitle": "track of subtitles"}
 TRIAL = 8  # packets
-TECHNICAL = ("major_brand", "minor_version", "compatible_brands", "encoder")  # of the old file
+TECHNICAL = ("major_brand", "minor_version", "compatible_brands", "encoder")  # about the old file
 
 
 class Tracks:
-    """Everything beside the pictures, the best sound track first.
+    """Everything in a file but its pictures, the best sound track first.
 
     Attributes:
         lead: seconds by which the sound begins before the video.
@@ -29,7 +29,7 @@ class Tracks:
     """
 
     def __init__(self, source: Demuxer | None, output: "OutputContainer", suffix: str):
-        """Adds what the source has to an output whose file has that suffix."""
+        """Adds what the source has to an output file with this suffix."""
         self.source, self.output, self.suffix = source, output, suffix.lower()
         self.lead = self.shift = Fraction(0)
         self.ways: list[Way] = []
@@ -55,7 +55,7 @@ class Tracks:
         for track in [*sound, *(it for it in source.others if it not in sound)]:
             first = source.read_ahead(track, TRIAL) if track.type == "audio" else []
             if track.type == "audio" and not first and source.has_ended:
-                continue  # nothing in it
+                continue  # it is empty
             way = self.way_for(track, first)
             if way is None:
                 source.skip(track)
@@ -86,7 +86,7 @@ class Tracks:
         return None
 
     def add_tags(self, source: Demuxer) -> None:
-        """Chapters and descriptions, but no place: as with photos."""
+        """Adds chapters and descriptions but, as with photos, no location."""
         self.output.metadata.update(
             {
                 name: text
@@ -103,9 +103,9 @@ class Tracks:
             self.output.set_chapters(chapters)
 
     def copy_until(self, time: Fraction | None) -> None:
-        """Copies what begins before that time, in seconds of the video being written; all if None.
+        """Copies what begins before `time`, in seconds of the video being written; all if None.
 
-        Sound that cannot be written never costs the picture: its track ends there.
+        If sound cannot be written, its track ends there, and the video goes on.
         """
         for way in list(self.ways):
             assert self.source
@@ -122,7 +122,7 @@ class Tracks:
         packet.pts = max(packet.dts, shift + (stamp if packet.pts is None else packet.pts))
         begins = packet.dts * packet.time_base
         if way.last is not None and way.last >= begins:
-            return  # overlaps the recording before it, where several were joined
+            return  # where several recordings were joined, it overlaps the previous one
         way.last = begins
         self.mux(way, lambda: way(packet))
 
@@ -138,7 +138,7 @@ class Tracks:
             self.ignored.append(f"its {way.stream.type} from {float(way.last or 0):.1f} s on")
 
     def finish(self, end: Fraction) -> None:
-        """Copies what belongs to pictures up to `end`, or all, if every picture was shown."""
+        """Copies what belongs to the pictures up to `end`, or everything if all of them came."""
         self.copy_until(None if self.source and self.source.is_complete else end)
         for way in list(self.ways):
             self.mux(way, way.flush)
@@ -147,11 +147,11 @@ class Tracks:
     def warning(self) -> str | None:
         parts = []
         if self.reencoded:
-            parts.append(f"{listed(self.reencoded)}, which {self.suffix} files hold")
+            parts.append(f"{listed(self.reencoded)}, which {self.suffix} files can hold")
         if self.lost:
-            hint = "" if self.suffix == ".mkv" else "; a .mkv file would hold it"
+            hint = "" if self.suffix == ".mkv" else "; a .mkv file can"
             parts.append(
-                f"{listed(self.lost)} left out, which {self.suffix} files do not hold{hint}"
+                f"{listed(self.lost)} left out, which {self.suffix} files cannot hold{hint}"
             )
         if self.ignored:
             parts.append(f"{listed(self.ignored)} left out")
@@ -159,20 +159,20 @@ class Tracks:
 
 
 def time_of(packet: "Packet") -> Fraction:
-    """In seconds on the source's clock."""
+    """When a packet begins, in seconds on the source's clock."""
     stamp = packet.pts if packet.dts is None else packet.dts
     return (stamp or 0) * packet.time_base
 
 
 def listed(parts: Iterable[str]) -> str:
-    """Equal ones counted: "2 x this, that"."""
+    """Joins parts with commas, counting repeated ones: "2 x this, that"."""
     return ", ".join(f"{n} x {it}" if n > 1 else it for it, n in Counter(parts).items())
 
 
 def best_first(tracks: "list[AudioStream]") -> "list[AudioStream]":
-    """The tracks of sound: the default one's language first, then by number of channels.
+    """Sorts sound tracks: the default one's language first, then by number of channels.
 
-    Comments, and tracks for the hearing or visually impaired, come last.
+    Commentary and tracks for the hearing or visually impaired come last.
     """
     from av.stream import Disposition as Kind
 
@@ -193,7 +193,7 @@ def language(track: "Stream") -> str | None:
 
 
 def labels(track: "Stream") -> dict[str, str]:
-    """The metadata that a user chooses a track by."""
+    """The metadata by which a user chooses a track."""
     title = track.metadata.get("title") or track.metadata.get("name")
     known = {"language": language(track), "title": title}
     return {name: value for name, value in known.items() if value}

@@ -1,7 +1,7 @@
 """Incomplete files: `NAME.xxxxxx.part.EXT`, in the folder of the complete file.
 
-FFmpeg writes videos in fragments of half a second, each playable with those before it. So a part
-plays however the run ended; only its last moments are missing.
+FFmpeg writes videos in fragments of half a second, each of which plays with those before it. So a
+part plays however the run ended; only its last moments are missing.
 """
 
 import errno
@@ -24,17 +24,17 @@ from background_blur.media import open_media
 
 FRAGMENTED = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "500000"}  # microseconds
 CLUSTERED = {"cluster_time_limit": "500"}  # milliseconds
-SYNC = 1.0  # seconds after which what was written must survive a power cut
-STARTING = 60.0  # seconds for which an empty part may belong to a run that is starting
-LOST = errno.ENOSPC, errno.EDQUOT, errno.EIO  # errors that mean that data did not reach the disk
+SYNC = 1.0  # seconds after which written data must survive a power cut
+STARTING = 60.0  # seconds for which an empty part may belong to a run that is just starting
+LOST = errno.ENOSPC, errno.EDQUOT, errno.EIO  # errors that mean data did not reach the disk
 PART = re.compile(r".+\.[0-9a-f]{6}\.part(\.\w+)", re.DOTALL)
 
 
 def fragments(suffix: str) -> dict[str, str]:
     """FFmpeg's options for a container that stays playable if writing stops at any moment.
 
-    At a normal end MP4 and MOV become ordinary files with a single index. When the sound pauses,
-    frames do not wait for it; by default FFmpeg lets them wait for ten seconds.
+    When closed normally, MP4 and MOV become ordinary files with a single index. If the sound
+    pauses, frames do not wait for it; by default FFmpeg would let them wait for ten seconds.
     """
     kind = CLUSTERED if suffix in (".mkv", ".webm") else FRAGMENTED
     return {**kind, "max_interleave_delta": "500000"}  # microseconds
@@ -44,15 +44,15 @@ def new_part(path: Path) -> Path:
     """Creates an empty part for `path`; raises OSError if that is not possible."""
     part = path.with_name(f"{path.stem[:50]}.{secrets.token_hex(3)}.part{path.suffix}")
     with suppress(FileNotFoundError):
-        path.lstat()  # a name that is too long fails here, not only when the part is renamed
+        path.lstat()  # a name that is too long should fail now, not when the part is renamed
     part.open("xb").close()
     return part
 
 
 def hold(part: Path) -> BinaryIO | None:
-    """Tells `leftovers` that a part is in use, until the file returned is closed.
+    """Tells `leftovers` that a part is in use, until the returned file is closed.
 
-    None on Windows, where files that are open cannot be renamed.
+    Returns None on Windows, where open files cannot be renamed.
     """
     if sys.platform == "win32":
         return None
@@ -63,7 +63,7 @@ def hold(part: Path) -> BinaryIO | None:
 
 
 def free_path(path: Path) -> Path:
-    """The path, or the first of NAME_1.EXT, NAME_2.EXT, ... that does not exist yet."""
+    """The first of the path itself, NAME_1.EXT, NAME_2.EXT, ... that does not exist yet."""
     others = (path.with_name(f"{path.stem}_{n}{path.suffix}") for n in count(1))
     return next(it for it in chain([path], others) if not os.path.exists(it))
 
@@ -71,8 +71,8 @@ def free_path(path: Path) -> Path:
 class GrowingFile:
     """The file that FFmpeg writes a part into.
 
-    It is synced to the disk every second, in a thread of its own, so that even a power failure
-    costs no more.
+    It is synced to the disk every second, in its own thread, so that even a power failure costs no
+    more than that.
 
     Attributes:
         name: the path; FFmpeg reads the format from it.
@@ -82,14 +82,14 @@ class GrowingFile:
         """Opens a part. Raises OSError."""
         self.name = str(path)
         self._file = path.open("r+b", buffering=0)
-        self._end = self._whole = 0  # bytes written; those of them in complete fragments
+        self._end = self._whole = 0  # bytes written; bytes in complete fragments
         self._torn = self._cut = False
         self._disk = ThreadPoolExecutor(1)
         self._sync: Future[None] | None = None
         self._synced = monotonic()
 
     def write(self, data: bytes) -> int:
-        """Writes all of it. Raises OSError, for instance if the disk is full."""
+        """Writes all the data. Raises OSError, for instance if the disk is full."""
         if self._cut:
             return len(data)
         rest = memoryview(data)
@@ -102,7 +102,7 @@ class GrowingFile:
 
     def seek(self, offset: int, whence: int = 0) -> int:
         if whence == os.SEEK_SET and offset < self._whole and not (self._torn or self._cut):
-            # FFmpeg is about to point the header to the index: get the index to the disk first.
+            # FFmpeg is about to point the header to the index, so sync the index to disk first.
             self._sync_now()
             self._whole = self._end
         return self._file.seek(offset, whence)
@@ -111,10 +111,10 @@ class GrowingFile:
         return self._file.tell()
 
     def settle(self) -> bool:
-        """Notes that what was written so far is complete; returns whether that is more than before.
+        """Notes that all data written so far is complete; returns whether there was any new data.
 
         Raises:
-            OSError: what was written earlier did not get to the disk.
+            OSError: data written earlier did not reach the disk.
         """
         if self._end == self._whole:
             return False
@@ -127,7 +127,7 @@ class GrowingFile:
 
     def _raise_sync_error(self) -> None:
         error = self._sync and self._sync.exception()
-        if isinstance(error, OSError) and error.errno in LOST:  # others: it cannot sync
+        if isinstance(error, OSError) and error.errno in LOST:  # others mean it cannot sync
             raise error
 
     def sync(self) -> None:
@@ -137,12 +137,12 @@ class GrowingFile:
         self._sync_now()
 
     def cut(self) -> None:
-        """Keeps only what is complete, and drops later writes. Raises OSError."""
+        """Keeps only what is complete, and ignores later writes. Raises OSError."""
         self._cut = True
         self._file.truncate(self._whole)
 
     def close(self) -> None:
-        """May be called again."""
+        """Closes the file; may be called repeatedly."""
         self._disk.shutdown()
         self._file.close()
 
@@ -155,13 +155,13 @@ class GrowingFile:
 
 
 def folder_of(output: str | None) -> Path:
-    """The folder that an `--output` is written to."""
+    """The folder that `--output` is written to."""
     path = Path(output or "")
     return path if path.is_dir() else path.parent
 
 
 def leftovers(folder: Path, suffixes: Collection[str]) -> list[str]:
-    """One line each about the videos with these suffixes that interrupted runs left in a folder."""
+    """Lines about the videos with these suffixes that interrupted runs left behind in a folder."""
     parts = [path for path in parts_in(folder, suffixes) if not in_use(path)]
     playable = [str(path) for path in parts if plays(path)]
     empty = [str(path) for path in parts if str(path) not in playable and not is_new(path)]
@@ -175,7 +175,7 @@ def leftovers(folder: Path, suffixes: Collection[str]) -> list[str]:
 
 
 def is_new(path: Path) -> bool:
-    """Whether a part may belong to a run that is starting and has not locked it yet."""
+    """Whether a part may belong to a run that is just starting and has not locked it yet."""
     try:
         return time() - path.stat().st_mtime < STARTING
     except OSError:  # complete by now
@@ -192,10 +192,10 @@ def parts_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
 
 
 def plays(path: Path) -> bool:
-    """Whether a video opens, and the beginnings of its picture and sound decode."""
+    """Whether a video opens and the beginnings of its picture and sound can be decoded."""
     from av.error import FFmpegError
 
-    waited_for: dict[str, bool] = {}  # whether a track with packets gave nothing yet, by its name
+    waited_for: dict[str, bool] = {}  # by track: whether it has packets but no decoded frame yet
     try:
         with open_media(path) as media:
             tracks = *media.streams.video, *media.streams.audio
@@ -213,7 +213,7 @@ def plays(path: Path) -> bool:
 def in_use(path: Path) -> bool:
     """Whether another process is still writing this part."""
     try:
-        if sys.platform == "win32":  # where open files cannot be renamed
+        if sys.platform == "win32":  # open files cannot be renamed there
             os.replace(path, path)
             return False
         with path.open("rb") as file:

@@ -31,11 +31,12 @@ ALPHA_PIXELS = {"prores_ks": "yuva444p10le", "libvpx-vp9": "yuva420p"}
 class VideoFile(AtomicFile):
     """A video, each frame at its own time, with the sound, subtitles and chapters of its source.
 
-    H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm. No B-frames: with them, files of variable
-    frame rate would report too short a duration. With alpha: ProRes 4444 in .mov, VP9 in .webm.
+    H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm. There are no B-frames: with them, files with a
+    variable frame rate would report too short a duration. With alpha: ProRes 4444 in .mov, VP9 in
+    .webm.
 
-    It has the size of its first frame; others are letterboxed. Its part is playable at any moment,
-    up to the last second; see `unfinished`. So what was written is kept if, say, the disk fills up.
+    It has the size of its first frame; others are letterboxed. Its part plays at any moment, up to
+    the last second (see `unfinished`), so a full disk, say, does not cost what was written.
     """
 
     def __init__(
@@ -50,16 +51,15 @@ class VideoFile(AtomicFile):
         """Opens the file.
 
         Args:
-            path: its suffix, a key of ENCODERS or, with alpha, of ALPHA_ENCODERS, selects the
-                format.
-            fps: frames per second, if they come evenly.
-            tracks: of the video whose frames will come, with their own times: sound and the like,
-                kept as far as the frames go. `warning` says what is not.
+            path: its suffix, a key of ENCODERS or (with alpha) ALPHA_ENCODERS, selects the format.
+            fps: frames per second, if they are evenly spaced.
+            tracks: the sound and so on of the video whose frames, with their own times, will be
+                written. They are kept as far as the frames go; `warning` says what is not.
             force: overwrite an existing file.
             alpha: keep the frames' fourth channel; frames without one are opaque.
 
         Raises:
-            SinkError: nothing can be written there, or not in that format.
+            SinkError: the path cannot be written, or not in that format.
         """
         super().__init__(path, force)
         self.fps, self.alpha = fps, alpha
@@ -74,7 +74,7 @@ class VideoFile(AtomicFile):
             self.part.unlink(missing_ok=True)
             self.release()
             raise
-        self.encoder: VideoEncoder | None = None  # from the first frame on
+        self.encoder: VideoEncoder | None = None  # made for the first frame
         self.first_time = 0.0  # of the first frame
         self.newest: Packet | None = None  # encoded, not yet muxed
         self.lasting: float | None = None  # seconds for which the last frame is shown
@@ -91,20 +91,20 @@ class VideoFile(AtomicFile):
         self.written += 1
 
     def mux(self, encoder: "VideoEncoder", packets: "Iterable[Packet]") -> None:
-        """Muxes all packets but the newest, which may be the last one and last long."""
+        """Muxes all packets but the newest, which may be the last and be shown for longer."""
         for packet in packets:
             if self.newest:
-                # Before muxing, which changes the packet's time base.
+                # `end_of` is called before muxing, which changes the packet's time base.
                 self.muxer.mux(self.newest, encoder.end_of(self.newest))
             self.newest = packet
 
     def make_encoder(self, image: np.ndarray) -> "VideoEncoder":
-        """Takes the first image; warns if the size has to change."""
+        """Makes the encoder for the first image; notes a warning if the size has to change."""
         size = image.shape[1], image.shape[0]
         encoder = VideoEncoder(self.muxer.stream, size, self.fps, self.alpha)
         if encoder.coded_size != size:
             was, now = ("{}x{}".format(*size) for size in (size, encoder.coded_size))
-            why = "since players want even sides; last column and row, where odd, repeated"
+            why = "since players need even sides; the last column or row is repeated"
             self.resized = f"{self.path}: {was} became {now}, {why}"
         return encoder
 
@@ -143,15 +143,15 @@ class VideoFile(AtomicFile):
         seconds = self.muxer.break_off()
         if seconds is None:
             return None
-        return f"the first {float(seconds):.1f} s" if plays(self.part) else "what does not play"
+        return f"the first {float(seconds):.1f} s" if plays(self.part) else "unplayable data"
 
 
 class Muxer:
-    """FFmpeg writing a part: one video stream, and the tracks beside it.
+    """Writes a part with FFmpeg: one video stream and the other tracks.
 
     Attributes:
-        stream: to be set up before the first packet.
-        tracks: what lies beside the video; its `lead` is where the video begins.
+        stream: the video; must be set up before the first packet.
+        tracks: everything but the video; its `lead` is where the video begins.
     """
 
     def __init__(self, part: Path, encoder: tuple[str, dict[str, str]], tracks: Demuxer | None):
@@ -160,8 +160,8 @@ class Muxer:
         from av.video.stream import VideoStream
 
         suffix, (codec, options) = part.suffix, encoder
-        self.encoded_until = self.safe_until = Fraction(0)  # seconds: muxed; safe on the disk
-        # A Python file: FFmpeg would only report write errors when it is closed.
+        self.encoded_until = self.safe_until = Fraction(0)  # seconds muxed; seconds safely written
+        # A Python file, since FFmpeg reports write errors of its own files only when closing them.
         self.file = GrowingFile(part)
         try:
             self.container = av.open(self.file, "w", options=fragments(suffix.lower()))
@@ -174,18 +174,18 @@ class Muxer:
             raise
 
     def mux(self, packet: "Packet", end: Fraction) -> None:
-        """Muxes a packet of the video, which ends at that time in seconds."""
+        """Muxes a video packet that ends at time `end`, in seconds."""
         self.container.mux(packet)
         self.settle()
         self.encoded_until = end
 
     def settle(self) -> None:
-        """Notes how far the file is written, if it has grown: up to the packet before the last."""
+        """If the file has grown, notes that it is written up to the packet before the last."""
         if self.file.settle():
             self.safe_until = self.encoded_until
 
     def close(self) -> None:
-        """Completes the file, and flushes it to the disk."""
+        """Completes the file and flushes it to the disk."""
         self.container.close()
         self.file.sync()
         self.file.close()
@@ -196,7 +196,7 @@ class Muxer:
             self.file.cut()
             self.file.sync()
         finally:
-            with suppress(Exception):  # what FFmpeg still writes is dropped
+            with suppress(Exception):  # whatever FFmpeg still writes is ignored
                 self.container.close()
             self.file.close()
         return self.safe_until - self.tracks.lead if self.safe_until else None
@@ -207,12 +207,12 @@ class VideoEncoder:
 
     Attributes:
         size: (width, height) that the images are letterboxed to.
-        coded_size: as stored in the file: even for H.264, since players support only 4:2:0.
+        coded_size: the size in the file: even for H.264, since players support only 4:2:0.
         tick: the unit of the stream's times, in seconds.
     """
 
     def __init__(self, stream: "VideoStream", size: Size, fps: float, alpha: bool = False):
-        """Sets up a stream to which nothing has been written."""
+        """Sets up a stream to which nothing has been written yet."""
         from av.video.reformatter import Interpolation, VideoReformatter
 
         self.reformatter = VideoReformatter()
@@ -224,11 +224,11 @@ class VideoEncoder:
         if stream.codec_context.name == "libx264":
             self.coded_size = size[0] + size[0] % 2, size[1] + size[1] % 2
         rate = Fraction(fps).limit_denominator(1001)
-        # Ticks of about 1/90000 s, such that a frame at the nominal rate lasts a whole number.
+        # About 1/90000 s, such that a frame at the nominal rate lasts a whole number of ticks.
         self.tick = Fraction(1, rate.numerator * -(-90000 // rate.numerator))
         self.frame_ticks = round(1 / rate / self.tick)
         self.last_pts = -1  # in ticks
-        self.matrix = colour_matrix(UNSPECIFIED, self.coded_size)  # as players assume it
+        self.matrix = colour_matrix(UNSPECIFIED, self.coded_size)  # the one that players assume
         context = stream.codec_context
         stream.width, stream.height = self.coded_size
         stream.pix_fmt = self.pixels
@@ -239,7 +239,7 @@ class VideoEncoder:
         context.color_range = 1  # luma from 16 to 235
 
     def encode(self, image: np.ndarray, seconds: float) -> "list[Packet]":
-        """Encodes a uint8 [H,W,3 or 4], shown from that time on, or just after the last one."""
+        """Encodes a uint8 [H,W,3 or 4] image, shown from `seconds` or just after the last one."""
         image = letterbox(image, self.size)
         if self.coded_size != self.size:
             right, below = self.coded_size[0] - self.size[0], self.coded_size[1] - self.size[1]
@@ -253,7 +253,7 @@ class VideoEncoder:
         from av import VideoFrame
 
         channels = "bgra" if image.shape[2] == 4 else "bgr24"
-        # FFmpeg's scaler reads past the end of rows of odd length; a copy has room for that.
+        # FFmpeg's scaler reads past the end of odd-length rows; a copy has room for that.
         make = VideoFrame.from_ndarray if image.shape[1] % 2 else VideoFrame.from_numpy_buffer
         frame = make(np.ascontiguousarray(image), format=channels)
         frame = self.reformatter.reformat(

@@ -1,4 +1,4 @@
-"""A virtual camera, which video call programs see as a webcam."""
+"""A virtual camera, which looks like a webcam to video call programs."""
 
 import os
 import platform
@@ -22,10 +22,10 @@ NAME = "Background blur"  # as calls list it, on Linux
 LOAD = f'sudo modprobe v4l2loopback exclusive_caps=1 card_label="{NAME}"'
 OBS = {"darwin": "brew install --cask obs", "win32": "winget install OBSProject.OBSStudio"}
 LOADED = Path("/sys/module/v4l2loopback")
-NODES = Path("/sys/devices/virtual/video4linux")  # a folder for each virtual camera of Linux
+NODES = Path("/sys/devices/virtual/video4linux")  # on Linux, a folder for each virtual camera
 KERNELS = Path("/lib/modules")
-# From Linux's videodev2.h and v4l2loopback: subscribing to the event that says whether a program
-# reads the device, and fetching it, which comes at once.
+# From Linux's videodev2.h and v4l2loopback: subscribe to the event that says whether a program
+# reads the device, which is sent immediately, and fetch it.
 SUBSCRIBE, TAKE, READ_EVENT, AT_ONCE = 0x4020565A, 0x80885659, 0x10E00001, 1
 EVENT_BYTES = 136
 
@@ -43,33 +43,33 @@ class VirtualCameraBackend(Protocol):
         """Takes the next frame, uint8 [H,W,3] BGR of the camera's size; raises SinkError."""
 
     def has_consumers(self) -> bool | None:
-        """Whether a program reads the camera; None where the system does not say."""
+        """Whether a program reads the camera; None if the system does not say."""
 
     def readers(self) -> list[str] | None:
-        """The programs that read the camera; None where the system does not say."""
+        """The programs that read the camera; None if the system does not say."""
 
     def close(self) -> None:
-        """To be called once."""
+        """Must be called only once."""
 
 
 class VirtualCamera(PacedSink):
-    """Sends frames to a virtual camera, fitted to its size, which never changes."""
+    """Sends frames to a virtual camera, letterboxed to its size, which never changes."""
 
     closed = False
 
     def __init__(self, device: str | None, size: Size, fps: float, *, paced: bool = False):
-        """Opens it.
+        """Opens the camera.
 
         Args:
             device: its name, on Linux a path; or "pipewire" or "pipewire:NAME"; None or "" for the
                 first free one.
-            size: (width, height) to send; odd sides lose a pixel, as its format holds even ones.
+            size: (width, height) to send; odd sides lose a pixel, as the format needs even ones.
             fps: frames per second that the camera announces to its readers.
             paced: frames come faster than they are shown, so `write` waits until each is due.
 
         Raises:
-            SinkError: the driver or what speaks to it is missing, the device is missing or busy, or
-                has another size that it cannot change now.
+            SinkError: the driver or the library for it is missing, or the device is missing, busy,
+                or held at another size.
         """
         self.size = max(2, size[0] // 2 * 2), max(2, size[1] // 2 * 2)
         self.fps, self.paced = fps, paced
@@ -83,7 +83,7 @@ class VirtualCamera(PacedSink):
         self.send()
 
     def repeat(self) -> None:
-        """Repeats the last frame when the next is due: readers of a camera expect frames."""
+        """Repeats the last frame once the next is due, since readers of a camera expect frames."""
         if monotonic() - self.sent >= 1 / self.fps:
             self.send()
 
@@ -104,7 +104,7 @@ class VirtualCamera(PacedSink):
 
 
 def open_backend(device: str, size: Size, fps: float) -> VirtualCameraBackend:
-    """A `PipeWireSink` or a `DriverSink`, whichever is asked for, or there; raises SinkError."""
+    """Opens the requested DriverSink or PipeWireSink, or whichever works; raises SinkError."""
     if not sys.platform.startswith("linux"):
         return DriverSink(device, size, fps)
     kind, _, name = device.partition(":")
@@ -123,10 +123,10 @@ def open_backend(device: str, size: Size, fps: float) -> VirtualCameraBackend:
 
 
 class DriverSink:
-    """A virtual camera of a driver: v4l2loopback, OBS, UnityCapture."""
+    """A virtual camera from a driver: v4l2loopback, OBS or UnityCapture."""
 
     def __init__(self, device: str, size: Size, fps: float):
-        """Opens it; "" for the first that is free. Raises SinkError."""
+        """Opens the device; "" for the first free one. Raises SinkError."""
         try:
             import pyvirtualcam
         except ImportError as error:
@@ -136,7 +136,7 @@ class DriverSink:
             self.camera = pyvirtualcam.Camera(
                 *size, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=device or None
             )
-        except Exception as error:  # each backend raises other kinds
+        except Exception as error:  # each backend raises different exceptions
             raise SinkError(camera_problem(device, size, str(error))) from error
         self.device = self.camera.device
         kept = kept_size(self.device)
@@ -152,7 +152,7 @@ class DriverSink:
         except Exception as error:
             again = f"run: {LOAD}; then" if sys.platform.startswith("linux") else "start OBS, then"
             hint = f"if it is gone, {again} start again"
-            raise SinkError(f"{self.device}: accepts no more frames ({error}); {hint}") from error
+            raise SinkError(f"{self.device} no longer accepts frames ({error}); {hint}") from error
 
     def has_consumers(self) -> bool | None:
         return has_consumers(self.device)
@@ -165,10 +165,10 @@ class DriverSink:
 
 
 def has_consumers(device: str) -> bool | None:
-    """Whether a program reads a virtual camera; None where the system does not say.
+    """Whether a program reads a virtual camera; None if the system does not say.
 
-    On Linux v4l2loopback says so, from 0.13 on. The device is opened anew each time: an earlier
-    subscriber only hears of changes, and might miss one.
+    On Linux, v4l2loopback 0.13 and later says so. The device is reopened each time, since an
+    existing subscriber hears only of changes, and might miss one.
     """
     if sys.platform != "linux":
         return None
@@ -193,7 +193,7 @@ def camera_problem(device: str | None, size: Size, reason: str) -> str:
     if sys.platform.startswith("linux"):
         return linux_problem(device, size, reason)
     if "start" in reason or "not supported" in reason:
-        return "the virtual camera is busy; stop it in OBS, and end what else sends to it"
+        return "the virtual camera is busy; stop it in OBS, and end other programs that send to it"
     install = OBS.get(sys.platform, "install OBS Studio")
     then = "start OBS, click Start Virtual Camera once, and close OBS"
     return f"no virtual camera {device or 'here'}; run: {install}; then {then}"
@@ -213,13 +213,13 @@ def linux_problem(device: str | None, size: Size, reason: str) -> str:
         choice = f"give one of {', '.join(there)}, or " if there else ""
         return f"{device}: no such virtual camera; {choice}run: {reload}"
     if "Invalid argument" in reason:
-        return f"{name} takes no frames of {size[0]}x{size[1]}; give another --size"
+        return f"{name} does not accept {size[0]}x{size[1]} frames; give another --size"
     who = f"sudo fuser -v {device or ' '.join(there)}".rstrip()
-    return f"{name} is busy; end the program that sends to it, which this names: {who}"
+    return f"{name} is busy; end the program that sends to it, which this command names: {who}"
 
 
 def install_command() -> str:
-    """The command to run first if the driver is not installed for the running kernel."""
+    """The command to run first, or "" if the driver is installed for the running kernel."""
     try:
         installed = "v4l2loopback" in (KERNELS / platform.release() / "modules.dep").read_text()
     except OSError:
@@ -228,9 +228,9 @@ def install_command() -> str:
 
 
 def kept_size(device: str) -> Size | None:
-    """The size that Linux's driver now has for the device; None where it does not say.
+    """The current size of a device of Linux's driver; None if the driver does not say.
 
-    While a program reads the device its size cannot change.
+    While a program reads the device, its size cannot change.
     """
     try:
         text = (NODES / Path(device).name / "format").read_text()

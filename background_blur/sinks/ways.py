@@ -1,6 +1,6 @@
-"""How a track of sound or subtitles gets into another file: copied, or re-encoded.
+"""How a sound or subtitle track gets into another file: copied or re-encoded.
 
-Which way works is found out by writing a few packets and reading them back.
+Whether a way works is found out by writing a few packets and reading them back.
 """
 
 import io
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from av.filter import Graph
     from av.subtitles.stream import SubtitleStream
 
-SOUND = {"webm": "libopus"}  # by FFmpeg format, the codec for what it cannot hold; AAC elsewhere
-SUBTITLES = {"webm": "webvtt", "matroska": "subrip"}  # mov_text elsewhere
-LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # that encoders take, by number of channels; else stereo
-RATE = 48000  # Hz, which all encoders take
-BIT_RATE = 96000  # bits per second and channel
+SOUND = {"webm": "libopus"}  # by FFmpeg format, the codec to re-encode with; AAC elsewhere
+SUBTITLES = {"webm": "webvtt", "matroska": "subrip"}  # likewise; mov_text elsewhere
+LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # for encoders, by number of channels; stereo otherwise
+RATE = 48000  # Hz, which all encoders accept
+BIT_RATE = 96000  # bits per second, per channel
 
 AnyTrack = Union["AudioStream", "SubtitleStream"]
 
@@ -34,9 +34,9 @@ class Way(ABC):
     """How a track gets into another file.
 
     Attributes:
-        track: of the source.
-        stream: of the output.
-        last: where the last packet written begins, in seconds; None before the first.
+        track: in the source.
+        stream: in the output.
+        last: where the last written packet begins, in seconds; None before the first.
     """
 
     track: AnyTrack
@@ -45,21 +45,21 @@ class Way(ABC):
 
     @abstractmethod
     def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
-        """Adds a stream to the output, whose first packets, if known, stay as they are.
+        """Adds a stream to the output; the track's `first` packets, if known, are not changed.
 
         Raises ValueError or FFmpegError if the output cannot hold it.
         """
 
     @abstractmethod
     def __call__(self, packet: "Packet") -> "list[Packet]":
-        """The packets to write for a packet of the track, which it may change."""
+        """Returns the packets to write for a packet of the track, which may be changed."""
 
     def flush(self) -> "list[Packet]":
         return []
 
 
 class Copy(Way):
-    """Copied packet by packet."""
+    """Copies a track packet by packet."""
 
     def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
         from av.bitstream import BitStreamFilterContext
@@ -81,7 +81,7 @@ class Copy(Way):
 
 
 class Sound(Way):
-    """Re-encoded; gaps become silence."""
+    """Re-encodes a sound track; gaps become silence."""
 
     def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
         from av.audio.stream import AudioStream
@@ -100,7 +100,7 @@ class Sound(Way):
         from av.audio.frame import AudioFrame
         from av.error import FFmpegError
 
-        with suppress(FFmpegError):  # a damaged packet is silence
+        with suppress(FFmpegError):  # a damaged packet becomes silence
             frames = [it for it in packet.decode() if isinstance(it, AudioFrame)]
             return [it for frame in frames for it in self.encode(frame)]
         return []
@@ -120,7 +120,7 @@ class Sound(Way):
         return found + self.drain(frame)
 
     def drain(self, frame: "AudioFrame | None" = None) -> "list[Packet]":
-        """The packets of a frame or, without one, those still in the encoder."""
+        """The packets for a frame or, without one, for what the filter still holds."""
         if self.graph is None:
             return []
         self.graph.push(frame)
@@ -141,10 +141,10 @@ def make_graph(frame: "AudioFrame") -> "Graph":
 
 
 class Subtitles(Way):
-    """Re-encoded, as text."""
+    """Re-encodes a subtitle track as text."""
 
     def __init__(self, track: AnyTrack, output: "OutputContainer", first: "Sequence[Packet]"):
-        """Raises ValueError, too, for subtitles that are pictures."""
+        """Also raises ValueError for subtitles that are pictures."""
         from av.subtitles.stream import SubtitleStream
 
         assert isinstance(track, SubtitleStream)
@@ -172,10 +172,10 @@ class Subtitles(Way):
 def works(
     kind: type[Way], track: AnyTrack, first: "Sequence[Packet]", suffix: str, late: bool
 ) -> bool:
-    """Whether a track gets into files of that suffix: writes some packets, and reads them back.
+    """Tries whether files with this suffix can hold a track: writes packets and reads them back.
 
-    There are no `first` ones for subtitles, or if they come late. With `late` the file's header has
-    to be written before there is a packet of the track.
+    `first` is empty for subtitles and for tracks that begin late. With `late`, the file's header
+    has to be written before there is a packet of the track.
     """
     import av
 
@@ -193,7 +193,7 @@ def works(
             trial.mux(way.flush())
         track.codec_context.flush_buffers()
         return not first and kind is not Copy or track.type == "subtitle" or plays(file, way)
-    except Exception:  # PyAV raises many kinds; the video matters more than its sound
+    except Exception:  # PyAV raises many exception types; the video matters more than its sound
         return False
 
 
@@ -202,7 +202,7 @@ class Trial(io.BytesIO):
 
 
 def plays(file: io.BytesIO, way: Way) -> bool:
-    """Whether FFmpeg recognises what was written."""
+    """Whether FFmpeg recognises and decodes what was written."""
     import av
 
     file.seek(0)

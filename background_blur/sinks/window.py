@@ -1,4 +1,4 @@
-"""OpenCV's window, with what it lacks."""
+"""A window, made with OpenCV and completed with what OpenCV lacks."""
 
 import sys
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from background_blur.sinks import qt
 from background_blur.sinks.base import PacedSink
 
 REDRAWS = 0.2, 0.6, 1.5, 4.0  # seconds after opening at which a redraw is forced
-MAX_SIZE = 1280, 720  # pixels, (width, height), at which it opens; the user may enlarge it
+MAX_SIZE = 1280, 720  # the largest (width, height) it opens with; the user may enlarge it
 LINUX = sys.platform.startswith("linux")
 KEYS = {27: "esc", 32: "space"} | {code: chr(code).lower() for code in range(33, 127)}
 KEYS |= {8: "backspace", 127: "backspace"}  # the latter on macOS
@@ -22,7 +22,7 @@ KEYS |= {0xF702: "left", 0xF703: "right"}  # macOS's
 
 
 class Window(PacedSink):
-    """A window on the screen. It opens with the first frame; `key` keeps it alive and drawn."""
+    """A window that opens with the first frame; calling `key` keeps it drawn and responsive."""
 
     def __init__(self, title: str, lost: Callable[[], None] | None = None):
         """Raises SinkError if there is no display.
@@ -46,7 +46,7 @@ class Window(PacedSink):
             cv2.imshow(self.title, frame.image)
 
     def show(self) -> None:
-        check_display()  # again: it may have gone since
+        check_display()  # again, since it may have gone away
         if LINUX:
             qt.set_up()
         flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
@@ -54,7 +54,7 @@ class Window(PacedSink):
             cv2.namedWindow(self.title, flags)
         except cv2.error as error:
             hint = "pip install opencv-python, not -headless; or use --no-window"
-            raise SinkError(f"this OpenCV opens no windows; {hint}") from error
+            raise SinkError(f"this OpenCV cannot open windows; {hint}") from error
         self.open = True
         if LINUX:
             self.redraws = [monotonic() + seconds for seconds in REDRAWS]
@@ -74,10 +74,10 @@ class Window(PacedSink):
             self.lost()
 
     def key(self) -> str | None:
-        """Draws, and returns the key pressed since: "q", "+", "esc", "space", ... or None.
+        """Draws, and returns the next key pressed ("q", "+", "esc", "space", ...) or None.
 
-        Letters come in lower case; keys without a name in `KEYS` (F1) are ignored. Call it
-        often: each call takes the next key pressed.
+        Letters are in lower case; keys without a name in `KEYS`, such as F1, are ignored. Call it
+        often, since each call returns only one key.
         """
         if not self.open:
             return None
@@ -89,12 +89,12 @@ class Window(PacedSink):
 
     @property
     def closed(self) -> bool:
-        """Whether the user closed the window by its X."""
+        """Whether the user closed the window with its close button."""
         if not self.open:
             return False
         try:
             return cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) < 1
-        except cv2.error:  # what Qt raises for a window that is gone
+        except cv2.error:  # Qt raises this for a window that is gone
             return True
 
     def close(self) -> None:
@@ -106,11 +106,11 @@ class Window(PacedSink):
 
 
 def opening_scale(width: int, height: int) -> float:
-    """Screen pixels per pixel of a frame of that size, in a window that has just opened; 0..1."""
+    """Screen pixels per pixel of a frame of this size in a newly opened window, 0..1."""
     return min(1, MAX_SIZE[0] / width, MAX_SIZE[1] / height)
 
 
 def check_display() -> None:
-    """Raises SinkError if there is no display: opening a window would make Qt abort the process."""
+    """Raises SinkError if there is no display, since Qt would abort the process."""
     if LINUX and not qt.server_answers():
         raise SinkError("no display to open a window on; use --output FILE, or --no-window")

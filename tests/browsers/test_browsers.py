@@ -25,19 +25,19 @@ CORNERS = [[0, 0, 128, 120], [512, 0, 128, 120]]  # x, y, width, height: the fla
 FACE = [240, 60, 160, 180]
 COLOURS = [(200, 40, 30), (40, 170, 60), (30, 60, 200), (120, 120, 120)]  # red, green, blue
 HUNDRED = 100
-IN_FLIGHT = 3  # frames, of 100 ms, that are on their way when the signal comes
+IN_FLIGHT = 3  # frames, of 100 ms each, that may be on their way when the signal comes
 
 
 @pytest.fixture(scope="module")
 def sharp() -> list[float]:
-    """How sharp corners and face of the demo are."""
+    """How sharp the demo's corners and face are."""
     with open_source("demo", SIZE) as source:
         green = next(iter(source)).image[..., 1]
     return [detail(green[y : y + h, x : x + w]) for x, y, w, h in [*CORNERS, FACE]]
 
 
 def side_by_side(do, browsers) -> list:
-    """What `do` returns for each browser, all of them busy at once."""
+    """What `do` returns for each browser, running in all of them at once."""
     with ThreadPoolExecutor() as pool:
         return list(pool.map(do, browsers))
 
@@ -47,7 +47,7 @@ def labels(browser: Browser) -> list[str]:
 
 
 def watch(browser: Browser, count=HUNDRED, parts=(*CORNERS, FACE), tab="/") -> list[dict]:
-    """Opens the camera; its first frames."""
+    """Opens the camera and returns its first frames."""
     browser.open(list(parts), tab)
     return browser.frames(count, tab)
 
@@ -121,9 +121,9 @@ def test_two_tabs_of_both_browsers_read_it_at_once(desktop, browsers, program, s
 
 
 def test_a_reader_comes_and_goes_again_and_again(desktop, browser, program, sharp):
-    """Chromium does. Firefox leaves WirePlumber 0.4 stuck after a dozen, whoever's the camera.
+    """Only with Chromium: Firefox gets WirePlumber 0.4 stuck after a dozen times, with any camera.
 
-    READERS=100 makes it a hundred, before which Chromium is now and then left waiting, too.
+    READERS=100 makes it a hundred times, during which Chromium, too, sometimes gets stuck.
     """
     count = int(os.environ.get("READERS", "20"))
     program(desktop)
@@ -175,7 +175,7 @@ def test_after_a_restart_of_pipewire_a_browser_must_be_started_again(desktop, br
     desktop.start()
     wait_until(lambda: desktop.node(NODE), "the camera to be back")
     assert side_by_side(is_still, both) == [True, True]
-    assert "in calls start the browser again" in sender.errors()[-1]
+    assert "in calls, start the browser again" in sender.errors()[-1]
     again = side_by_side(browser, KINDS)
     assert all(side_by_side(partial(watch, count=1), again))
 

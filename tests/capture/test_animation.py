@@ -1,4 +1,4 @@
-"""Animated pictures are videos; of several pages the first one is taken, and that is told."""
+"""Animated pictures are videos; of several pages the first is used, and a warning says so."""
 
 import cv2
 import numpy as np
@@ -99,5 +99,5 @@ def test_of_several_pages_the_first_is_taken_and_one_line_says_so(tmp_path, kind
     result = run("--source", source, "--output", tmp_path / "out")
     assert result.returncode == 0
     (line,) = result.stderr.splitlines()
-    assert "a.tif: 4 pages or pictures; only the first is taken" in line and "c.tif" not in line
+    assert "a.tif: 4 pages or pictures; only the first is used" in line and "c.tif" not in line
     assert (cv2.imread(str(tmp_path / "out" / "a.tif"))[0, 0] == (0, 30, 200)).all()

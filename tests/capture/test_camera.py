@@ -1,4 +1,4 @@
-"""What a camera gives, whatever its driver does."""
+"""What a camera delivers, whatever its driver does."""
 
 import itertools
 import os
@@ -27,13 +27,13 @@ from support.captures import (
 
 @pytest.fixture
 def stepped():
-    """Makes a Camera and the capture that drives it, the first frame given already."""
+    """Makes a Camera that has its first frame, and the capture that drives it."""
     made = []
 
     def make(script):
         capture = StepCapture(script)
         made.append((Camera(0, open=capture), capture))
-        for _ in range(2):  # it has read the first and waits for the second
+        for _ in range(2):  # it has read the first frame and waits for the second
             capture.waits.acquire(timeout=5)
         return made[0]
 
@@ -101,7 +101,7 @@ def test_a_camera_is_thinned_to_the_rate_asked():
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Makes a camera count as lost sooner."""
+    """Makes cameras count as lost sooner."""
     monkeypatch.setattr("background_blur.capture.camera.STALE_AFTER", 0.15)
     monkeypatch.setattr("background_blur.capture.camera.REOPEN_TIMEOUT", (0.3, 0.1, 0.5))
 
@@ -114,7 +114,7 @@ def test_a_camera_that_never_comes_back_is_given_up(impatient):
             frames.append(frame)
             assert time.monotonic() - began < 20
     assert all(capture.released for capture in captures.opened)
-    assert 2 < len(captures.opened) < 15  # again and again, but not without a pause
+    assert 2 < len(captures.opened) < 15  # again and again, but with pauses
     shown = [is_recognisable(frame.image) for frame in frames]
     assert shown[0] and shown == sorted(shown, reverse=True) and shown.count(False) >= 3
     times = [frame.time for frame in frames]
@@ -145,7 +145,7 @@ def test_a_camera_plugged_in_again_goes_on_in_another_size_too(impatient):
 
 @pytest.fixture
 def sleepy(monkeypatch):
-    """Puts the computer to sleep: every clock of the camera's leaps by that many seconds."""
+    """Puts the computer to sleep: the camera's clock leaps by that many seconds."""
     slept = []
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(slept), sleep=time.sleep)
     monkeypatch.setattr("background_blur.capture.camera.time", clock)
@@ -302,7 +302,7 @@ def test_a_camera_that_never_answers_is_given_up(devices):
     with pytest.raises(SourceError, match="camera 0 gives no picture"):
         Camera(0, open=hang, limit=0.2)
     assert time.monotonic() - asked < 5
-    gate.set()  # should it answer after all, it is released
+    gate.set()  # if it answers after all, it is released
     for _ in range(100):
         time.sleep(0.02)
         if capture.released:

@@ -1,4 +1,4 @@
-"""HDR and wide-gamut videos look as on an HDR screen, but for their brightest highlights."""
+"""HDR and wide-gamut videos look as on an HDR screen, except for their brightest highlights."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -27,7 +27,7 @@ FROM_BT709 = np.linalg.inv(TO_BT709)
 
 
 def write_video(path: Path, signal: np.ndarray, transfer: int, **colours) -> Path:
-    """A frame of float [H,W,3] RGB signal, 0..1, with 10 bits in BT.2020."""
+    """Writes one frame of a float [H,W,3] RGB signal, 0..1, as 10-bit BT.2020."""
     tags = {"colorspace": BT2020, "color_primaries": BT2020, "color_trc": transfer, **colours}
     red, green, blue = np.moveaxis(signal, -1, 0)
     luma = 0.2627 * red + 0.6780 * green + 0.0593 * blue
@@ -71,18 +71,18 @@ def test_transparent_hdr_shows_nothing_of_what_lies_under_it(tmp_path):
 
 
 def patches(colours: list) -> np.ndarray:
-    """[32,32·N,3]: squares beside one another."""
+    """[32,32·N,3]: squares side by side."""
     return np.repeat(np.repeat(np.array([colours], float), 32, axis=0), 32, axis=1)
 
 
 def hlg_signal(light: np.ndarray) -> np.ndarray:
-    """cd/m2 of greys -> 0..1; by search, as the inverse of what is tested."""
+    """cd/m2 of greys -> 0..1, by inverting the tested function numerically."""
     steps = np.linspace(0, 1, 20001)
     return np.interp(light, hlg_light(np.repeat(steps[:, None], 3, 1))[:, 0], steps)
 
 
 NITS = [0, 1, 10, 26, 60, 203, 1000]
-SHOWN = {  # grey levels of SDR: BT.1886 of what the curve leaves
+SHOWN = {  # grey levels in SDR: BT.1886 of the curve's output
     PQ: [0, 28, 73, 108, 153, 230, 255],
     HLG: [0, 28, 73, 108, 153, 230, 255],
 }

@@ -1,4 +1,4 @@
-"""Paused while no program reads the virtual camera: what is off, and what comes out afterwards."""
+"""Pausing while no program reads the virtual camera: what is off, and what comes out afterwards."""
 
 import contextlib
 import struct
@@ -30,7 +30,7 @@ MAIN = Path(main.__file__)
 
 
 class FakeSource(Source):
-    """Live; ten sharp frames a second of the clock, without end."""
+    """Live and endless: ten sharp frames per second of the fake clock."""
 
     live, fps, size = True, 10.0, (64, 48)
 
@@ -49,7 +49,7 @@ class FakeSource(Source):
 
 
 class FakeCamera:
-    """A virtual camera that somebody reads while `reader` says so of the time."""
+    """A virtual camera that is being read whenever `reader(time)` says so."""
 
     device = "/dev/video42"
 
@@ -116,7 +116,7 @@ def test_the_seconds_of_a_rest_are_counted_when_it_is_over(clock):
     while not source.is_idle:
         assert source.idle_seconds == 0
         next(frames)
-    clock.now += 7  # a run that ends now has had its last frame before the rest
+    clock.now += 7  # if the run ends now, its last frame came before the pause
     assert source.idle_seconds == 0
 
 
@@ -197,7 +197,7 @@ def test_what_is_no_virtual_camera_tells_nothing(tmp_path, monkeypatch):
 
 @pytest.fixture
 def program(fake, monkeypatch, capsys):
-    """Sends so many frames of the demo to a virtual camera; returns what was printed."""
+    """Sends a number of demo frames to a virtual camera; returns what was printed."""
     real = Demo.__iter__
 
     def run(*arguments, frames, has_consumers):
@@ -211,13 +211,13 @@ def program(fake, monkeypatch, capsys):
 
 
 def test_a_rest_does_not_count_in_the_rate(program, monkeypatch):
-    monkeypatch.setattr(OnDemand, "idle_seconds", -1e6)  # as if at work for a million seconds
+    monkeypatch.setattr(OnDemand, "idle_seconds", -1e6)  # as if active for a million seconds
     assert ", 0.0 frames/s; " in program(frames=5, has_consumers=lambda camera: True).out
 
 
 def test_with_an_output_open_it_does_not_rest(program, tmp_path):
     def has_consumers(camera):
-        raise AssertionError("nobody is to ask")
+        raise AssertionError("should not be called")
 
     out = tmp_path / "out.mp4"
     printed = program("--output", str(out), frames=40, has_consumers=has_consumers)

@@ -1,9 +1,9 @@
-"""A camera that the system itself provides: PipeWire's, read through V4L2 as a webcam is.
+"""A camera provided by the system: PipeWire's, read through V4L2 like a webcam.
 
-Where a camera has gone, `libpw-v4l2` of PipeWire 0.3.65 (Debian 12) itself crashes now and then in
-`VideoCapture.release()`: OpenCV unmaps its buffers, as V4L2 demands, and the library's munmap reads
-`buffer->datas[0]` of a buffer that PipeWire has taken back already, through a null pointer. Such a
-run says nothing about the program, and is done again.
+When a camera has gone away, `libpw-v4l2` of PipeWire 0.3.65 (Debian 12) occasionally crashes in
+`VideoCapture.release()`: OpenCV unmaps its buffers, as V4L2 requires, and the library's munmap
+reads `buffer->datas[0]` of a buffer that PipeWire has already taken back, through a null pointer.
+Such a run says nothing about the program and is repeated.
 """
 
 import signal
@@ -27,7 +27,7 @@ BLACK = "camera 0 gives only black frames; uncover its lens, or close the progra
 
 
 class LibraryCrashed(Exception):
-    """See this module's first lines."""
+    """See the module's docstring."""
 
 
 again = pytest.mark.flaky(reruns=4, only_rerun="LibraryCrashed")
@@ -41,7 +41,7 @@ def demo() -> list[np.ndarray]:
 
 @pytest.fixture
 def camera(pipewire):
-    """Plugs a `PipeWireCamera` in, as often as asked."""
+    """Plugs in a `PipeWireCamera` each time it is called."""
     plugged = []
 
     def plug(pictures, **options):
@@ -72,7 +72,7 @@ class Program:
         )
 
     def stop(self) -> list[str]:
-        """Ends it as Ctrl-C does; what it printed on stderr."""
+        """Ends it as Ctrl-C does; returns what it printed on stderr."""
         self.process.send_signal(signal.SIGINT)
         self.process.communicate(timeout=30)
         assert self.process.returncode == 130, self.errors()
@@ -81,7 +81,7 @@ class Program:
 
 @pytest.fixture
 def program(pipewire, tmp_path):
-    """Starts the program, each time in a folder of its own; ends it."""
+    """Starts the program, each time in a folder of its own, and ends it after the test."""
     started = []
 
     def start(*arguments, size="640x360") -> Program:
@@ -107,7 +107,7 @@ def test_every_format_comes_in_its_colours(camera, program, format):
     wanted = COLOURS.reshape(4, 3).astype(float)
     if format == "GRAY8":
         wanted[:] = (wanted @ [0.114, 0.587, 0.299])[:, None]
-    assert np.abs(np.array(means) - wanted).max() < 20  # JPEG's too
+    assert np.abs(np.array(means) - wanted).max() < 20  # also for JPEG
 
 
 def test_an_odd_size_comes_whole(camera, program):
@@ -134,7 +134,7 @@ def test_from_the_first_frame_on_it_is_blurred(camera, program, demo):
 def test_a_camera_that_comes_back_with_another_size_goes_on_into_the_same_file(
     camera, program, demo
 ):
-    """OpenCV waited 10 s for a frame, just as long as `--wait`, and the camera was given up."""
+    """OpenCV used to wait 10 s for a frame, as long as `--wait`, so the camera was given up."""
     first = camera(demo)
     run = program()
     run.wait_for(50_000)
@@ -148,7 +148,7 @@ def test_a_camera_that_comes_back_with_another_size_goes_on_into_the_same_file(
     frames = read(run.out)
     assert {image.shape for image in frames} == {(360, 640, 3)}
     shown = [is_recognisable(image) for image in frames]
-    assert shown[0] and shown[-1] and not all(shown)  # covered up while it was away
+    assert shown[0] and shown[-1] and not all(shown)  # blurred while it was away
 
 
 def test_ctrl_c_while_the_camera_is_frozen_ends_it_at_once(camera, program, demo):

@@ -35,7 +35,7 @@ from support.videos import encode
 
 
 def quadrant(width=64, height=48) -> np.ndarray:
-    """Red at the top left, else black: shows how a picture is turned."""
+    """Red at the top left and black elsewhere, to show how a picture is rotated."""
     image = np.zeros((height, width, 3), np.uint8)
     image[: height // 2, : width // 2] = 0, 0, 255
     return image
@@ -57,7 +57,7 @@ def write_picture(path: Path, image: np.ndarray) -> Path:
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """Of a PNG."""
+    """Makes a chunk of a PNG."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
@@ -129,7 +129,7 @@ def test_frames_are_colour_pictures_of_the_size_told(opened):
         assert frame.image.dtype == np.uint8
         assert frame.image.shape == (48, 64, 3)
         assert frame.image.flags.c_contiguous
-        frame.image[0, 0] = 1  # the taker's to change
+        frame.image[0, 0] = 1  # the caller may change it
 
 
 def test_times_start_at_the_first_frame_and_never_fall(opened):
@@ -209,7 +209,7 @@ def test_a_display_matrix_with_the_diagonal_flips_keeps_the_order_of_rows_and_co
     image[:16], image[:, :16, 2] = 120, 255  # grey at the top, red at the left
     path = set_display_matrix(encode(tmp_path / "v.mp4", [image]), 0, 1, 1, 0)
     with open_source(str(path)) as video:
-        shown = next(iter(video)).image  # mirrored at the diagonal: what was left is on top
+        shown = next(iter(video)).image  # mirrored at the diagonal: the left is now at the top
     assert shown[4, 40, 2] > 200 > 60 > shown[4, 40, 0]
     assert shown[40, 4].min() > 90
 
@@ -368,7 +368,7 @@ def test_a_damaged_title_does_no_harm(tmp_path):
 
 
 def complaint(*args, **kwargs) -> str:
-    """The one line with which opening fails; it leaves no thread."""
+    """The one-line error with which opening fails, which must leave no thread behind."""
     before = threads()
     with pytest.raises(SourceError) as caught:
         open_source(*args, **kwargs).close()
@@ -421,13 +421,13 @@ def test_a_video_without_a_decodable_frame_is_refused(tmp_path):
     assert "clip.mp4: damaged" in line
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
 def test_what_is_neither_file_nor_folder_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     assert "neither a file nor a folder" in complaint(str(tmp_path / "pipe.mp4"))
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may read all")
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may read anything")
 def test_a_forbidden_file_is_refused(tmp_path):
     path = write_picture(tmp_path / "a.png", picture())
     path.chmod(0)
@@ -597,7 +597,7 @@ def test_a_folder_without_pictures_is_refused(tmp_path):
 
 @pytest.fixture
 def server():
-    """A socket that listens; yields (port, accept)."""
+    """A listening socket; yields (port, accept)."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener
 
@@ -617,7 +617,7 @@ def test_a_url_nobody_listens_at_is_refused(server):
 
 
 def serve(listener, data: bytes, header: bytes, hold: threading.Event):
-    """Answers one request, then keeps the line open until `hold` is set."""
+    """Answers one request, then keeps the connection open until `hold` is set."""
 
     def run():
         with listener.accept()[0] as connection:

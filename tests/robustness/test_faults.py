@@ -199,7 +199,7 @@ def test_a_second_copy_into_the_same_file_costs_neither_its_frames(tmp_path):
         for index in range(count):
             file.write(Frame(noise(), index / 30))
     first.close()
-    with pytest.raises(SinkError, match="exists; .* saved as .*out_1.mp4"):
+    with pytest.raises(SinkError, match="exists, so it was saved as .*out_1.mp4"):
         second.close()
     assert [len(read(path.with_name(name))) for name in ("out.mp4", "out_1.mp4")] == [1, 2]
     third.close()

@@ -1,4 +1,4 @@
-"""Frames out to files: one contract for all of them, then each one's own duties."""
+"""Frames written to files: the contract common to all sinks, then what each one adds."""
 
 import errno
 import os
@@ -28,13 +28,13 @@ COLOURS += [(235, 235, 235), (16, 16, 16), (255, 255, 255), (0, 0, 0), (90, 60, 
 
 
 def bars(size=(320, 180)) -> np.ndarray:
-    """uint8 [H,W,3] BGR: upright bars in COLOURS."""
+    """uint8 [H,W,3] BGR: vertical bars in COLOURS."""
     row = np.array(COLOURS, np.uint8)[np.arange(size[0]) * len(COLOURS) // size[0]]
     return np.repeat(row[None], size[1], axis=0)
 
 
 def frames(count=5, fps=25, size=(64, 48), names=None):
-    """Grey pictures, each lighter than the last."""
+    """Grey frames, each lighter than the last."""
     for i in range(count):
         image = np.full((size[1], size[0], 3), 20 + i * 200 // count, np.uint8)
         yield Frame(image, float(i / Fraction(fps)), Path(names[i]) if names else None)
@@ -45,14 +45,14 @@ def source(count=5, fps=25, is_sequence=True, path=None):
 
 
 def decode(path: Path):
-    """(the video stream, its frames) by PyAV."""
+    """(the video stream, its frames), decoded by PyAV."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         return stream, list(container.decode(stream))
 
 
 def count_pictures(path: Path) -> int:
-    """How many whole pictures lie at that path: a video, a picture or a folder."""
+    """How many complete pictures there are at a path: a video, a picture or a folder."""
     if path.is_dir():
         return sum(cv2.imread(str(file)) is not None for file in path.iterdir())
     if path.suffix in (".png", ".jpg"):
@@ -60,7 +60,7 @@ def count_pictures(path: Path) -> int:
     return len(decode(path)[1])
 
 
-# --- The contract: (name of the output, sort of source, how many pictures there are of 3 frames)
+# --- The contract: (name of the output, kind of source, how many pictures 3 frames become)
 
 SINKS = {
     "video": ("out.mp4", source(), 3),
@@ -143,7 +143,7 @@ def test_frames_are_neither_kept_nor_changed(kind, tmp_path):
     assert shown and abs(float(picture.mean()) - 100) < 4
 
 
-# --- Which sink, and what is refused before the first frame
+# --- Which sink is opened, and what is rejected before the first frame
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_what_is_no_file_is_never_replaced(tmp_path, name):
     assert (tmp_path / name).is_fifo()
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write all")
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write anything")
 @pytest.mark.parametrize("name, count", [("out.mp4", 5), ("out.png", 1), ("out", 5)])
 def test_a_folder_without_permission(tmp_path, name, count):
     tmp_path.chmod(0o500)
@@ -272,7 +272,7 @@ def test_size_and_colours_come_back(tmp_path, size, suffix):
     assert pictures[0].colorspace == (1 if hd else 5) or pictures[0].colorspace == (1 if hd else 6)
     assert pictures[0].color_range == 1
     if size[0] < 320:
-        return  # the bars are as narrow as the colour's pixels
+        return  # the bars are as narrow as chroma pixels
     middles = [(2 * i + 1) * size[0] // 20 for i in range(10)]
     shown, by_opencv = cv2.VideoCapture(str(path)).read()
     assert shown
@@ -330,7 +330,7 @@ def test_fit_fills_one_side_and_keeps_the_middle(width, height, wide, high):
 def test_a_disk_that_fails_late_is_told_and_costs_no_frame(
     tmp_path, monkeypatch, suffix, number, lost
 ):
-    """What was written comes to the disk only when it is asked for; not all disks can be asked."""
+    """Data reaches the disk only when synced; not all disks can be synced."""
 
     def fail(handle):
         raise OSError(number, os.strerror(number))

@@ -29,7 +29,7 @@ RESTING = 'main.py: no program reads the PipeWire camera "Background blur"; paus
 
 @pytest.fixture
 def here(pipewire, monkeypatch):
-    """Lets this very process use the session."""
+    """Makes this process itself use the session."""
     for name in ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"):
         monkeypatch.setenv(name, pipewire.environment[name])
     return pipewire
@@ -50,7 +50,7 @@ def demo() -> np.ndarray:
 
 
 def feed(sink, image: np.ndarray, until, what: str):
-    """Sends a picture again and again until something holds."""
+    """Sends a picture repeatedly until a condition holds."""
 
     def holds():
         sink.send(image)
@@ -96,7 +96,7 @@ def test_readers_come_and_go_and_come_back(program, pipewire, demo):
             Watcher(pipewire, SIZE) as other,
             ThreadPoolExecutor() as pool,
         ):
-            # Side by side: a reader that does not read on would hold all of the buffers.
+            # In parallel, since a reader that stops reading would hold all the buffers.
             both = list(pool.map(lambda watcher: watcher.frames(10), (one, other)))
         for frames in both:
             assert len(frames) == 10 and all(is_blurred(image, demo) for image in frames)
@@ -118,7 +118,7 @@ def test_it_rests_while_nobody_reads_and_wakes_covered_up(program, pipewire, dem
 
 @pytest.mark.slow
 def test_the_webcam_is_off_while_nobody_reads(program, pipewire, demo):
-    """From a webcam, through V4L2, into PipeWire."""
+    """The path from a webcam, through V4L2, into PipeWire."""
 
     def state() -> str | None:
         return (pipewire.node("webcam") or {}).get("state")
@@ -212,7 +212,7 @@ def why(name="", size=SIZE) -> str:
 
 @pytest.fixture
 def programs(monkeypatch) -> set[str]:
-    """What is installed; a system without PipeWire."""
+    """The installed programs, on a system where PipeWire is not running."""
     there = {"gst-launch-1.0", "pipewire", "pw-dump"}
     fake = SimpleNamespace(which=lambda name: name if name in there else None)
     for module in (pipewire_camera, client):
@@ -249,12 +249,12 @@ def test_without_pipewire_it_says_how_to_start_it(programs):
 def test_without_the_plugin_it_gives_the_command(here, monkeypatch, tmp_path):
     monkeypatch.setenv("GST_PLUGIN_SYSTEM_PATH_1_0", str(tmp_path))
     monkeypatch.setenv("GST_REGISTRY_1_0", str(tmp_path / "registry"))
-    assert "GStreamer lacks a part that this camera needs; run: sudo " in why()
+    assert "GStreamer lacks a plugin that this camera needs; run: sudo " in why()
 
 
 def test_a_name_that_is_taken(sink):
     text = why()
-    assert 'there is a PipeWire camera "Background blur" already' in text
+    assert 'there is already a PipeWire camera "Background blur"' in text
     assert "--virtual-camera pipewire:NAME" in text
     PipeWireSink("Another (one)", SIZE, 30).close()
 

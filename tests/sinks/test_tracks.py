@@ -1,6 +1,6 @@
-"""What lies beside the pictures: sound, subtitles, chapters and tags, from any file into any other.
+"""Everything but the pictures: sound, subtitles, chapters and tags, from any file into any other.
 
-Read by the program's sources and written by its sinks; only the network is left out.
+The program's sources read it and its sinks write it; only the network is skipped.
 """
 
 import itertools
@@ -26,7 +26,7 @@ def rates(codec: str) -> list[int]:
 
 
 def is_made(path: Path, codec: str, form: str, rate: int) -> bool:
-    """Whether such a file could be written, and says the right times of all that is in it."""
+    """Whether such a file could be written and gives the right times for everything in it."""
     try:
         write(path, (codec, "mono", rate), picture="mjpeg", form=form)
         with av.open(str(path)) as file:
@@ -46,13 +46,13 @@ def played(path: Path) -> float:
 
 
 def faults(source: Path, path: Path, said: str | None) -> list[str]:
-    """What is wrong with a second of video that was brought into another file."""
+    """What is wrong with a second of video that was transferred to another file."""
     before, after, found = played(source), played(path), []
     times = pictures(source)
     wanted = max(times[-1] + 0.04 - min(times[0], packets(source)[0][0]), after)
     with av.open(str(path)) as file:
         length = file.duration / 1e6
-        if abs(length - wanted) > 0.04 + 0.03:  # a frame, and what encoders begin with
+        if abs(length - wanted) > 0.04 + 0.03:  # a frame, and the encoder's delay at the start
             found.append(f"lasts {length} s")
         if sum(1 for _ in file.decode(video=0)) != 25:
             found.append("frames are missing")
@@ -61,7 +61,7 @@ def faults(source: Path, path: Path, said: str | None) -> list[str]:
     return found
 
 
-CODECS = {  # of the table in docs/files.md: its words, and the encoders
+CODECS = {  # the names in the table in docs/files.md, and the encoders
     "AAC": "aac", "AC-3": "ac3", "E-AC-3": "eac3", "MP3": "mp3", "16-bit PCM": "pcm_s16le",
     "MP2": "mp2", "Opus": "libopus", "FLAC": "flac", "ALAC": "alac", "G.711": "pcm_mulaw",
     "AMR": "libopencore_amrnb", "WMA": "wmav2", "ADPCM": "adpcm_ms",
@@ -69,7 +69,7 @@ CODECS = {  # of the table in docs/files.md: its words, and the encoders
 
 
 def table() -> dict[str, dict[str, str]]:
-    """What docs/files.md says becomes of a kind of track, by suffix."""
+    """What docs/files.md says happens to a kind of track, by suffix."""
     text = (ROOT / "docs" / "files.md").read_text("utf-8")
     rows = [line.strip("| \n").split(" | ") for line in text.splitlines() if line[:1] == "|"]
     suffixes = [suffix.strip("`") for suffix in rows[0][1:]]
@@ -108,7 +108,7 @@ def test_sound_that_fits_comes_along_untouched(tmp_path, suffix, form):
     source = write(tmp_path / "in", ("aac",), form=form, seconds=2)
     assert rewritten(source, tmp_path / f"out{suffix}") is None
     was, now = packets(source), packets(tmp_path / f"out{suffix}")
-    header = 7 * (form == "mpegts")  # bytes of each packet, which go
+    header = 7 * (form == "mpegts")  # bytes of each packet, which are removed
     assert [data[header:] for _, data in was] == [data for _, data in now]
     gap = was[0][0] - pictures(source)[0]
     assert now[0][0] - pictures(tmp_path / f"out{suffix}")[0] == pytest.approx(gap, abs=0.003)
@@ -123,7 +123,7 @@ def test_a_run_that_is_stopped_cuts_the_sound_where_the_pictures_end(tmp_path):
     with av.open(str(tmp_path / "out.mp4")) as file:
         order = sorted((it.pos, it.stream.type) for it in file.demux() if it.size)
     runs = "".join(kind[0] for _, kind in order).split("v")
-    assert max(map(len, runs)) < 120, "the sound lies in one lump"
+    assert max(map(len, runs)) < 120, "the sound is not interleaved"
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
@@ -159,7 +159,7 @@ def test_a_still_picture_is_no_leap_of_the_clock(tmp_path):
 
 
 def joined_tracks(path: Path, sound, video, codec="aac", still=(0, 0)) -> Path:
-    """Pictures and a tone, each from and until a time in seconds; no new picture in between."""
+    """Writes pictures and a tone, each from and until a time in s; no picture during `still`."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=25, options={"bf": "0"})
         stream.width, stream.height = 64, 48
@@ -181,7 +181,7 @@ def test_all_sound_tracks_come_along_the_default_ones_language_and_the_most_chan
 ):
     tracks = ("aac", "mono", 48000, "eng"), ("ac3", "5.1(side)", 48000, "deu")
     source = write(tmp_path / "in.mp4", *tracks, ("aac", "stereo", 48000, "eng"))
-    for suffix in (".mp4", ".mkv"):  # QuickTime knows some languages by other names
+    for suffix in (".mp4", ".mkv"):  # QuickTime has other names for some languages
         assert rewritten(source, tmp_path / f"out{suffix}") is None
         found = tracks_of(tmp_path / f"out{suffix}")
         assert found == [("aac", 2, "eng"), ("aac", 1, "eng"), ("ac3", 6, "deu")]
@@ -210,7 +210,7 @@ def test_damaged_sound_ends_early_and_the_video_goes_on(tmp_path):
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("start", [0, 2**33 / 90000 - 3, 20000])
 def test_joined_recordings_go_on_as_one(tmp_path, suffix, start):
-    """Whose clock begins anew, wraps, or leaps by hours."""
+    """Recordings whose clock restarts, wraps, or leaps by hours."""
     parts = [write(tmp_path / f"{n}", ("aac",), form="mpegts", seconds=4) for n in (0, 1)]
     source = tmp_path / "in.ts"
     second = moved(parts[1], start) if start else parts[1]

@@ -1,4 +1,4 @@
-"""Videos with an alpha: written, and decoded again by FFmpeg's libraries."""
+"""Videos with an alpha: written, and decoded by FFmpeg's libraries."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ SIZE = (320, 180)
 
 
 def cut_out(x: int, size=SIZE) -> np.ndarray:
-    """uint8 [H,W,4]: a red square from x on, whole, above it a half transparent white stripe."""
+    """uint8 [H,W,4]: an opaque red square from x on, with a half-transparent white stripe above."""
     image = np.zeros((size[1], size[0], 4), np.uint8)
     image[60:160, x : x + 100] = (*RED, 255)
     image[:40] = (255, 255, 255, 128)
@@ -35,12 +35,12 @@ def write(path: Path, images, fps=25, sound=None) -> Path:
 
 
 def decode(path: Path) -> list[np.ndarray]:
-    """The frames of a video, int [H,W,4] BGRA. FFmpeg's own VP9 decoder leaves out the alpha."""
+    """The frames of a video, int [H,W,4] BGRA. FFmpeg's own VP9 decoder ignores the alpha."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         decoder = stream.codec_context
         if decoder.name == "vp9":
-            assert stream.metadata["alpha_mode"] == "1"  # which browsers heed
+            assert stream.metadata["alpha_mode"] == "1"  # browsers rely on it
             decoder = av.CodecContext.create("libvpx-vp9", "r")
         frames = [frame for packet in container.demux(stream) for frame in decoder.decode(packet)]
         matrix = "ITU709" if frames[0].height >= 720 else "ITU601"
@@ -99,5 +99,5 @@ def test_a_recording_becomes_the_person_on_nothing_sound_and_all(tmp_path, portr
     assert image[90:140, 200:240, :3].mean() == pytest.approx(
         portrait[90:140, 200:240].mean(), abs=4
     )
-    assert image[10:60, 440:].max() <= 8  # nothing of the room, seen or hidden
+    assert image[10:60, 440:].max() <= 8  # nothing of the room, visible or hidden
     assert len(packets(origin)) - len(packets(out)) <= 3

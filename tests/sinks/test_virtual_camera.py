@@ -1,4 +1,4 @@
-"""The virtual camera, before a pyvirtualcam that keeps what it is sent."""
+"""The virtual camera, with a fake pyvirtualcam that keeps what it is sent."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from support.virtual_camera import frames
 
 @pytest.fixture
 def clip(tmp_path) -> Path:
-    """Half a second of the demo, 160x90, 10 frames a second."""
+    """Half a second of the demo, 160x90, 10 frames per second."""
     return record_demo(tmp_path / "clip.mp4", 5, fps=10)
 
 
@@ -124,7 +124,7 @@ def test_repeats_come_at_the_cameras_rate(fake, monkeypatch):
     assert len(frames(fake, (64, 48))) == 11
 
 
-# --- What to do, on each system
+# --- Error messages on each system
 
 
 @pytest.fixture

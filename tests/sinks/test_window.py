@@ -1,4 +1,4 @@
-"""The window, in a real one, on a display of the tests' own."""
+"""The window: a real one, on the tests' own display."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from support import ROOT
 from support.display import wait_until
 
-# Shows one colour and says what happens, until q or the window's X.
+# Shows one colour and prints what happens, until q or the window's close button is pressed.
 SHOW = """
 import sys, time
 from types import SimpleNamespace
@@ -52,7 +52,7 @@ def start(environment, width=640, height=360, title="shown", linger=0.0) -> subp
 
 
 def blue(display) -> tuple[int, int] | None:
-    """(width, height) of what is shown in the child's colour, None if nothing is."""
+    """(width, height) of the area shown in the child's colour, or None."""
     rows, columns = np.nonzero((display.screenshot() == (200, 90, 30)).all(axis=2))
     return (int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1) if rows.size else None
 
@@ -79,10 +79,10 @@ def shown(display):
 def test_shows_the_frame_and_takes_keys_without_a_word_on_stderr(display, shown):
     child = shown(width=640, height=360)
     wait_until(lambda: blue(display) == (640, 360), "the whole frame")
-    display.press("shown", "F1")  # stands for nothing
+    display.press("shown", "F1")  # has no meaning
     names = {"Right": "right", "Left": "left", "BackSpace": "backspace", "plus": "+"}
     for key, name in (names | {"space": "space", "Escape": "esc", "Q": "q"}).items():
-        display.press("shown", key)  # one by one: OpenCV keeps the last of those between two looks
+        display.press("shown", key)  # one by one: OpenCV keeps only the last between two polls
         assert child.stdout.readline().strip() == name
     assert child.stdout.read().split() == ["open", "still", "open", "end"]
     assert child.stderr.read() == ""

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def skip_or_fail(reason: str) -> NoReturn:
-    """Skips the test for what this machine lacks; in CI on Linux, which installs it, a failure."""
+    """Skips the test if this machine lacks something; fails in CI on Linux, which installs it."""
     if os.environ.get("CI") and sys.platform.startswith("linux"):
         pytest.fail(reason)
     pytest.skip(reason)

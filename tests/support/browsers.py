@@ -25,11 +25,11 @@ PAGE = Path(__file__).with_name("camera.html")
 PORTAL = "/usr/libexec/xdg-desktop-portal"
 PROGRAMS = ("chromium", "firefox-esr", PORTAL, "gdbus")
 PACKAGES = "chromium firefox-esr xdg-desktop-portal libglib2.0-bin"
-# WirePlumber may be late, or nothing comes of a camera that was opened.
+# WirePlumber may be late, or an opened camera may never deliver a frame.
 NOT_YET = "NotFoundError", "NotReadableError", "AbortError", "frames after"
 FIREFOX = {
     "media.webrtc.camera.allow-pipewire": True,
-    "media.navigator.permission.disabled": True,  # no question
+    "media.navigator.permission.disabled": True,  # do not ask
     "media.autoplay.default": 0,
     "dom.disable_open_during_load": False,  # a page may open another tab
     "browser.shell.checkDefaultBrowser": False,
@@ -50,8 +50,8 @@ CHROMIUM = (
 class Desktop(Session):
     """A `Session` with the camera portal, which starts when a browser asks for it.
 
-    The portal offers cameras only where some backend could ask the user. The one named here does
-    not exist, and is never asked, since the permission store has the answer.
+    The portal offers cameras only if some backend could ask the user. The one named here does not
+    exist, and is never asked, since the permission store has the answer.
     """
 
     def __init__(self):
@@ -89,7 +89,7 @@ class Desktop(Session):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves the page; passes code to its tabs, and their answers back."""
+    """Serves the page, passes code to its tabs, and passes back their answers."""
 
     server: "Server"
 
@@ -116,7 +116,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Has the queues of each tab, by its path."""
+    """Holds the queues of each tab, by path."""
 
     daemon_threads = True
 
@@ -126,11 +126,11 @@ class Server(ThreadingHTTPServer):
         self.answers: dict[str, queue.Queue] = defaultdict(queue.Queue)
 
     def handle_error(self, *_) -> None:
-        """A tab was closed while it waited."""
+        """Ignores that a tab was closed while waiting."""
 
 
 class Browser:
-    """A browser with camera.html in its first tab, "/"; runs JavaScript in there."""
+    """A browser with camera.html in its first tab, "/", where it can run JavaScript."""
 
     def __init__(self, kind: str, session: Session):
         self.kind, self._server = kind, Server()
@@ -141,7 +141,7 @@ class Browser:
     def _start(self) -> None:
         command = [*self._command(), f"http://localhost:{self._server.server_port}/"]
         nothing = subprocess.DEVNULL
-        # A process group of its own, as it consists of many processes.
+        # Give it its own process group, since it consists of many processes.
         self._process = self._session.popen(
             *command, stdout=nothing, stderr=nothing, process_group=0
         )
@@ -154,11 +154,11 @@ class Browser:
         return ["firefox-esr", "--headless", "--no-remote", "--profile", self._profile]
 
     def run(self, code: str, tab="/") -> Any:
-        """Returns what the body of an async function returns; raises RuntimeError as that does.
+        """Runs the body of an async function and returns its result; RuntimeError if it throws.
 
         Raises:
             Stalled: it did not answer, as when WirePlumber 0.4 leaves it waiting for a camera. It
-                is then started again.
+                is then restarted.
         """
         self._server.jobs[tab].put(code)
         try:
@@ -174,10 +174,10 @@ class Browser:
         return answer.get("value")
 
     def open(self, parts: list[list[int]], tab="/") -> None:
-        """Opens the camera. A browser that has just started does not always find it at once.
+        """Opens the camera, which a newly started browser does not always find immediately.
 
         Raises:
-            Stalled: it never does, or never shows a frame.
+            Stalled: it never finds it, or never shows a frame.
         """
 
         def is_open() -> bool:
@@ -196,10 +196,10 @@ class Browser:
             raise Stalled(str(error)) from None
 
     def frames(self, count: int, tab="/") -> list[dict]:
-        """The first so many frames, or more, since it was opened; see camera.html.
+        """At least the first `count` frames since the camera was opened; see camera.html.
 
         Raises:
-            Stalled: no more came.
+            Stalled: too few frames came.
         """
         seen = self.run(
             f"await frame({count}, {1000 * PATIENCE}).catch(() => 0); return frames", tab
@@ -223,9 +223,9 @@ class Browser:
 
 @pytest.fixture
 def desktop():
-    """A `Desktop` of the test's own: what stalls one says nothing of the next.
+    """A separate `Desktop` for each test, so that a stalled one does not affect the next.
 
-    Skips where browsers or the portal are missing, which in CI is a failure.
+    Skips if browsers or the portal are missing, which in CI is a failure.
     """
     lacking = [name for name in PROGRAMS if not shutil.which(name)]
     if lacking or missing():
@@ -238,7 +238,7 @@ def desktop():
 
 @pytest.fixture
 def browser(desktop):
-    """Starts a browser of that kind; ends it."""
+    """Starts a browser of a given kind, and ends it after the test."""
     with ExitStack() as stack:
 
         def start(kind: str) -> Browser:

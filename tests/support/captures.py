@@ -1,4 +1,4 @@
-"""Cameras without hardware: a script plays like cv2.VideoCapture. And pictures for them to give."""
+"""Fake cameras that play a script in place of cv2.VideoCapture, and pictures for them to play."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def picture(width=64, height=48, seed=0) -> np.ndarray:
-    """uint8 [H,W,3] BGR, smooth, so that codecs keep it."""
+    """uint8 [H,W,3] BGR, smooth, so that codecs preserve it."""
     noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)
 
@@ -23,7 +23,7 @@ COLOURS = np.array(  # BGR
 
 
 def colours(width: int, height: int) -> np.ndarray:
-    """A picture with a colour in each quarter."""
+    """A picture with a different colour in each quarter."""
     return cv2.resize(COLOURS, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
@@ -37,14 +37,14 @@ def is_recognisable(image: np.ndarray) -> bool:
 
 
 def is_blurred(image: np.ndarray, original: np.ndarray) -> bool:
-    """Whether the demo's upper corners, the flag and the shuttle, have lost their detail."""
+    """Whether the demo's upper corners (the flag and the shuttle) have lost their detail."""
     high, wide = image.shape[0] // 3, image.shape[1] // 5
     corners = np.s_[:high, :wide], np.s_[:high, -wide:]
     return all(detail(image[it]) < 0.3 * detail(original[it]) for it in corners)
 
 
 def is_sharp(image: np.ndarray, original: np.ndarray) -> bool:
-    """Whether the demo's face has kept its detail, in 640x360."""
+    """Whether the demo's face, at 640x360, has kept its detail."""
     face = np.s_[60:240, 240:400]
     return bool(detail(image[face]) > 0.3 * detail(original[face]))
 
@@ -58,7 +58,7 @@ def threads() -> set:
 
 
 class FakeCapture:
-    """Plays a script like cv2.VideoCapture: arrays, None where it fails; then `after`."""
+    """A cv2.VideoCapture that plays a script, arrays or None for a failure, and then `after`."""
 
     def __init__(self, script=(), after=None, opens=True, keeps=None, pause=0.002):
         self.script, self.after = iter(script), after
@@ -90,7 +90,7 @@ class FakeCapture:
 
 
 class StepCapture(FakeCapture):
-    """Gives its frames one by one, when told to."""
+    """Delivers its frames one by one, when told to."""
 
     def __init__(self, script):
         super().__init__(script, pause=0)
@@ -102,14 +102,14 @@ class StepCapture(FakeCapture):
         return super().read()
 
     def play(self, count: int):
-        """Lets so many frames pass; returns when the camera waits for the next."""
+        """Lets `count` frames pass; returns when the camera waits for the next."""
         for _ in range(count):
             self.steps.release()
             self.waits.acquire(timeout=5)
 
 
 class Unplugged:
-    """Opens one capture after the other, as each attempt to open a camera would; then none."""
+    """Opens a new capture with each attempt to open the camera, until none are left."""
 
     def __init__(self, *captures):
         self.captures, self.opened = captures, []

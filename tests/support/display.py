@@ -1,4 +1,4 @@
-"""A real display for tests: an X server in memory, with keys, clicks and screenshots."""
+"""A real display for tests: an in-memory X server with keys, clicks and screenshots."""
 
 import ctypes
 import os
@@ -14,14 +14,14 @@ import pytest
 from support import skip_or_fail
 
 TOOLS = ("Xvfb", "xdotool")
-PATIENCE = 30  # seconds to wait for what should happen at once; the machine may be busy
+PATIENCE = 30  # seconds to wait for what should be immediate; the machine may be busy
 
 
 class Display:
     """A running Xvfb.
 
     Attributes:
-        name: what DISPLAY is to be.
+        name: the value for DISPLAY.
         environment: for child processes.
     """
 
@@ -43,7 +43,7 @@ class Display:
         self._server.wait()
 
     def screenshot(self) -> np.ndarray:
-        """uint8 [H,W,3] BGR, read from the file, in XWD format, that Xvfb keeps its screen in."""
+        """uint8 [H,W,3] BGR, read from the XWD file in which Xvfb keeps its screen."""
         data = self._screen.read_bytes()
         header = struct.unpack(">25I", data[:100])
         length, width, height, stride, colours = (header[i] for i in (0, 4, 5, 12, 19))
@@ -51,19 +51,19 @@ class Display:
         return rows.reshape(height, stride)[:, : 4 * width].reshape(height, width, 4)[..., :3]
 
     def is_shown(self, title: str) -> bool:
-        """Whether a window with that title is visible."""
+        """Whether a window with this title is visible."""
         try:
             return bool(self._xdotool("search", "--onlyvisible", "--name", f"^{title}$"))
         except subprocess.CalledProcessError:
             return False
 
     def press(self, title: str, *keys: str) -> None:
-        """Presses keys, named as X names them, in the visible window with that title."""
+        """Presses keys, by their X names, in the visible window with this title."""
         find = ["search", "--onlyvisible", "--name", f"^{title}$"]
         self._xdotool(*find, "key", *keys)
 
     def click_close(self, title: str) -> None:
-        """Does what a window manager does when the user clicks a window's X."""
+        """Does what a window manager does when the user clicks a window's close button."""
         find = ["search", "--onlyvisible", "--name", f"^{title}$"]
         ask_to_close(self.name, int(self._xdotool(*find).split()[0]))
 
@@ -73,7 +73,7 @@ class Display:
 
 
 class ClientMessage(ctypes.Structure):
-    """Xlib's XClientMessageEvent, as long as its XEvent."""
+    """Xlib's XClientMessageEvent, padded to the size of its XEvent."""
 
     _fields_ = [
         ("type", ctypes.c_int),
@@ -105,7 +105,7 @@ def ask_to_close(display: str, window: int) -> None:
 
 
 def wait_until(condition, what: str):
-    """Returns the condition's first true value; fails if it stays false."""
+    """Returns the condition's first true value; fails the test if it stays false."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if value := condition():
@@ -116,10 +116,10 @@ def wait_until(condition, what: str):
 
 @pytest.fixture(scope="session")
 def display(tmp_path_factory):
-    """A `Display`; skips where its tools are missing, which in CI is a failure."""
+    """A `Display`; skips if its tools are missing, which in CI is a failure."""
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
-        reason = f"no {' and no '.join(missing)} on this machine: no test in a real window"
+        reason = f"no {' and no '.join(missing)} on this machine to test with a real window"
         skip_or_fail(reason)
     server = Display(tmp_path_factory.mktemp("display"))
     yield server

@@ -1,6 +1,6 @@
 """What the fuzz tests feed the program, and the child processes that it runs in.
 
-Run as a program, it takes the doors' inputs from a JSON list on stdin and answers one line each.
+Run as a program, it reads a JSON list of commands from stdin and answers with one line for each.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ SECONDS = 20  # that an input may take, on a busy machine
 
 
 def mutated(whole: bytes, rng: np.random.Generator) -> bytes:
-    """The bytes changed the way files break and attackers break them."""
+    """Changes the bytes in the ways that files get damaged and attackers damage them."""
     data = bytearray(whole)
     for _ in range(int(rng.integers(1, 4))):
         at = int(rng.integers(len(data))) if len(data) else 0
-        # Headers are short; half of the changes go there.
+        # Half of the changes go to the header, which is short.
         at = at if rng.random() < 0.5 else min(at, int(rng.integers(400)))
         length = int(rng.choice([1, 2, 4, 16, 200]))
         kind = rng.integers(7)
@@ -48,11 +48,11 @@ def mutated(whole: bytes, rng: np.random.Generator) -> bytes:
 
 
 def run_all(commands: list[list[str]], folder: Path) -> list[dict]:
-    """Runs the program with each list of arguments, a batch of them in a child process.
+    """Runs the program with each list of arguments, in batches, each in a child process.
 
     Returns:
-        For each its exit `code` and what it said in `errors`; code None and the reason where the
-        child crashed or hung at it.
+        For each list, the exit `code` and the `errors` printed; code None and the reason if the
+        child crashed or hung.
     """
     answers = []
     while len(answers) < len(commands):
@@ -62,7 +62,7 @@ def run_all(commands: list[list[str]], folder: Path) -> list[dict]:
 
 
 def run_batch(commands: list[list[str]], folder: Path) -> list[dict]:
-    """The answers of one child, up to and with the first one that ended it."""
+    """The answers of one child, up to and including the first one that ended it."""
     began = time.monotonic()
     child = subprocess.Popen(
         [sys.executable, __file__, str(folder)],
@@ -85,7 +85,7 @@ def run_batch(commands: list[list[str]], folder: Path) -> list[dict]:
 
 
 def open_cheap(*_):
-    """What stands in for engines.open_segmenter: a network that sees nobody and costs nothing."""
+    """Stands in for engines.open_segmenter: a network that sees nobody and costs nothing."""
     from background_blur.matting.segmenter import PersonSegmenter
 
     return PersonSegmenter(
@@ -94,7 +94,7 @@ def open_cheap(*_):
 
 
 def serve() -> None:
-    """The child: runs main.main for each command on stdin, with a network that costs nothing."""
+    """In the child, runs main.main for each command on stdin with a network that costs nothing."""
     sys.path.insert(0, str(ROOT))
     import main
     from background_blur.matting import engines
@@ -106,7 +106,7 @@ def serve() -> None:
         with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(output):
             try:
                 code = main.main(command)
-            except SystemExit as exit:  # argparse's
+            except SystemExit as exit:  # raised by argparse
                 code = exit.code
             except BaseException as error:
                 code = f"{type(error).__name__}: {error}"
@@ -116,7 +116,7 @@ def serve() -> None:
 
 
 def seeds() -> dict[str, bytes]:
-    """Small whole files of every kind that the program reads, by suffix."""
+    """Small intact files of every kind that the program reads, by suffix."""
     from support.videos import encode
 
     rng = np.random.default_rng(0)
@@ -137,7 +137,7 @@ def seeds() -> dict[str, bytes]:
 
 
 def save_animations(seed: str, images) -> None:
-    """Animations and pages, with EXIF and a colour profile, and a picture with those."""
+    """Saves animations and pages, with EXIF and a colour profile, and a picture with those."""
     from PIL import Image, ImageCms
 
     exif = Image.Exif()

@@ -1,4 +1,4 @@
-"""Small networks in the place of other people's."""
+"""Small networks that stand in for other people's."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Photographs with masks, drawn."""
+"""Synthetic photographs with masks."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def rectangle(shape, top, left, bottom, right, value=255) -> np.ndarray:
 
 
 def draw_photo(name: str, size: tuple[int, int], seed: int = 0) -> Photo:
-    """Noise with an oval "person", a rim of unknown around it; nobody for `room` and `none`."""
+    """Noise with an oval "person" and an unknown rim around it; nobody in `room` and `none`."""
     rng, (width, height) = np.random.default_rng(seed), size
     image = rng.integers(0, 256, (height, width, 3), np.uint8)
     mask = np.zeros((height, width), np.uint8)

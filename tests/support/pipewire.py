@@ -1,7 +1,7 @@
-"""Real cameras without hardware: a PipeWire session of its own, and cameras that play into it.
+"""Real cameras without hardware: a separate PipeWire session, and cameras that play into it.
 
-PipeWire's preloaded `pw-v4l2` gives such a camera to OpenCV as a V4L2 device, so that a program
-takes the very path it takes with a webcam: open, ioctl, mmap, select.
+PipeWire's preloaded `pw-v4l2` presents such a camera to OpenCV as a V4L2 device, so that a program
+does exactly what it does with a webcam: open, ioctl, mmap, select.
 """
 
 import contextlib
@@ -34,12 +34,12 @@ class Session:
     """A running PipeWire with its session manager.
 
     Attributes:
-        environment: for the programs that are to use it.
+        environment: for the programs that should use it.
     """
 
     def __init__(self, **environment: str):
-        """Starts it, with these variables for its programs."""
-        self._folder = Path(tempfile.mkdtemp(prefix="pipewire"))  # a short path: it holds sockets
+        """Starts it, with these environment variables for its programs."""
+        self._folder = Path(tempfile.mkdtemp(prefix="pipewire"))  # sockets need a short path
         self.environment = {**os.environ, **environment, "XDG_RUNTIME_DIR": str(self._folder)}
         self.environment.pop("DISPLAY", None)
         self.environment.pop("WAYLAND_DISPLAY", None)
@@ -61,14 +61,14 @@ class Session:
         wait_until(lambda: "WirePlumber [export]" in str(self.objects()), "its session manager")
 
     def objects(self) -> list[dict]:
-        """All that PipeWire knows; nothing while it does not answer."""
+        """All PipeWire objects; empty while it does not answer."""
         result = self.run("pw-dump")
         with contextlib.suppress(ValueError):
             return json.loads(result.stdout)
         return []
 
     def node(self, name: str) -> dict | None:
-        """A camera's node, by its name."""
+        """A camera's node, by name."""
         for thing in self.objects():
             info = thing.get("info") or {}
             if (info.get("props") or {}).get("node.name") == name and "state" in info:
@@ -98,10 +98,10 @@ class Session:
 
 
 class PipeWireCamera:
-    """A camera in a session, which plays pictures over and over until it is closed.
+    """A camera in a session, which plays pictures in a loop until it is closed.
 
-    `pictures`, uint8 [H,W,3] BGR and all of one size, may be exchanged while it runs; while there
-    are none it sends nothing.
+    `pictures`, uint8 [H,W,3] BGR and all the same size, may be replaced while it runs; while there
+    are none, it sends nothing.
     """
 
     def __init__(self, session: Session, pictures, fps: float = 30, format="YUY2", name="webcam"):
@@ -112,7 +112,7 @@ class PipeWireCamera:
         if format == "MJPG":
             kind = "video/x-raw,format=I420 ! jpegenc ! image/jpeg"
         properties = "props,media.class=Video/Source,media.role=Camera"
-        # Else `pw-v4l2` gets nothing of a camera that was read five seconds ago.
+        # Otherwise `pw-v4l2` gets nothing from a camera that was read five seconds ago.
         properties += ",session.suspend-timeout-seconds=0.1"
         pipeline = (
             f"fdsrc fd=0 do-timestamp=true ! {raw} ! videoconvert ! {kind}"
@@ -144,7 +144,7 @@ class PipeWireCamera:
                 self.sent += 1
 
     def close(self) -> None:
-        """Takes the camera away at once, as pulling its plug does."""
+        """Removes the camera at once, like unplugging it."""
         self._over.set()
         self._process.kill()
         self._process.wait(10)
@@ -163,14 +163,14 @@ STALL = 30  # seconds
 
 
 class Stalled(Exception):
-    """A reader is linked, but gets no frames: PipeWire 0.3.65 does that now and then."""
+    """A reader is linked but gets no frames, as happens now and then with PipeWire 0.3.65."""
 
 
 stalls = pytest.mark.flaky(reruns=2, only_rerun="Stalled")
 
 
 class Watcher:
-    """A program that reads a camera of a session's, by its node's name."""
+    """A program that reads a session's camera, given its node's name."""
 
     def __init__(self, session: Session, size: tuple[int, int], name="background_blur"):
         self._size = size
@@ -185,14 +185,14 @@ class Watcher:
         return bool(select.select([self.process.stdout], [], [], 0)[0])
 
     def frames(self, count: int) -> np.ndarray:
-        """The next so many frames, uint8 [count,H,W,3] BGR; fewer where it ends.
+        """The next `count` frames, uint8 [count,H,W,3] BGR, or fewer if the camera ends.
 
         Raises:
             Stalled: nothing came for a while.
         """
         width, height = self._size
         assert self.process.stdout
-        # Read at once: whoever reads more slowly than frames come may get no more of them.
+        # Read without delay: a reader slower than the frames may get no more of them.
         data, wanted = bytearray(), count * height * width * 3
         while len(data) < wanted:
             if not select.select([self.process.stdout], [], [], STALL)[0]:
@@ -226,7 +226,7 @@ def missing() -> str | None:
 
 @pytest.fixture
 def program(tmp_path):
-    """Starts `main.py` into a session's PipeWire camera; ends it."""
+    """Starts `main.py`, sending to a session's PipeWire camera, and ends it after the test."""
     started = []
 
     def start(session, *arguments, source="demo", size="640x360", camera="pipewire", through="env"):
@@ -243,7 +243,7 @@ def program(tmp_path):
 
     yield start
     for process in started:
-        process.terminate()  # so that it ends its helper, which might go on by itself
+        process.terminate()  # so that it ends its helper, which might otherwise go on running
         try:
             process.communicate(timeout=20)
         except subprocess.TimeoutExpired:
@@ -253,7 +253,7 @@ def program(tmp_path):
 
 @pytest.fixture(scope="session")
 def pipewire():
-    """A `Session`; skips where its programs are missing, which in CI is a failure."""
+    """A `Session`; skips if its programs are missing, which in CI is a failure."""
     if lacking := missing():
         reason = f"no {lacking} here; to test with real cameras: sudo apt install {PACKAGES}"
         skip_or_fail(reason)

@@ -1,4 +1,4 @@
-"""The program as its users start it: `python main.py ...` in a process of its own."""
+"""The program as users start it: `python main.py ...`, in its own process."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def run(*arguments, timeout=60, **options) -> subprocess.CompletedProcess:
 
 
 def assert_one_line(result, *parts: str) -> None:
-    """That it failed, and said why in one line that holds these words."""
+    """Asserts that it failed and said why in one line that contains these parts."""
     assert result.returncode == 1
     lines = result.stderr.splitlines()
     assert len(lines) == 1, result.stderr
@@ -34,7 +34,7 @@ def assert_one_line(result, *parts: str) -> None:
 
 
 def written(folder: Path) -> int:
-    """How many bytes the outputs that are not complete yet have; encoders hold frames back."""
+    """The number of bytes in incomplete outputs; encoders hold frames back."""
     return sum(path.stat().st_size for path in folder.glob("*.part.*"))
 
 

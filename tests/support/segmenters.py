@@ -1,4 +1,4 @@
-"""Networks of one mask, by a function of the picture, in the place of the real one."""
+"""Fake networks whose one mask is a function of the picture."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from background_blur.settings import Settings
 
 
 def left_half(picture: np.ndarray) -> np.ndarray:
-    """A mask of the left half, a little different for another picture: else it is not believed."""
+    """A mask of the left half, a little different for each picture, or it would not be trusted."""
     mask = np.repeat([[1.0, 0.0]], 20, axis=1).repeat(30, axis=0).astype(np.float32)
     mask[0, 0] -= picture[0, 0, 0] / 1e6
     return mask
@@ -23,14 +23,14 @@ def fails(picture: np.ndarray):
 
 
 class OneMask(Masks):
-    """The same mask of everybody and of those in front, which may be no mask at all."""
+    """The same mask for all people and for those in front; it may be no mask at all."""
 
     def solid_front(self) -> np.ndarray:
         return self.front
 
 
 class FakeSegmenter:
-    """Calls `mask_of(picture)`, which tests may replace; counts the looks that succeed."""
+    """Calls `mask_of(picture)`, which tests may replace, and counts successful calls."""
 
     def __init__(self, mask_of: Callable[[np.ndarray], Any]):
         self.mask_of = mask_of
@@ -44,7 +44,7 @@ class FakeSegmenter:
 
 
 class FakeBlur(BackgroundBlur):
-    """The pipeline with such a network, which sees whole frames unless `track` is set."""
+    """The pipeline with a fake network, which sees whole frames unless `track` is set."""
 
     def __init__(
         self,

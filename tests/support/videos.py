@@ -1,4 +1,4 @@
-"""Videos made at test time, and brought into other files as the program does."""
+"""Videos made at test time, and rewritten to other files as the program does it."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +14,7 @@ from background_blur.sinks.video import VideoFile
 
 
 def record_demo(path: Path, frames: int, size=(160, 90), fps=25) -> Path:
-    """The demo's first frames."""
+    """Writes the demo's first frames to a video."""
     demo = Demo(size, fps, paced=False)
     with VideoFile(path, fps) as file:
         for index in range(frames):
@@ -34,9 +34,9 @@ def encode(
     transfer=2,
     **options,
 ) -> Path:
-    """Images of one size, uint8 [H,W,3 or 4], at a rate or at `times` in ms; a video without sound.
+    """Writes equal-sized images, uint8 [H,W,3 or 4], at a rate or at `times` in ms, without sound.
 
-    `aspect` is a pixel's width over its height; `options` are the container's.
+    `aspect` is a pixel's width divided by its height; `options` are the container's.
     """
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(codec, rate=rate)
@@ -66,7 +66,7 @@ def write(
     options=None,
     image=None,
 ) -> Path:
-    """An image, or grey ones, at 25 frames/s, and tracks of (encoder, layout, rate, language)."""
+    """Writes one image, or grey ones, at 25 frames/s; tracks: (encoder, layout, rate, language)."""
     size = size if image is None else image.shape[1::-1]
     with av.open(str(path), "w", format=form, options={"strict": "-2", **(options or {})}) as file:
         video = file.add_stream(picture, rate=25)
@@ -93,7 +93,7 @@ def add_track(file, codec, layout="mono", rate=48000, language=None):
 
 
 def tone(stream, index: int) -> av.AudioFrame:
-    """A twenty-fifth of a second of 440 Hz."""
+    """1/25 second of a 440 Hz tone."""
     rate = stream.codec_context.sample_rate
     at = np.arange(rate // 25) + index * (rate // 25)
     wave = (8000 * np.sin(2 * np.pi * 440 * at / rate)).astype(np.int16)
@@ -104,7 +104,7 @@ def tone(stream, index: int) -> av.AudioFrame:
 
 
 def rewritten(source: Path | str, path: Path, frames: int | None = None) -> str | None:
-    """Brings a video into another file, or so many frames of it; returns what was said of that."""
+    """Rewrites a video, or its first `frames` frames, to another file; returns the warning."""
     with open_source(str(source)) as video, open_output(path, video) as sink:
         for index, frame in enumerate(video):
             sink.write(frame)
@@ -125,7 +125,7 @@ def lasting(path: Path) -> float:
 
 
 def packets(path: Path, index: int = 0) -> list[tuple[float, bytes]]:
-    """(seconds, data) of each packet of a track of sound."""
+    """(seconds, data) of each packet in a sound track."""
     with av.open(str(path)) as file:
         found = [it for it in file.demux(audio=index) if it.size]
         return [(float(it.pts * it.time_base), bytes(it)) for it in found]

@@ -1,4 +1,4 @@
-"""A pyvirtualcam that keeps what it is sent."""
+"""A fake pyvirtualcam that keeps what it is sent."""
 
 import sys
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 from background_blur.sinks import virtual_camera
 
-# Behaves as pyvirtualcam does; FAKE_ERROR is why it fails, FAKE_SENT a file for what it is sent.
+# Behaves like pyvirtualcam; FAKE_ERROR is why it fails, FAKE_SENT is a file for what it is sent.
 FAKE = """
 import os
 from enum import Enum
@@ -41,7 +41,7 @@ class Camera:
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch) -> Iterator[Path]:
-    """Puts the fake first on the path, here and for children; the file of what it was sent."""
+    """Puts the fake first on the path, here and in children; returns the file of what was sent."""
     folder = tmp_path / "fake"
     folder.mkdir()
     (folder / "pyvirtualcam.py").write_text(FAKE)

@@ -1,4 +1,4 @@
-"""What holds for the commands all alike."""
+"""What all commands have in common."""
 
 import re
 import subprocess

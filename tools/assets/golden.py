@@ -1,9 +1,9 @@
-"""Renews the alphas that `tests/test_golden.py` compares with, after looking at them.
+"""Regenerates the alphas that `tests/test_golden.py` compares with.
 
     python -m tools.assets.golden
 
-Run it when a change of network or refinement is meant to change them, and look at the pictures
-before committing them.
+Run it when a change to the network or the refinement is meant to change them, and look at the
+pictures before committing them.
 """
 
 from itertools import islice
@@ -20,11 +20,11 @@ from background_blur.settings import Settings
 from tools.command import command_line
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
-FRAMES = 20  # of the demo; the alpha of the last is kept
+FRAMES = 20  # of the demo; the alpha of the last one is kept
 
 
 def alphas() -> dict[str, np.ndarray]:
-    """The portrait's alpha, and that of a frame of the demo in mid-run: uint8 [h,w] each."""
+    """The alphas of the portrait and of a frame in the middle of the demo: uint8 [h,w] each."""
     segmenter = open_segmenter()
     picture = BackgroundBlur(is_sequence=False, view="alpha")
     video = BackgroundBlur(segmenter, Settings(view="alpha"))

@@ -1,9 +1,9 @@
-"""Makes the pictures of the README: `python -m tools.assets.pictures [--clip PERSON.mkv]`.
+"""Makes the pictures in the README: `python -m tools.assets.pictures [--clip PERSON.mkv]`.
 
-assets/demo.webp     an animation: a line sweeps over the demo, original before it, result behind it
+assets/demo.webp     an animation: a line between result and original sweeps over the demo
 assets/views.jpg     one frame: original, result, alpha, another background
 assets/gestures.webp an animation of the clip, which is not part of this repository: original,
-                     blurred, before a picture, blurred and followed
+                     blurred, in front of a picture, blurred and followed
 """
 
 from itertools import islice
@@ -24,10 +24,10 @@ from background_blur.settings import Settings
 from tools.command import command_line
 
 ASSETS = PORTRAIT.parent
-SIZE, RATE = (480, 270), 10  # of the animation, frames a second
+SIZE, RATE = (480, 270), 10  # of the animation; frames per second
 SECONDS = 4
-TILE = 360, 270  # of each of the clip's four pictures, every second frame of its 30 a second
-CLIP_RATE = 15
+TILE = 360, 270  # size of each of the clip's four pictures
+CLIP_RATE = 15  # every second frame of its 30 per second
 GREEN = StillBackground(np.full((1, 1, 3), (64, 177, 0), np.uint8))  # BGR of #00b140
 
 
@@ -41,7 +41,7 @@ def animation(segmenter: PersonSegmenter) -> list[np.ndarray]:
     results = [blur(image).image for image in originals]
     frames = []
     for index, (original, result) in enumerate(zip(originals, results, strict=True)):
-        sweep = 0.5 + 0.55 * np.sin(2 * np.pi * index / len(originals))  # and back: it loops
+        sweep = 0.5 + 0.55 * np.sin(2 * np.pi * index / len(originals))  # there and back, to loop
         at = round(float(np.clip(sweep, 0, 1)) * original.shape[1])
         frame = np.hstack([result[:, :at], original[:, at:]])
         if 0 < sweep < 1:
@@ -60,7 +60,7 @@ def views() -> np.ndarray:
 
 
 def gestures(segmenter: PersonSegmenter, clip: str) -> list[np.ndarray]:
-    """The clip four times at once, there and back, so that it loops."""
+    """Shows the clip four times at once, forwards and backwards, so that it loops."""
     originals = [frame.image for frame in open_file(clip)]
     originals = [*originals, *originals[::-1]][::2]
     galaxies = StillBackground(np.ascontiguousarray(data.hubble_deep_field()[..., ::-1]))
@@ -83,7 +83,7 @@ def write_animation(name: str, frames: list[np.ndarray], rate: float, quality: i
 
 def main() -> None:
     parser = command_line("assets.pictures", __doc__)
-    parser.add_argument("--clip", metavar="VIDEO", help="make gestures.webp, and that alone")
+    parser.add_argument("--clip", metavar="VIDEO", help="make only gestures.webp, from this clip")
     args = parser.parse_args()
     segmenter = open_segmenter()
     if args.clip:

@@ -1,25 +1,25 @@
-"""Measures what a frame costs, by stage, and beside other ways to blur a background.
+"""Measures what a frame costs, by stage, and compares it with other ways to blur a background.
 
-    python -m tools.measuring.bench --clip PERSON.mp4 --peer selfie_segmentation_landscape.tflite \
+    python -m tools.measuring.bench --clip PERSON.mp4 --peer selfie_segmentation_landscape.tflite \\
         --rvm RVM --original --json figures.json --write docs/figures.md
 
-Each row is a run of its own in a fresh process; the runs take turns, `--rounds` times, and the
-median of each figure counts. `this` is all of `main.py`'s loop:
+Each row is a separate run in a fresh process; the runs take turns, `--rounds` times, and the median
+of each figure is reported. `this` is the whole loop of `main.py`:
 
-- on a video: as it is, written to a file, in a window;
-- on a camera, which plays the clip with noise at 30 frames/s and has to be decoded, as a webcam, or
-  a real one (`--camera`): as it is, with nobody moving, in a window, and sent to a camera of
-  PipeWire's that another program reads.
+- on a video: with no output, written to a file, and in a window;
+- on a camera, either a fake one, which plays the clip with noise at 30 frames/s as JPEGs to decode,
+  or a real one (`--camera`): with no output, with nobody moving, in a window, and sent to a
+  PipeWire camera that another program reads.
 
-`mediapipe` is the documented recipe of MediaPipe Selfie Segmentation, on both. On the video `rvm`
-is Robust Video Matting scaled to 320 pixels, in TensorFlow, and `original` what this program began
-as: Keras `predict` of the 21-class network at 512x512 and output stride 8. What cannot run here,
-such as a window without a display, is left out, and said.
+`mediapipe` is the documented recipe of MediaPipe Selfie Segmentation, on both. On the video, `rvm`
+is Robust Video Matting scaled to 320 pixels, in TensorFlow, and `original` is what this program
+began as: Keras `predict` of the 21-class network at 512x512 and output stride 8. Runs that are not
+possible, such as a window without a display, are skipped, and the output says so.
 
-Processor time, in ms per frame, is that of all threads and of what the run has started; by stage
-that of the threads which do the stage, so that FFmpeg's own threads make the difference. `first` is
-the time from the command line to the end of `main.py` on a video of one frame; `peak MB` its memory
-on one of 30.
+Processor time, in ms per frame, covers all threads and any process that the run started; by stage,
+it covers only the threads that do the stage, and FFmpeg's own threads account for the difference.
+`first` is how long all of `main.py` takes for a video of one frame; `peak MB` is its memory for one
+of 30 frames.
 """
 
 import argparse
@@ -60,10 +60,10 @@ from tools.measuring import contenders, recipes
 from tools.measuring.costs import machine, merge, table, write_into
 from tools.measuring.stand_ins import FPS, FakeCapture, film, write_video
 
-WARM_UP = 2.0  # seconds of a camera that do not count
+WARM_UP = 2.0  # seconds at the start of a camera run that do not count
 READER = "gst-launch-1.0 -q pipewiresrc target-object=background_blur ! fakesink sync=false"
 
-# The program, which then prints its peak memory; Linux counts a parent's memory into `ru_maxrss`.
+# The program, which then prints its peak memory. On Linux `ru_maxrss` includes a parent's memory.
 ALONE = """
 import sys
 from pathlib import Path
@@ -77,11 +77,11 @@ print(*(line for line in lines if line.startswith("VmHWM")), file=sys.stderr)
 
 @dataclass(frozen=True)
 class Run:
-    """A row: who blurs, where the frames come from, and where they go."""
+    """A row: what blurs, where the frames come from, and where they go."""
 
-    who: str  # "this", or a key of OTHERS
-    source: str  # "video", "camera", or "still": a camera before which nobody moves
-    to: str = ""  # nowhere; "file", "window", "pipewire"
+    who: str  # "this" or a key of OTHERS
+    source: str  # "video", "camera", or "still": a camera in front of which nobody moves
+    to: str = ""  # "file", "window", "pipewire", or "" for nowhere
 
     @property
     def name(self) -> str:
@@ -101,7 +101,7 @@ OURS = [
 
 
 class Lasting(WrappedSource):
-    """A source that ends after so many seconds."""
+    """A source that ends after a number of seconds."""
 
     def __init__(self, source: Source, seconds: float):
         super().__init__(source)
@@ -116,7 +116,7 @@ class Lasting(WrappedSource):
 
 
 class WarmStatistics(RunStatistics):
-    """Begins anew after the warm-up of a camera, and notes how old each frame is when done."""
+    """Starts over after a camera's warm-up, and notes how old each frame is when it is done."""
 
     def __init__(self, warm_up: float):
         super().__init__()
@@ -134,7 +134,7 @@ class WarmStatistics(RunStatistics):
 
 
 def measure(run: Run, size: Size, pictures: list[np.ndarray], args: argparse.Namespace) -> dict:
-    """The figures of one run, or why it cannot be; called in a process of its own."""
+    """The figures of one run, or why it is not possible; called in a process of its own."""
     with TemporaryDirectory() as folder, redirect_stdout(StringIO()):
         path, out = Path(folder, "in.mp4"), str(Path(folder, "out.mp4"))
         if run.source == "video":
@@ -191,7 +191,7 @@ def measure_program(run: Run, source: Source, out: str, args: argparse.Namespace
         "stages": statistics.costs(),
         "fully_blurred": statistics.failed,
     }
-    if run.to == "pipewire":  # GStreamer's process, which takes the frames to PipeWire
+    if run.to == "pipewire":  # the GStreamer process, which passes the frames to PipeWire
         got["cpu_ms"] += 1000 * (children.ru_utime + children.ru_stime) / frames
     if source.live:
         got |= {"age_ms": float(np.percentile(statistics.ages, 95)), "dropped": source.dropped}
@@ -199,9 +199,9 @@ def measure_program(run: Run, source: Source, out: str, args: argparse.Namespace
 
 
 def measure_recipe(recipe: recipes.Recipe, source: Source) -> dict:
-    """Runs somebody else's recipe on the frames; the first one after the warm-up does not count."""
+    """Runs another recipe on the frames; the first one after the warm-up does not count."""
     warm_at = time.monotonic() + (WARM_UP if source.live else 0)
-    done = []  # when each frame was, and the processor time by then
+    done = []  # when each frame was finished, and the processor time used by then
     for frame in source:
         recipe(frame.image)
         done.append((time.monotonic(), time.process_time()))
@@ -212,7 +212,7 @@ def measure_recipe(recipe: recipes.Recipe, source: Source) -> dict:
 
 
 def run_alone(pictures: list[np.ndarray]) -> dict:
-    """How long all of `main.py` takes for a video of one frame, and its memory for one of 30."""
+    """How long `main.py` takes for a video of one frame, and its peak memory for one of 30."""
     command = [sys.executable, "-c", ALONE, "--no-window", "--no-config", "--source"]
     with TemporaryDirectory() as folder:
         short, longer = Path(folder, "1.mp4"), Path(folder, "30.mp4")
@@ -228,13 +228,13 @@ def run_alone(pictures: list[np.ndarray]) -> dict:
 
 
 def in_child(function: Callable[..., dict], *args: Any) -> dict:
-    """Calls it in a fresh process: what was loaded or allocated before is not in its figures."""
+    """Calls a function in a fresh process, so that earlier loading and allocation do not count."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *args).result()
 
 
 def measure_size(size: Size, args: argparse.Namespace) -> dict[str, dict]:
-    """All rows at one frame size, by their names."""
+    """All rows at one frame size, by name."""
     pictures = film(args.clip, size)
     others = {"mediapipe": args.peer, "rvm": args.rvm, "original": args.original}
     runs = [run for run in OURS if args.seconds or run.source == "video"]
@@ -251,7 +251,7 @@ def measure_size(size: Size, args: argparse.Namespace) -> dict[str, dict]:
 def even_sizes(text: str) -> list[Size]:
     sizes = [cli.size(part) for part in text.split(",")]
     if any(side % 2 for shape in sizes for side in shape):
-        raise argparse.ArgumentTypeError(f"{text!r}: a video's sides are even")
+        raise argparse.ArgumentTypeError(f"{text!r}: the sides of a video must be even")
     return sizes
 
 
@@ -260,24 +260,24 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = p.add_argument
     size = "1280x720"
     add("--sizes", type=even_sizes, default=size, metavar="WxH,...", help=f"default {size}")
-    add("--clip", type=existing_file, help="somebody who moves; default: the demo's portrait")
+    add("--clip", type=existing_file, help="a clip of a moving person (default: the demo)")
     count, seconds = cli.number(int, 1, 10000), cli.number(float, 0, 86400)
     add("--frames", type=count, default=300, metavar="N", help="of the video (default 300)")
-    add("--seconds", type=seconds, default=10.0, metavar="S", help="of a camera; 0: without one")
+    add("--seconds", type=seconds, default=10.0, metavar="S", help="per camera run; 0: no camera")
     add("--rounds", type=count, default=3, metavar="N", help="default 3")
     network = {"type": existing_file, "metavar": "FILE.tflite"}
     add("--peer", **network, help="MediaPipe's network, for its recipe")
     add("--rvm", type=existing_folder, help="folder with an rvm.py; needs TensorFlow")
-    add("--original", action="store_true", help="the original recipe too; needs TensorFlow")
-    add("--camera", type=int, metavar="N", help="a real camera; default: one that plays the clip")
+    add("--original", action="store_true", help="also the original recipe; needs TensorFlow")
+    add("--camera", type=int, metavar="N", help="a real camera (default: one that plays the clip)")
     add(
         "--threads",
         type=cli.number(int, 1, 64),
         metavar="N",
-        help="per network (default 1, of others 2)",
+        help="per network (default 1, for others 2)",
     )
-    add("--json", metavar="FILE", help="write the figures there")
-    add("--write", type=existing_file, metavar="PAGE.md", help="put the tables between its marks")
+    add("--json", metavar="FILE", help="also write the figures to this file")
+    add("--write", type=existing_file, metavar="PAGE.md", help="put the tables between its markers")
     return p.parse_args(argv)
 
 

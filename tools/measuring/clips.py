@@ -1,4 +1,4 @@
-"""The sections `clips` and `talkers` of evaluate: people put before rooms."""
+"""The sections `clips` and `talkers` of evaluate: people placed in rooms."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +15,7 @@ from tools.photos import Photo
 def measure_clips(
     methods: Methods, people: list[Photo], rooms: list[Photo], real: Iterable[Path]
 ) -> Rows:
-    """The groups are "moving", "static", and the names of the real clips."""
+    """Measures the groups "moving" and "static", and each real clip as a group of its own."""
     for kind, make in {"moving": scenes.moving_clip, "static": scenes.static_clip}.items():
         for i, person in enumerate(people):
             clip = list(make(person, rooms[i % len(rooms)], seed=i))
@@ -34,7 +34,7 @@ def measure_talkers(methods: Methods, keyed: Iterable[Path], rooms: list[Photo])
 
 
 def score_clip(alpha_of: AlphaOf, clip: Iterable[scenes.Frame]) -> Figures:
-    """Means over the frames of a clip; of its lag, where its person is seen to move."""
+    """Means over the frames of a clip, and its lag if its person moves."""
     rows, places, leaks, last_alpha, last_truth = [], [], [], None, None
     for frame in clip:
         alpha, row = alpha_of(frame.image), {}

@@ -1,8 +1,8 @@
-"""The section `colours` of evaluate: the colours along a person's outline, the true ones known.
+"""The section `colours` of evaluate: colours along a person's outline, compared with the true ones.
 
-People of a known alpha are put before rooms and from there over green. Of a drawn mask the
-photograph's colours are the true ones; of a true alpha every pixel of the outline has the colour of
-the nearest pixel that is person alone.
+People with a known alpha are placed in rooms and, cut out from there, over green. With a drawn
+mask, the photograph's colours are the true ones; with a true alpha, each pixel of the outline gets
+the colour of the nearest pixel that is only person.
 """
 
 import importlib.util
@@ -35,7 +35,7 @@ def measure_colours(ours: Method, kind: str, people: Iterable[Photo], rooms: lis
 def score(
     photo: Photo, rooms: list[np.ndarray], seed: int, alpha_of: AlphaOf
 ) -> Iterator[tuple[str, Figures]]:
-    """Yields ("ALPHA, COLOURS", figures) of a person before two rooms, uint8 [h,w,3] each."""
+    """Yields ("ALPHA, COLOURS", figures) for a person in two rooms, uint8 [h,w,3] each."""
     rng = np.random.default_rng((seed, 721))
     x, rise = rng.uniform(0.35, 0.65), rng.uniform(0.6, 0.9)
     matrix = standing(photo.mask, scenes.SIZE, rise, x)
@@ -69,7 +69,7 @@ def program_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def pymatting_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    # Not among the requirements.
+    # Not in the requirements.
     from pymatting import estimate_foreground_ml  # pyright: ignore[reportMissingImports]
 
     return 255 * np.clip(estimate_foreground_ml(image / 255, alpha / 255), 0, 1)
@@ -81,7 +81,7 @@ def over_green(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def solid(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """The picture, each pixel of a uint8 matte below 250 in the colour of the nearest one above."""
+    """Gives each pixel whose matte is below 250 the colour of the nearest one at 250 or above."""
     mixed = (matte < 250).astype(np.uint8)
     _, labels = cv2.distanceTransformWithLabels(
         mixed, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL

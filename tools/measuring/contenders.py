@@ -1,4 +1,4 @@
-"""What is measured: our pipeline and other people's networks, each as an alpha of an image."""
+"""What is measured: our pipeline and other networks, each as a function from image to alpha."""
 
 import importlib.util
 import sys
@@ -16,7 +16,7 @@ from tools.command import ToolError
 from tools.measuring.recipes import mask_network
 
 AlphaOf = Callable[[np.ndarray], np.ndarray]  # uint8 [h,w,3] BGR -> float32 [h,w], 0..1
-Method = Callable[[], AlphaOf]  # begins a new source: a picture, or the frames of one clip
+Method = Callable[[], AlphaOf]  # starts a new source: a picture, or the frames of one clip
 Methods = dict[str, Method]
 
 
@@ -50,28 +50,28 @@ def peer(path: Path) -> Method:
     """A network with input [1,h,w,3], RGB 0..1, and output [1,h,w,1], the probability of person.
 
     Raises:
-        ToolError: no such file, or another kind of network.
+        ToolError: no such file, or a different kind of network.
     """
     mask_of = mask_network(path, 2)
     return lambda: mask_of
 
 
 def rvm(folder: Path) -> Methods:
-    """Robust Video Matting, by a `rvm.py` with a class RVM: frame by frame, and on pictures.
+    """Robust Video Matting, run by class RVM of an `rvm.py`, frame by frame and on pictures.
 
     Raises:
-        ToolError: no such file, or it does not run.
+        ToolError: the file does not exist or does not run.
     """
     path = folder / "rvm.py"
     if not path.is_file():
         raise ToolError(f"{folder}: no rvm.py in it")
     try:
         spec = importlib.util.spec_from_file_location("rvm", path)
-        assert spec and spec.loader  # there is one for every .py
+        assert spec and spec.loader  # every .py has one
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         net = module.RVM(2)
-    except Exception as error:  # somebody else's code: whatever it raises
+    except Exception as error:  # third-party code may raise anything
         raise ToolError(f"{path}: does not run: {error}") from error
 
     def begin() -> AlphaOf:

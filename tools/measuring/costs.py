@@ -1,4 +1,4 @@
-"""What `tools.measuring.bench` measured, laid out as Markdown."""
+"""Lays out the results of `tools.measuring.bench` as Markdown."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from tools.command import ToolError
 
 LIBRARIES = ("numpy", "opencv-python", "av", "ai-edge-litert", "tensorflow")
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
-COLUMNS = {  # name of the figure: head of its column, and how it is written
+COLUMNS = {  # name of the figure: heading of its column, and its format
     "fps": ("frames/s", "{:.0f}"),
     "cpu_ms": ("processor ms", "{:.1f}"),
     "peak_mb": ("peak MB", "{:.0f}"),
@@ -25,7 +25,7 @@ COLUMNS = {  # name of the figure: head of its column, and how it is written
 
 
 def merge(figures: Sequence[dict]) -> dict:
-    """The median of each figure of several rounds of a run, those by stage too."""
+    """The median of each figure, including those by stage, over several rounds of a run."""
     first = figures[0]
     if "left out" in first:
         return first
@@ -53,7 +53,7 @@ def machine() -> dict[str, str]:
 
 
 def table(report: dict) -> str:
-    """Of each size three tables: the runs, their stages, and how the others compare."""
+    """Three tables for each size: the runs, their stages, and a comparison with the others."""
     here = report["machine"]
     told = ", ".join(f"{name} {it}" for name, it in here.items() if name not in ("cpu", "os"))
     parts = [f"{here['cpu']}, {here['os']}; {told}. Medians of {report['rounds']} rounds."]
@@ -66,9 +66,9 @@ def table(report: dict) -> str:
             [name, *(f"{got[stage]:.1f}" if stage in got else "" for stage in STAGES)]
             for name, got in staged.items()
         ]
-        parts.append(markdown(["of that, ms", *STAGES], rows))
-        parts.append(markdown(["this beside", "frames/s", "processor time"], compare(known)))
-        parts += [f"{name} is left out: {runs[name]['left out']}" for name in runs.keys() - known]
+        parts.append(markdown(["ms per stage", *STAGES], rows))
+        parts.append(markdown(["this relative to", "frames/s", "processor time"], compare(known)))
+        parts += [f"{name} was skipped: {runs[name]['left out']}" for name in runs.keys() - known]
     return "\n\n".join(filter(None, parts))
 
 
@@ -77,7 +77,7 @@ def cells(got: dict) -> list[str]:
 
 
 def compare(runs: dict[str, dict]) -> list[list[str]]:
-    """How many times as fast as each other one ours is, and the share of the time it takes."""
+    """Our frame rate and processor time relative to each of the others."""
     rows = []
     for name, other in runs.items():
         ours = runs.get("this, " + name.partition(", ")[2])
@@ -95,7 +95,7 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_into(page: Path, text: str) -> None:
-    """Puts the text between the marks of a page. Raises ToolError if it has none."""
+    """Puts the text between the markers of a page. Raises ToolError if it has none."""
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:

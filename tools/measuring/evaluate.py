@@ -1,41 +1,41 @@
-"""Measures the pipeline, and other networks beside it, on photographs and clips.
+"""Measures the pipeline and other networks on photographs and clips.
 
-What is scored is what reaches the picture: the finished alpha at the picture's full size. Rows:
+It scores what reaches the picture: the finished alpha at the picture's full size. Rows:
 
 ours            the pipeline as it runs on recordings, its alpha enlarged to the picture
-ours, live      the same as it runs on live video, the network at every second frame; clips alone
-ours, pictures  the same on unrelated pictures, with four runs of the network each; not on clips
-ours, WHO       the same as on recordings, with --people WHO; in the section people
-ours unrefined  the network's mask alone, enlarged bilinearly
+ours, live      as it runs on live video, with the network at every second frame; only on clips
+ours, pictures  as it runs on unrelated pictures, four runs of the network for each; not on clips
+ours, WHO       as it runs on recordings, with --people WHO; in the section people
+ours unrefined  only the network's mask, enlarged bilinearly
 FILE            a MediaPipe-style network, its mask enlarged bilinearly as its documentation does
 RVM             Robust Video Matting frame by frame; `RVM, pictures` runs four times on each
 
-Person is alpha > 0.5, for everybody. Sections:
+For all of them, alpha > 0.5 means person. Sections:
 
 stills      photographs NAME.jpg with masks NAME.png (255 person, 128 don't know, 0 background; no
-            mask: nobody there), a group a prefix of their names, and all of them. With a person:
-            IoU, boundary F, MAE, leak. Without: marked (share of pixels taken for a person), and
-            the share of photographs with more than 1 % marked. Of `matte_` the mask is the true
-            alpha: MAD, MSE, Grad and rim (MAD along the outline) too. Means over photographs.
+            mask: nobody there), grouped by name prefix, and all together. With a person: IoU,
+            boundary F, MAE, leak. Without: marked (share of pixels taken for a person), and the
+            share of photographs with more than 1 % marked. For `matte_`, whose mask is the true
+            alpha, also MAD, MSE, Grad and rim (MAD along the outline). Means over photographs.
 dark        the same photographs at 18 % of the light, with noise of 2 % of full scale
-groups      photographs again, in the groups of `--groups FILE`, JSON of {group: [names]}, such as
-            of skin tone by eye
-clips       people cut out and put before rooms at 1280x720, with camera noise: MAD, MSE, Grad, rim,
+groups      the photographs grouped by `--groups FILE`, JSON of {group: [names]}, for instance by
+            skin tone as judged by eye
+clips       people cut out and placed in rooms at 1280x720, with camera noise: MAD, MSE, Grad, rim,
             dtSSD, flicker, worst leak (the worst frame's share of the true background). `moving`
-            ones sway, then move fast: lag, in frames. `static` ones do not. `--clips DIR` adds
-            real ones: flicker alone
-talkers     people keyed from blue-screen clips (`--keyed DIR`), before such rooms: the same
-people      two people meet. `behind`: somebody 0.77 times as tall comes up behind the first until
-            they touch, and goes; `beside`: somebody 0.95 times as tall, beside the first; `leans
-            in`: one person alone nearly fills the picture; `walks in`: one into an empty room.
-            Left sharp, on average and in the worst frame of all clips: of what is not the first
-            person (leak), of the second while touching and while apart; lost: of the first blurred
-colours     grey levels along the outline, of people over green. Rows: the true alpha or ours, and
-            colours: raw, the picture's own, mixed with the room; ours; pymatting's, where that is
-            installed; the true ones. `error` is the mean difference from the person's true colours
-            and alpha, `bleed` the change where another room is behind
+            people sway, then move fast, which adds lag, in frames; `static` ones do not. `--clips
+            DIR` adds real clips, with flicker only
+talkers     people keyed from blue-screen clips (`--keyed DIR`), placed in such rooms: the same
+people      two people meet. `behind`: one 0.77 times as tall comes up behind the first until they
+            touch, and leaves; `beside`: one 0.95 times as tall, beside the first; `leans in`: one
+            person, alone, comes to nearly fill the picture; `walks in`: one enters an empty room.
+            Shares left sharp, mean and worst frame of all clips: of what is not the first (leak),
+            of the second while touching and while apart. lost: share of the first that is blurred
+colours     differences in grey levels along the outline, for people over green. Rows name the
+            alpha, true or ours, and the colours: raw (the picture's own, mixed with the room),
+            ours, pymatting's if installed, or true. `error` is the mean difference from the
+            person's true colours and alpha, `bleed` the change when the room behind is another
 
-The formulas stand in tools/measuring/metrics.py.
+The formulas are in tools/measuring/metrics.py.
 """
 
 import argparse
@@ -72,7 +72,7 @@ Item = TypeVar("Item")
 
 @dataclass
 class Evaluation:
-    """What the sections are measured with and on; photographs are read when first needed."""
+    """What the sections measure, and on what; photographs are read when first needed."""
 
     args: argparse.Namespace
     segmenter: PersonSegmenter
@@ -91,7 +91,7 @@ class Evaluation:
             raise ToolError(
                 f"{self.args.data}: clips need selfie_, ccp_ or matte_ photographs "
                 "of people cut off by the lower border alone, and room_ ones",
-                "leave them out with --sections stills,dark",
+                "skip them with --sections stills,dark",
             )
         return people, rooms
 
@@ -127,7 +127,7 @@ class Evaluation:
         people, rooms = self.scenery
         chosen = spread(people, 2 * self.at_most(PAIRS))
         if len(chosen) < 2:
-            raise ToolError(f"{self.args.data}: fewer than two people", "leave out people")
+            raise ToolError(f"{self.args.data}: fewer than two people", "skip the section people")
         pairs = list(zip(chosen[::2], chosen[1::2], strict=False))
         methods = {f"ours, {who}": ours(self.segmenter, people=who) for who in ("front", "main")}
         methods |= {name: it for name, it in self.moving.items() if "ours" not in name}
@@ -153,7 +153,7 @@ class Evaluation:
 NAMES = ("stills", "dark", "groups", "clips", "talkers", "people", "colours")
 SECTIONS: dict[str, Callable[[Evaluation], Section]]
 SECTIONS = {name: getattr(Evaluation, name) for name in NAMES}
-NEEDED = {"groups": "groups", "talkers": "keyed"}  # the options that sections are left out without
+NEEDED = {"groups": "groups", "talkers": "keyed"}  # sections that are skipped without an option
 
 
 def progress(items: list[Item], what: str) -> Iterable[Item]:
@@ -165,17 +165,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     folder = {"type": existing_folder, "metavar": "DIR"}
     add("--data", **folder, required=True, help="folder of photographs and masks")
-    add("--json", metavar="FILE", help="write the report there as JSON too; - for stdout")
+    add("--json", metavar="FILE", help="also write the report to FILE as JSON; - for stdout")
     add("--model", type=Path, action="extend", nargs="+", default=[], metavar="FILE.tflite",
-        help="networks to measure beside ours")  # fmt: skip
-    add("--weights", type=Path, metavar="PATH", help="other weights of our network")
+        help="other networks to measure")  # fmt: skip
+    add("--weights", type=Path, metavar="PATH", help="other weights for our network")
     add("--engine", choices=("litert", "keras"), default="litert")
-    add("--limit", type=int, metavar="N", help="at most N photographs a prefix, N clips of a kind")
+    add("--limit", type=int, metavar="N", help="at most N photographs per prefix, N clips per kind")
     add("--sections", type=lambda text: text.split(","), metavar="A,B",
         help=f"which of {','.join(SECTIONS)} to measure (default: all)")  # fmt: skip
     add("--clips", **folder, help="folder of real clips for the section clips")
     add("--rvm", type=Path, metavar="DIR", help="folder with rvm.py and the numbers it reads: "
-        "Robust Video Matting, to measure beside ours")  # fmt: skip
+        "Robust Video Matting, to measure too")  # fmt: skip
     add("--groups", type=existing_file, metavar="FILE", help="JSON of {group: [names]}")
     add("--keyed", **folder, help="folder of blue-screen clips for talkers")
     args = parser.parse_args(argv)
@@ -187,7 +187,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if args.limit is not None and args.limit < 1:
         parser.error("--limit must be at least 1")
     if len({path.stem for path in args.model}) < len(args.model):
-        parser.error("two --model files of one name; rename one")
+        parser.error("two --model files have the same name; rename one")
     return args
 
 

@@ -1,8 +1,8 @@
 """How good an alpha is: pure functions of arrays.
 
-An alpha is float32 [h,w], 0..1, 1 = person; what is above 0.5 counts as person. The truth of a
-photograph is uint8 [h,w]: 255 person, 128 don't know (left out of every score), 0 background; that
-of a composite is an alpha. A figure that a picture has no say in is NaN.
+An alpha is float32 [h,w], 0..1, 1 = person; values above 0.5 count as person. The truth of a
+photograph is uint8 [h,w]: 255 person, 128 don't know (excluded from every score), 0 background; the
+truth of a composite is an alpha. A figure that a picture cannot provide is NaN.
 """
 
 import cv2
@@ -10,13 +10,13 @@ import numpy as np
 
 from tools.photos import UNKNOWN
 
-TOLERANCE = 0.004  # of the picture's diagonal: how far off an outline may be
-FAR = 1e9  # pixels; the distance if there is nothing
+TOLERANCE = 0.004  # how far off an outline may be, as a fraction of the picture's diagonal
+FAR = 1e9  # pixels; the distance to nothing
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 def iou(alpha: np.ndarray, truth: np.ndarray) -> float:
-    """Intersection over union: |A and T| / |A or T|; NaN where neither holds a person."""
+    """Intersection over union: |A and T| / |A or T|; NaN if neither holds a person."""
     marked, person = (alpha > 0.5) & (truth != UNKNOWN), truth == 255
     return share(marked & person, marked | person)
 
@@ -32,14 +32,14 @@ def leak(alpha: np.ndarray, truth: np.ndarray) -> float:
 
 
 def boundary_f(alpha: np.ndarray, truth: np.ndarray) -> float:
-    """How well the outlines lie on one another: F = 2PR / (P + R).
+    """How well the outlines coincide: F = 2PR / (P + R).
 
-    An outline is every person pixel with a 4-neighbour that is none; the picture's border makes no
-    outline. Precision P is the share of the alpha's outline no farther than 0.4 % of the picture's
-    diagonal from the true one; recall R the share of the true outline as near to the alpha's.
-    Unknown seams up to twice that wide, drawn around some data sets' objects, are cut along their
-    middle; outlines inside wider unknown parts, or within the tolerance of one, are left out.
-    NaN where no outline is left.
+    An outline is every person pixel with a 4-neighbour that is not person; the picture's border is
+    no outline. Precision P is the share of the alpha's outline within 0.4 % of the picture's
+    diagonal of the true one; recall R is the share of the true outline that near to the alpha's.
+    Unknown seams up to twice as wide, which some data sets draw around objects, are split along
+    their middle; outlines inside wider unknown parts, or within the tolerance of one, are ignored.
+    NaN if no outline is left.
     """
     tolerance = TOLERANCE * np.hypot(*truth.shape)
     person, ignored = fill_seams(truth, tolerance)
@@ -56,7 +56,7 @@ def boundary_f(alpha: np.ndarray, truth: np.ndarray) -> float:
 
 
 def fill_seams(truth: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Gives every unknown pixel to the nearer of person and background.
+    """Assigns every unknown pixel to the nearer of person and background.
 
     Returns:
         bool [h,w], person; bool [h,w], within `tolerance` of an unknown part too wide for a seam.
@@ -86,9 +86,9 @@ def mad(alpha: np.ndarray, truth: np.ndarray) -> float:
 
 
 def rim(alpha: np.ndarray, truth: np.ndarray) -> float:
-    """MAD along the outline: no farther from it than 0.8 % of the diagonal, and 2 pixels.
+    """MAD along the outline: within 0.8 % of the diagonal of it, or 2 pixels if that is more.
 
-    There a viewer sees a bright or dark rim, or hair cut off.
+    That is where a viewer sees a bright or dark rim, or hair cut off.
     """
     reach = max(2, 2 * TOLERANCE * np.hypot(*truth.shape))
     person = truth > 0.5
@@ -104,9 +104,9 @@ def mse(alpha: np.ndarray, truth: np.ndarray) -> float:
 def grad(alpha: np.ndarray, truth: np.ndarray) -> float:
     """Gradient error: sum of (|∇alpha| - |∇truth|)², divided by 1000.
 
-    ∇ is taken with first derivatives of a Gaussian, sigma 1.4, 9x9, each filter of unit energy. As
-    in RobustVideoMatting's evaluation, but that the alphas are not stretched to 0..1 before. It is
-    a sum, so it compares only pictures of one size.
+    ∇ uses first derivatives of a Gaussian, sigma 1.4, 9x9, each filter of unit energy. This is as
+    in RobustVideoMatting's evaluation, except that the alphas are not stretched to 0..1 first. It
+    is a sum, so only pictures of the same size can be compared.
     """
     return float(np.square(steepness(alpha) - steepness(truth)).sum()) / 1e3
 
@@ -130,22 +130,22 @@ def dtssd(
 
 
 def flicker(alpha: np.ndarray, last_alpha: np.ndarray, still: np.ndarray) -> float:
-    """Mean of |change of alpha| where the picture stood still (bool [h,w]), times 1000."""
+    """Mean of |change of alpha| where the picture is still (bool [h,w]), times 1000."""
     return mean(np.abs(alpha - last_alpha)[still]) * 1e3
 
 
 def centre(alpha: np.ndarray) -> float:
-    """x of the alpha's centre of gravity, in pixels."""
+    """The x coordinate of the alpha's centre of gravity, in pixels."""
     columns = alpha.sum(0, dtype=np.float64)
     return share(columns * np.arange(len(columns)), columns)
 
 
 def lag(positions: np.ndarray, true_positions: np.ndarray) -> float:
-    """Frames by which one movement comes after another: where their correlation is highest.
+    """Frames by which one movement lags behind another: where their correlation is highest.
 
-    Tried from 3 frames ahead to 8 behind in steps of 1/20, the true positions between frames
-    taken from a straight line, those before the first and after the last held. NaN where one of
-    them does not move.
+    Lags from 3 frames ahead to 8 behind are tried in steps of 1/20. The true positions are
+    interpolated linearly between frames, and held before the first and after the last. NaN if
+    either does not move.
     """
     if not np.isfinite(positions).all() or np.ptp(positions) == 0 or np.ptp(true_positions) == 0:
         return float("nan")
@@ -160,6 +160,6 @@ def mean(values: np.ndarray) -> float:
 
 
 def share(part: np.ndarray, whole: np.ndarray) -> float:
-    """sum of part / sum of whole, NaN of nothing."""
+    """Sum of part / sum of whole; NaN if the whole is zero."""
     total = float(np.sum(whole))
     return float(np.sum(part)) / total if total else float("nan")

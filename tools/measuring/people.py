@@ -1,6 +1,6 @@
-"""The section `people` of evaluate: what of a second person, and of the room, is left sharp.
+"""The section `people` of evaluate: how much of a second person, and of the room, is left sharp.
 
-Two people cut out of photographs meet before a room, with a camera's noise; the story says how.
+Two people cut out of photographs meet in a room, with camera noise; the story says how.
 """
 
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ from tools.measuring.contenders import AlphaOf, Methods
 from tools.measuring.report import Figures, Rows, mean_of
 from tools.photos import UNKNOWN, Photo
 
-FRAMES, SETTLE = 48, 4  # frames of a clip; those before the second person comes
-TALL = 0.8  # frame heights of the first person
-RATIOS = {"behind": 0.77, "beside": 0.95}  # heights of the second person over the first's
+FRAMES, SETTLE = 48, 4  # frames of a clip, and before the second person comes
+TALL = 0.8  # height of the first person, in frame heights
+RATIOS = {"behind": 0.77, "beside": 0.95}  # the second person's height relative to the first's
 STORIES = (*RATIOS, "leans in", "walks in")
-OVERLAP = 0.04  # frame widths that the second person is hidden by the first when nearest
+OVERLAP = 0.04  # how far the first person covers the second when nearest, in frame widths
 
 
 @dataclass
 class Meeting:
     image: np.ndarray  # uint8 [720,1280,3] BGR
-    first: np.ndarray  # float32 [720,1280], the alpha of what is seen of the first person
-    second: np.ndarray  # of the second
+    first: np.ndarray  # float32 [720,1280], the alpha of the visible part of the first person
+    second: np.ndarray  # the same for the second
 
 
 def measure_people(methods: Methods, pairs: list[tuple[Photo, Photo]], rooms: list[Photo]) -> Rows:
@@ -44,7 +44,7 @@ def meeting(story: str, first: Photo, second: Photo, room: Photo, seed: int) -> 
     nobody = np.zeros(scenes.SIZE[::-1], np.float32)
     for t in range(FRAMES):
         frame, alphas = image, [nobody, nobody]
-        for number, photo in ((1, second), (0, first)):  # the first stands in front
+        for number, photo in ((1, second), (0, first)):  # the first person is in front
             place = placed(story, number, t, near)
             if place is None:
                 continue
@@ -57,9 +57,9 @@ def meeting(story: str, first: Photo, second: Photo, room: Photo, seed: int) -> 
 
 
 def placed(story: str, number: int, t: int, near: float) -> tuple[float, float] | None:
-    """How tall in frame heights, and where along its width, somebody stands at frame `t`.
+    """A person's height, in frame heights, and place, in frame widths, at frame `t`; or None.
 
-    The second person, of number 1, comes as near as `near` to the left, and goes again.
+    The second person, number 1, comes in from the right as far as `near`, and leaves again.
     """
     if story == "leans in":
         return None if number else (0.7 + 1.5 * scenes.smooth((t - 8) / 24), 0.5)
@@ -72,14 +72,14 @@ def placed(story: str, number: int, t: int, near: float) -> tuple[float, float] 
 
 
 def reach(person: Photo, height: float) -> tuple[float, float]:
-    """How far somebody so tall reaches to the left and right, in frame widths."""
+    """How far a person of this height reaches to the left and right, in frame widths."""
     (scale, _, to_x), _ = standing(person.mask, scenes.SIZE, height, 0)
     columns = scale * np.flatnonzero((person.mask > UNKNOWN).any(0)) + to_x
     return -columns[0] / scenes.SIZE[0], columns[-1] / scenes.SIZE[0]
 
 
 def score_meeting(alpha_of: AlphaOf, clip: list[Meeting]) -> Figures:
-    """Means over the frames, and the worst frames, of the shares left sharp."""
+    """The shares left sharp: means over the frames, and the worst frames."""
     rows = [score(alpha_of(frame.image) > 0.5, frame) for frame in clip]
     worst = {
         f"most_{name}": max(row[name] for row in rows if name in row)
@@ -90,7 +90,7 @@ def score_meeting(alpha_of: AlphaOf, clip: list[Meeting]) -> Figures:
 
 
 def score(sharp: np.ndarray, frame: Meeting) -> Figures:
-    """The figures of one frame, of which bool [h,w] is sharp."""
+    """The figures of one frame; `sharp`, bool [h,w], says which pixels are sharp."""
     background, first, second = frame.first < 0.02, frame.first > 0.9, frame.second > 0.9
     figures = {"leak": metrics.share(sharp & background, background)}
     if first.any():

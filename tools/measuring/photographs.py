@@ -18,7 +18,7 @@ ALPHA = ("mad", "mse", "grad", "rim")
 
 
 def measure_photos(methods: Methods, photos: Iterable[Photo], dark: bool = False) -> Section:
-    """By the prefixes of their names, and all together, which comes last."""
+    """Measures photographs by the prefixes of their names and, last, all together."""
     rows = [
         (photo.prefix, name, figures)
         for photo in photos
@@ -29,7 +29,7 @@ def measure_photos(methods: Methods, photos: Iterable[Photo], dark: bool = False
 
 
 def measure_groups(methods: Methods, photos: Iterable[Photo], path: Path) -> Section:
-    """By the groups of a JSON file, {group: [names of photographs]}."""
+    """Measures photographs by the groups of a JSON file, {group: [names of photographs]}."""
     try:
         groups = {group: set(names) for group, names in json.loads(path.read_text()).items()}
     except (AttributeError, TypeError, ValueError) as error:

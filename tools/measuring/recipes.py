@@ -1,6 +1,6 @@
-"""Other people's ways to blur a background, each a function of a frame: what ours is timed beside.
+"""Other ways to blur a background, which ours is timed against, each a function of a frame.
 
-Each takes uint8 [H,W,3] BGR and returns a finished frame like it.
+Each takes uint8 [H,W,3] BGR and returns a finished frame of the same kind.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ ORIGINAL_WIDTH, ORIGINAL_INPUT = 512, 512  # pixels
 def original(threads: int) -> Recipe:
     """What this program began as: Keras `predict` of the 21-class network at output stride 8.
 
-    Any class but background is kept. The weights are random, which changes no time.
+    Every class but background is kept. The weights are random, which does not affect the time.
     """
     import imutils
 
@@ -53,25 +53,25 @@ def original(threads: int) -> Recipe:
 
 
 def mediapipe(path: Path, threads: int) -> Recipe:
-    """The documented one of MediaPipe Selfie Segmentation, at full size.
+    """The documented recipe of MediaPipe Selfie Segmentation, at full size.
 
     Raises:
-        ToolError: another kind of network.
+        ToolError: a different kind of network.
     """
     mask_of = mask_network(path, threads)
     return lambda image: composite(image, mask_of(image) > 0.1)
 
 
 def rvm(alpha_of: Callable[[np.ndarray], np.ndarray]) -> Recipe:
-    """Robust Video Matting, by its alpha, float32 [H,W]; composited as in `mediapipe`."""
+    """Robust Video Matting, given its alpha, float32 [H,W]; composited as in `mediapipe`."""
     return lambda image: composite(image, alpha_of(image) > 0.5)
 
 
 def load(path: Path, threads: int) -> Any:
-    """LiteRT's interpreter with a network.
+    """Loads a network into LiteRT's interpreter.
 
     Raises:
-        ToolError: not a network that it can run.
+        ToolError: not a network that LiteRT can run.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -85,13 +85,13 @@ def load(path: Path, threads: int) -> Any:
 
 
 def mask_network(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A network from [1,h,w,3] RGB 0..1 to [1,h,w,1], for frames of any size.
+    """Loads a network from [1,h,w,3] RGB 0..1 to [1,h,w,1], for frames of any size.
 
     Returns:
         A function from uint8 [H,W,3] BGR to float32 [H,W], the probability of a person, 0..1.
 
     Raises:
-        ToolError: another kind of network.
+        ToolError: a different kind of network.
     """
     net = load(path, threads)
     (given, *more_given), (made, *more_made) = net.get_input_details(), net.get_output_details()
@@ -109,6 +109,6 @@ def mask_network(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]
 
 
 def composite(image: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """The person, bool [H,W] or [H,W,1], before the blurred frame, as MediaPipe's guide does it."""
+    """Puts the person, bool [H,W] or [H,W,1], over the blurred frame, as MediaPipe's guide does."""
     person = np.broadcast_to(person.reshape(*image.shape[:2], 1), image.shape)
     return np.where(person, image, cv2.GaussianBlur(image, (55, 55), 0))

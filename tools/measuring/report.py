@@ -1,4 +1,4 @@
-"""Tables of figures: means over pictures, a row per method, a block per section."""
+"""Tables of figures: means over pictures, one row per method and one block per section."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from tools.measuring import metrics
 
-FIGURES = {  # name in the JSON: (head of the column, format)
+FIGURES = {  # name in the JSON: (column heading, format)
     "pictures": ("n", "d"),
     "iou": ("IoU", ".4f"),
     "boundary_f": ("F", ".4f"),
@@ -40,7 +40,7 @@ Section = dict[str, dict[str, Figures]]  # {group: {method: figures}}
 
 
 def summed(rows: Rows) -> Section:
-    """Sums up the rows of each group and method."""
+    """Summarises the rows of each group and method."""
     found: dict[str, dict[str, list[Figures]]] = {}
     for group, method, figures in rows:
         found.setdefault(group, {}).setdefault(method, []).append(figures)
@@ -51,7 +51,7 @@ def summed(rows: Rows) -> Section:
 
 
 def mean_of(rows: list[Figures]) -> Figures:
-    """Means, figure by figure, over the rows that have it; of those in MOST the largest."""
+    """The mean of each figure over the rows that have it; for those in MOST, the largest value."""
     means = {}
     for name in (name for name in FIGURES if any(name in row for row in rows)):
         values = np.array([row[name] for row in rows if name in row])
@@ -62,7 +62,7 @@ def mean_of(rows: list[Figures]) -> Figures:
 
 
 def table(report: dict[str, Section]) -> str:
-    """The report as text, a block per section, columns aligned."""
+    """The report as text, one block per section, with aligned columns."""
     return "\n\n".join(f"{name}\n{block(groups)}" for name, groups in report.items())
 
 
@@ -87,7 +87,7 @@ def cell(row: Figures, name: str) -> str:
 
 
 def without_nan(value: Any) -> Any:
-    """JSON has no NaN: null."""
+    """Replaces NaN, which JSON does not have, with null."""
     if isinstance(value, dict):
         return {key: without_nan(each) for key, each in value.items()}
     return None if np.isnan(value) else value

@@ -1,7 +1,7 @@
-"""Pictures and clips whose alpha is known: people cut out of photographs, put before rooms.
+"""Pictures and clips whose alpha is known: people cut out of photographs and placed in rooms.
 
-A frame is lit and noisy like a camera's, its truth exact. Everything follows from the photographs
-and a number, so that two runs measure the same.
+Frames have the light and noise of a camera, but an exact truth. Everything is determined by the
+photographs and a seed, so that two runs measure the same.
 """
 
 from collections.abc import Iterator
@@ -21,37 +21,37 @@ SIZE = (1280, 720)
 MOVING_FRAMES, STATIC_FRAMES = 44, 24
 NOISE = 3.0  # grey levels (standard deviation) of a clip's camera
 TALKER_FRAMES = 40
-STILL = 3.0  # grey levels; smaller changes, blurred, are a real camera's noise
+STILL = 3.0  # grey levels; smaller changes in the blurred picture are a real camera's noise
 
 
 @dataclass
 class Frame:
     image: np.ndarray  # uint8 [h,w,3] BGR
-    truth: np.ndarray | None  # float32 [h,w], the alpha, where it is known
-    still: np.ndarray | None  # bool [h,w]: where the picture is as in the frame before, if any
+    truth: np.ndarray | None  # float32 [h,w], the alpha, if known
+    still: np.ndarray | None  # bool [h,w]: where nothing changed since the last frame, if any
 
 
 def darken(image: np.ndarray, seed: int) -> np.ndarray:
-    """A badly lit room: 18 % of the light and noise of 2 % of full scale, clipped to uint8."""
+    """Simulates a dark room: 18 % of the light, noise of 2 % of full scale, clipped to uint8."""
     noise = np.random.default_rng(seed).normal(0, 0.02, image.shape)
     return to_uint8(255 * (image / 255 * 0.18 + noise))
 
 
 def people_and_rooms(photos: list[Photo]) -> tuple[list[Photo], list[Photo]]:
-    """The photographs that composites are made of."""
+    """The photographs that composites are made from."""
     people = [p for p in photos if p.prefix in ("selfie", "ccp", "matte") and cuts_out_whole(p)]
     return people, [p for p in photos if p.prefix == "room"]
 
 
 def cuts_out_whole(photo: Photo) -> bool:
-    """Whether the person, known to the last pixel, is cut off by the lower border alone."""
+    """Whether the person is cut off only by the bottom edge, and hardly any pixel is unknown."""
     person = photo.mask > UNKNOWN
     touched = max(person[:, [0, -1]].mean(), person[0].mean())
     return person[-1].any() and touched < 0.02 and (photo.mask == UNKNOWN).mean() < 0.002
 
 
 def fill(image: np.ndarray) -> np.ndarray:
-    """Enlarges a picture until it covers the frame, and crops it about its middle."""
+    """Scales a picture to cover the frame, and crops it at the centre."""
     height, width = image.shape[:2]
     scale = max(SIZE[0] / width, SIZE[1] / height)
     image = cv2.resize(image, (round(width * scale), round(height * scale)))
@@ -66,10 +66,10 @@ def cut_out(
     matrix: np.ndarray,
     colours: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The person alone, mapped into the frame by `matrix`.
+    """Maps only the person into the frame, by `matrix`.
 
-    A drawn mask, a pixel smaller and blurred by a pixel of the photograph, is the alpha; a true
-    alpha is taken as it is, with the person's own colours unless others are given.
+    The alpha is a drawn mask, a pixel smaller and blurred by a pixel of the photograph, or a true
+    alpha as it is, then with the person's own colours unless others are given.
 
     Returns:
         float32 [720,1280,3], the person lit a little like the room; float32 [720,1280], the alpha.
@@ -102,19 +102,19 @@ def moving_clip(person: Photo, room: Photo, seed: int) -> Iterator[Frame]:
 
 
 def path(t: int) -> float:
-    """Where the person of a moving clip is at frame `t`, in frame widths from the start."""
+    """Where the person in a moving clip is at frame `t`, in frame widths from the start."""
     sway = 0.03 * np.sin(2 * np.pi * t / 24) if t < 24 else 0.0
     return sway + 0.25 * smooth((t - 27) / 8)
 
 
 def smooth(t: float) -> float:
-    """From 0 to 1, slow at both ends."""
+    """Rises from 0 to 1, slowly at both ends."""
     t = float(np.clip(t, 0, 1))
     return t * t * (3 - 2 * t)
 
 
 def static_clip(person: Photo, room: Photo, seed: int) -> Iterator[Frame]:
-    """Nothing moves but the camera's noise."""
+    """Nothing changes but the camera noise."""
     rng = np.random.default_rng((seed, 2))
     image = fill(room.image).astype(np.float32)
     x, rise = rng.uniform(0.4, 0.6), rng.uniform(0.6, 0.9)
@@ -125,7 +125,7 @@ def static_clip(person: Photo, room: Photo, seed: int) -> Iterator[Frame]:
 
 
 def talker_clip(path: Path, room: Photo, seed: int) -> Iterator[Frame]:
-    """Somebody talking, keyed from a blue-screen clip: at one place, in one light."""
+    """A person talking, keyed from a blue-screen clip, in a fixed place and light."""
     image, last, matrix = fill(room.image).astype(np.float32), None, None
     rise = np.random.default_rng((seed, 3)).uniform(0.7, 0.9)
     for picture, mask in islice(keyed(path, every=1), TALKER_FRAMES):
@@ -139,7 +139,7 @@ def talker_clip(path: Path, room: Photo, seed: int) -> Iterator[Frame]:
 
 
 def real_clip(path: Path) -> Iterator[Frame]:
-    """The frames of a video file, their alpha unknown; still is what changed by < 3 grey levels."""
+    """The frames of a video file, of unknown alpha; still means a change of < 3 grey levels."""
     last = None
     with open_file(str(path)) as video:
         for image in (frame.image for frame in video):

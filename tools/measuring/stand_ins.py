@@ -1,4 +1,4 @@
-"""What the bench films: a video, and a camera that plays the same pictures."""
+"""The sources of the bench: a video, and a fake camera that plays the same pictures."""
 
 import time
 from itertools import islice
@@ -11,13 +11,12 @@ from background_blur.capture import open_source
 from background_blur.frames import Size
 
 FPS = 30
-PICTURES = 64  # that are played back and forth
+PICTURES = 64  # how many are played back and forth
 NOISE = 3.0  # grey levels (standard deviation) of the camera
 
 
 def film(clip: Path | None, size: Size) -> list[np.ndarray]:
-    """The first pictures of a clip, uint8 [H,W,3] each, at that size; of the demo's portrait
-    without a clip."""
+    """The first pictures of a clip, or of the demo if None, at this size: uint8 [H,W,3] each."""
     with open_source(str(clip or "demo"), size) as source:
         source.unpace()
         return [frame.image for frame in islice(source, PICTURES)]
@@ -28,7 +27,7 @@ def back_and_forth(pictures: list) -> list:
 
 
 def write_video(path: Path, pictures: list[np.ndarray], count: int) -> None:
-    """Writes so many frames as H.264."""
+    """Writes `count` frames as H.264."""
     import av
     from av.video.stream import VideoStream
 
@@ -46,7 +45,7 @@ def write_video(path: Path, pictures: list[np.ndarray], count: int) -> None:
 
 
 class FakeCapture:
-    """Plays JPEGs, noisy as a camera's; what nobody fetches in its time is gone."""
+    """Plays JPEGs with camera noise; frames that are not fetched in time are lost."""
 
     def __init__(self, pictures: list[np.ndarray]):
         rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Makes the network's weights; needs Keras."""
+"""Trains and exports the network's weights; needs Keras."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""What a webcam, its room, clothes, hands and a headset do to a training picture."""
+"""Simulates what a webcam, its room, other clothes, hands and a headset do to a training picture."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from tools.photos import UNKNOWN, known
 
 
 def camera(rng: Generator, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """What a webcam and its room do to a picture: light, colour, noise, blur, compression."""
+    """Applies the effects of a webcam and its room: light, colour, noise, blur, compression."""
     x = image.astype(np.float32) / 255
     if rng.random() < 0.1 and mask.any():  # a window behind the person
         person = cv2.GaussianBlur((mask > 0).astype(np.float32), (0, 0), 2)[..., None]
@@ -29,7 +29,7 @@ def camera(rng: Generator, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if rng.random() < 0.18:
         light = rng.uniform(0.08, 0.4)
         x = np.clip(x, 0, 1) * light + rng.normal(0, rng.uniform(0.005, 0.03), x.shape)
-        if rng.random() < 0.3:  # the camera turns its gain up
+        if rng.random() < 0.3:  # the camera turns up its gain
             x = x * rng.uniform(1, 0.7 / light)
     elif rng.random() < 0.4:
         x = x + rng.normal(0, rng.uniform(0.005, 0.05), x.shape)
@@ -37,12 +37,12 @@ def camera(rng: Generator, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if rng.random() < 0.3:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
         x = cv2.imdecode(cv2.imencode(".jpg", x, quality)[1], cv2.IMREAD_COLOR)
-        assert x is not None  # encoded just now
+        assert x is not None  # it was just encoded
     return x
 
 
 def shade(rng: Generator, x: np.ndarray) -> np.ndarray:
-    """Light that falls off across the picture, as a lamp's at one side does."""
+    """Makes light fall off across the picture, as from a lamp on one side."""
     height, width = x.shape[:2]
     angle = rng.uniform(0, 2 * np.pi)
     across, down = np.linspace(-1, 1, width), np.linspace(-1, 1, height)[:, None]
@@ -51,7 +51,7 @@ def shade(rng: Generator, x: np.ndarray) -> np.ndarray:
 
 
 def smear(rng: Generator, x: np.ndarray) -> np.ndarray:
-    """Defocus, or motion along a line."""
+    """Applies defocus, or motion blur along a line."""
     if rng.random() < 0.6:
         return cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.5))
     length = int(rng.integers(3, 8))
@@ -63,13 +63,13 @@ def smear(rng: Generator, x: np.ndarray) -> np.ndarray:
 
 
 def clothe(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
-    """Puts other clothes on the people, plain, striped or checked, under the same light.
+    """Puts other clothes (plain, striped or checked) on the people, in the same light.
 
     They begin at about the chin of the topmost person, so a little higher on others.
 
     Args:
         image: uint8 [h,w,3] BGR, changed in place.
-        masks: uint8 [h,w,2], of anybody and of those in front; what is unknown is not covered.
+        masks: uint8 [h,w,2], of any person and of those in front; unknown parts are not covered.
     """
     mask = masks[..., 0]
     share = np.where(mask == UNKNOWN, 0, mask).astype(np.float32) / 255
@@ -94,12 +94,12 @@ def clothe(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
 
 
 def print_on(rng: Generator, image: np.ndarray, masks: np.ndarray, picture: np.ndarray) -> None:
-    """Prints a picture onto somebody's chest, in colour, grey or one ink; all of it stays person.
+    """Prints a picture on a person's chest, in colour, grey or one ink; all of it stays person.
 
     Args:
         image: uint8 [h,w,3] BGR, changed in place.
-        masks: uint8 [h,w,2]; printed on is what is surely person.
-        picture: uint8 [h,w,3] BGR, of anything, faces too.
+        masks: uint8 [h,w,2]; only what is certainly person is printed on.
+        picture: uint8 [h,w,3] BGR, of anything, even faces.
     """
     height, width = masks.shape[:2]
     person = masks[..., 0] > 200
@@ -131,7 +131,7 @@ def print_on(rng: Generator, image: np.ndarray, masks: np.ndarray, picture: np.n
 
 
 def flicker(rng: Generator, image: np.ndarray) -> np.ndarray:
-    """The same view, uint8 [h,w,3], a moment later: other noise, a breath of other light."""
+    """The same view, uint8 [h,w,3], a moment later: different noise, slightly different light."""
     later = image * rng.uniform(0.97, 1.03) + rng.normal(0, rng.uniform(1, 6), image.shape)
     return np.clip(np.rint(later), 0, 255).astype(np.uint8)
 
@@ -211,7 +211,7 @@ def head_width(person: np.ndarray, rows: np.ndarray) -> int:
 
 
 def headset(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
-    """Draws headphones onto the topmost head: a band over it, a cup at each side; all person."""
+    """Draws headphones on the topmost head, a band and two cups, and marks them as person."""
     mask = masks[..., 1]
     ys, _ = np.nonzero(mask == 255)
     if len(ys) == 0 or ys.min() < 0.04 * mask.shape[0]:

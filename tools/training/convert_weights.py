@@ -1,7 +1,7 @@
-"""Turns the Coral DeepLabV3 `.tflite` into Keras weights: the numbers that training starts from.
+"""Turns the Coral DeepLabV3 `.tflite` into Keras weights, from which training starts.
 
 The file holds Google's DeepLabV3 with MobileNetV2, trained on PASCAL VOC 2012, as uint8 with one
-scale and zero point per tensor, and the batch norms folded into kernels and biases:
+scale and zero point per tensor, and with batch norms folded into kernels and biases:
 
     python -m tools.training.convert_weights deeplabv3_mnv2_pascal_quant.tflite voc.weights.h5
 """
@@ -20,10 +20,10 @@ from tools.command import ToolError, command_line, existing_file, reports_errors
 
 
 def load_coral(net: keras.Model, path: str | Path) -> list[str]:
-    """Sets every layer of `net` that the file knows; returns the names of the layers it set.
+    """Sets every layer of `net` that is in the file; returns the names of the layers it set.
 
-    A folded bias goes into the batch norm behind its kernel, as its beta; that norm becomes
-    gamma 1, mean 0, variance 1 - epsilon, which leaves x + beta.
+    A folded bias becomes the beta of the batch norm after its kernel, whose gamma is set to 1,
+    mean to 0 and variance to 1 - epsilon, which leaves x + beta.
 
     Raises:
         WeightsError: not a `.tflite`, or a kernel whose shape is not the layer's.
@@ -49,7 +49,7 @@ def load_coral(net: keras.Model, path: str | Path) -> list[str]:
 def read_coral(path: str | Path) -> tuple[dict, dict]:
     """Returns ({layer: kernel}, {layer: bias}) as float32.
 
-    Kernels [out,h,w,in] become [h,w,in,out], depthwise ones [1,h,w,c] likewise [h,w,c,1].
+    Kernels [out,h,w,in] become [h,w,in,out]; likewise, depthwise ones [1,h,w,c] become [h,w,c,1].
     """
     try:
         interpreter = Interpreter(str(path))
@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     done = load_coral(net, args.tflite)
     missing = {layer.name for layer in model.layers_with_weights(net)} - set(done)
     if missing:
-        raise ToolError(f"{args.tflite}: nothing for {', '.join(sorted(missing))}")
+        raise ToolError(f"{args.tflite}: no weights for {', '.join(sorted(missing))}")
     net.save_weights(args.out)
     print(f"{len(done)} layers -> {args.out}")
     return 0

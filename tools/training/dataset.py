@@ -1,6 +1,6 @@
 """Turns photographs with masks into training batches that look like what a webcam sees.
 
-Each view of a photograph carries two masks, uint8 [h,w,2]: of any person, and of those in front.
+Each view of a photograph has two masks, uint8 [h,w,2]: of any person, and of those in front.
 """
 
 from collections.abc import Collection
@@ -15,25 +15,25 @@ from tools.cutouts import lay, paste, standing
 from tools.photos import MIXED, SINGLE, UNKNOWN, WHOLE, Photo, is_tall, known, read_image
 from tools.training.camera_effects import camera, clothe, flicker, headset, print_on, raise_hand
 
-Example = tuple[np.ndarray, np.ndarray, bool]  # uint8 [h,w,3] BGR, its masks; are those soft?
+Example = tuple[np.ndarray, np.ndarray, bool]  # uint8 [h,w,3] BGR; its masks; whether they are soft
 
-# What a batch is made of. Upper bodies are whole street figures cropped as a webcam would;
-# "pasted" are people cut out and put into rooms, the nearest to what the tool will see.
+# What a batch is made of. Upper bodies are whole figures on streets, cropped as a webcam would;
+# "pasted" are people cut out and placed in rooms, closest to what the program will see.
 MIX = {"selfie": 0.11, "picsart": 0.1, "pexels": 0.19, "vik": 0.04, "voc": 0.15, "ccp": 0.05}
 MIX |= {"coco": 0.01, "matte": 0.04, "keyed": 0.03, "pasted": 0.18, "nobody": 0.1}
-# Whom "pasted" cuts out: keyed, matte and cutout people have a true alpha.
+# The people that "pasted" cuts out; keyed, matte and cutout people have a true alpha.
 CUTOUT_MIX = {"keyed": 0.18, "matte": 0.15, "picsart": 0.23, "selfie": 0.16, "pexels": 0.13}
 CUTOUT_MIX |= {"ccp": 0.07, "vik": 0.05, "cutout": 0.03}
 UPRIGHT = ("selfie", "picsart", "matte")
-TWINS = 2  # views of a batch that come twice, see `Batches.batch`
+TWINS = 2  # views in a batch that come twice; see `Batches.batch`
 
 
 def soften(photo: Photo, edges: Path | None) -> Photo:
-    """Gives the drawn mask another network's edges, in a narrow band along its own outline.
+    """Gives a drawn mask another network's edges, in a narrow band along its own outline.
 
-    Those are soft alphas `NAME.png` in the folder `edges`. Only where the two differ outside that
-    band by less than 3 % of the person: the drawn mask says what is person, the other one at most
-    how its edge looks.
+    The edges are soft alphas `NAME.png` in the folder `edges`, used only if the two differ outside
+    the band by less than 3 % of the person: the drawn mask decides what is person, and the other
+    only how its edge looks.
     """
     path = edges and edges / f"{photo.name}.png"
     if not path or not path.exists() or photo.soft:
@@ -50,7 +50,7 @@ def soften(photo: Photo, edges: Path | None) -> Photo:
 
 
 class Batches:
-    """Endless random batches. Batch `i` depends on `i` and the seed alone: training can resume."""
+    """Endless random batches. Batch `i` depends only on `i` and the seed; training can resume."""
 
     def __init__(self, photos: list[Photo], batch_size: int, seed: int = 2018, stride: int = 4):
         self.batch_size, self.seed, self.stride = batch_size, seed, stride
@@ -67,12 +67,12 @@ class Batches:
     def batch(self, i: int, size: Size) -> tuple[np.ndarray, np.ndarray]:
         """Returns images and targets, both float32.
 
-        Images [n,h,w,3] are RGB 0..255, targets as `target` makes them. The last TWINS are the
-        first ones again as a camera sees them a moment later, under other noise and light.
+        Images [n,h,w,3] are RGB 0..255; targets are as `target` makes them. The last TWINS repeat
+        the first, as a camera would see them a moment later, with different noise and light.
         """
         rng = np.random.default_rng((i, self.seed))
         kinds = rng.choice(list(self.mix), self.batch_size, p=list(self.mix.values()))
-        wide = size[0] > size[1]  # where upright pictures show less of a person than a webcam does
+        wide = size[0] > size[1]  # then upright pictures show less of a person than a webcam does
         kinds = ["pasted" if wide and k in UPRIGHT and rng.random() < 0.5 else k for k in kinds]
         examples = [self.example(rng, kind, size) for kind in kinds[:-TWINS]]
         examples += [(flicker(rng, image), masks, soft) for image, masks, soft in examples[:TWINS]]
@@ -81,7 +81,7 @@ class Batches:
         return images, targets
 
     def example(self, rng: Generator, kind: str, size: Size) -> Example:
-        """A view of this kind."""
+        """Makes a view of this kind."""
         if kind == "pasted":
             image, masks, soft = self.pasted(rng, size)
         else:
@@ -108,13 +108,13 @@ class Batches:
         return camera(rng, image, masks[..., 0]), masks, soft
 
     def any_picture(self, rng: Generator) -> np.ndarray:
-        """A photograph of anything, people more often than not, uint8 [h,w,3]."""
+        """A photograph of anything, mostly of people, uint8 [h,w,3]."""
         kinds = ("picsart", "selfie", "pexels", "vik", "none")
         prefixes = [prefix for prefix in kinds if prefix in self.by_prefix]
         return pick(rng, self.by_prefix[rng.choice(prefixes)] if prefixes else self.empty).image
 
     def hold_up(self, rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
-        """Covers a part with a thing. Whether it belongs to the person is not known."""
+        """Covers part of the view with an object. Whether that belongs to the person is unknown."""
         height, width = masks.shape[:2]
         thing = cv2.resize(pick(rng, self.empty).image, (width, height))
         middle = rng.uniform(0, 1, 2) * (width, height)
@@ -130,7 +130,7 @@ class Batches:
             masks[cv2.dilate(shape, np.ones((5, 5))) > 0] = UNKNOWN
 
     def hang_up(self, rng: Generator, image: np.ndarray) -> None:
-        """Hangs a small framed picture of somebody on the wall: nobody is there."""
+        """Hangs a small framed picture of a person on the wall, which does not count as person."""
         pool = self.by_prefix.get("picsart") or self.by_prefix.get("selfie")
         if not pool:
             return
@@ -152,11 +152,11 @@ class Batches:
     def join(
         self, rng: Generator, image: np.ndarray, masks: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Puts somebody behind the people of a view, whose mask then says who is in front."""
+        """Puts a person behind the people in a view, whose mask then says who is in front."""
         share, unknown = masks[..., 0], masks[..., 0] == UNKNOWN
         if not np.array_equal(share, masks[..., 1]) or not (share == 255).any():
             return image, masks
-        if is_tall(share == 255):  # a whole figure; most cutouts are nearer than that
+        if is_tall(share == 255):  # a whole figure; most cut-outs are nearer than that
             return image, masks
         ys, xs = np.nonzero(share == 255)
         rise = (share.shape[0] - ys.min()) / share.shape[0] * rng.uniform(0.4, 1.0)
@@ -179,18 +179,18 @@ class Batches:
     def add_person(
         self, rng: Generator, image: np.ndarray, person: Photo, rise: float, x: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `paste`; a whole figure is cut off somewhere, as in front of a webcam."""
+        """As `paste`, but whole figures are cut off somewhere, as in front of a webcam."""
         shown = rng.uniform(0.25, 0.7) if person.whole else rng.uniform(0.8, 1)
         matrix = standing(person.mask, image.shape[1::-1], rise, x, shown)
         return paste(rng, image, person, matrix)
 
     def pasted(self, rng: Generator, size: Size) -> Example:
-        """One to three people cut out and put before a room, the nearest last."""
+        """Places one to three cut-out people in a room, the nearest last."""
         image, _ = crop(rng, pick(rng, self.empty), size)
         masks = np.zeros((*image.shape[:2], 2), np.uint8)
         if rng.random() < 0.1:
             self.hang_up(rng, image)
-        if rng.random() < 0.25:  # what stands behind a webcam user is out of focus
+        if rng.random() < 0.25:  # what is behind a webcam user is out of focus
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.5))
         people = rng.choice([1, 2, 3], p=[0.45, 0.4, 0.15])
         ratios = np.sort(rng.uniform(0.4, 1.0, people - 1)).tolist() + [1.0]
@@ -216,7 +216,7 @@ def pick(rng: Generator, photos: list[Photo]) -> Photo:
 
 
 def shares(mix: dict[str, float], there: Collection[str]) -> dict[str, float]:
-    """The part of the mix that there is something for, adding up to 1 again."""
+    """The part of the mix that there are photographs for, scaled to add up to 1 again."""
     total = sum(share for kind, share in mix.items() if kind in there)
     return {kind: share / total for kind, share in mix.items() if kind in there}
 
@@ -229,13 +229,13 @@ def stands_free(photo: Photo) -> bool:
 
 
 def crop(rng: Generator, photo: Photo, size: Size) -> tuple[np.ndarray, np.ndarray]:
-    """A random view of a photograph, of the asked shape, framed as its kind calls for.
+    """A random view of a photograph, of the given size, framed as suits its kind.
 
-    Where the view leaves the picture, its border is mirrored and marked as unknown.
+    Where the view extends beyond the picture, it is mirrored and marked as unknown.
     """
     width, height = size
     rows, columns = photo.mask.shape
-    full = min(columns / width, rows / height)  # largest view inside, in photo pixels a pixel
+    full = min(columns / width, rows / height)  # of the largest view inside: photo pixels per pixel
     zoom = full * rng.uniform(0.45, 1.0) if rng.random() < 0.3 else full * rng.uniform(0.9, 1.35)
     middle = np.array([columns, rows]) / 2
     ys, xs = np.nonzero(photo.front[::4, ::4] == 255)
@@ -258,7 +258,7 @@ def crop(rng: Generator, photo: Photo, size: Size) -> tuple[np.ndarray, np.ndarr
 def around(
     rng: Generator, xs: np.ndarray, ys: np.ndarray, size: Size, whole: Size
 ) -> tuple[float, np.ndarray]:
-    """The view a tracker would cut: the person's box, 12 % wider on each side, with its error."""
+    """The view a tracker would choose: the person's box, 12 % wider on each side, with an error."""
     box = np.array([np.ptp(xs), np.ptp(ys)]) + 4
     zoom = max(box / size) * 1.24 * np.exp(rng.normal(0, 0.1))
     zoom = max(zoom, 0.25)
@@ -273,11 +273,11 @@ def around(
 def view(
     rng: Generator, photo: Photo, size: Size, zoom: float, middle: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Resamples the photograph around `middle`, `zoom` photo pixels a pixel, a little turned."""
+    """Resamples a photograph around `middle`, slightly rotated, `zoom` photo pixels per pixel."""
     angle = rng.normal(0, 5) if rng.random() < 0.6 else 0
     matrix = cv2.getRotationMatrix2D(tuple(map(float, middle)), angle, 1 / zoom)
     matrix[:, 2] += np.array(size) / 2 - middle
-    if rng.random() < 0.5:  # a frame is seldom of quite the input's shape
+    if rng.random() < 0.5:  # a frame seldom has exactly the input's shape
         squash = np.exp(rng.normal(0, 0.08))
         matrix[0] *= squash
         matrix[0, 2] += size[0] / 2 * (1 - squash)
@@ -296,7 +296,7 @@ def view(
 
 
 def warp_mask(mask: np.ndarray, matrix: np.ndarray, size: Size) -> np.ndarray:
-    """Resamples person and unknown apart, so that no edge passes through 'unknown' on its way."""
+    """Resamples person and unknown separately, so that no edge passes through "unknown"."""
     unknown = mask == UNKNOWN
     person = cv2.warpAffine(np.where(unknown, 0, mask).astype(np.float32), matrix, size)
     out = known(np.where(person > 254.7, 255, np.minimum(person, 254)))
@@ -308,8 +308,8 @@ def warp_mask(mask: np.ndarray, matrix: np.ndarray, size: Size) -> np.ndarray:
 def target(masks: np.ndarray, soft: bool, stride: int) -> np.ndarray:
     """uint8 [h,w,2] -> float32 [h/s,w/s,5], the truth of each cell.
 
-    The shares of person and of front, the weights of both in the loss, and whether its share is a
-    true alpha, to be matched exactly. Cells along an outline weigh five times as much; cells with
+    It holds the shares of person and of front, their weights in the loss, and whether the share is
+    a true alpha, to be matched exactly. Cells along an outline weigh five times as much; cells with
     anything unknown weigh nothing.
     """
     size = (masks.shape[1] // stride, masks.shape[0] // stride)

@@ -1,15 +1,15 @@
-"""Compiles the person network's Keras weights for LiteRT, one entry point an input size.
+"""Compiles the person network's Keras weights for LiteRT, with one entry point per input size.
 
     python -m tools.training.export weights/person.weights.h5 weights/person.tflite --data DIR
 
-Of several weights, of runs that began alike, it takes the mean, which often does better than each
-(Wortsman et al. 2022, arXiv:2203.05482); `a.weights.h5:0.75 b.weights.h5:0.25` weighs them.
+Given several weights, from runs that began alike, it takes the mean, which often does better than
+each (Wortsman et al. 2022, arXiv:2203.05482); `a.weights.h5:0.75 b.weights.h5:0.25` weights it.
 
 The compiled copy computes in int8, in half the time of floats on processors with instructions for
-it. That needs the range of each layer's output, taken from pictures of `DIR/train`. Only the
-projection that joins the image-level branch stays in floats. The weights become constants which all
-entry points share. They are also saved for Keras beside the output, in floats, as `.weights.h5`;
-`SHA256SUMS` there holds the sums of both.
+it. That requires the range of each layer's output, taken from pictures in `DIR/train`. Only the
+projection that joins the image-level branch stays in floats. The weights become constants shared by
+all entry points. They are also saved for Keras next to the output, in floats, as `.weights.h5`;
+`SHA256SUMS` in the same folder holds the checksums of both.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from tools.photos import read_photos
 from tools.training.dataset import Batches
 from tools.training.fold import fix_limits, fold, unfold
 
-LOGITS = (-8, 8)  # beyond, a probability is 0 or 1; within, a step of it is 0.016 at most
+LOGITS = (-8, 8)  # outside, the probability is 0 or 1; inside, it has steps of at most 0.016
 
 
 def weighted(text: str) -> tuple[Path, float]:
@@ -48,24 +48,24 @@ def weighted(text: str) -> tuple[Path, float]:
     if not path or not re.fullmatch(r"\d*\.?\d+", weight):
         return Path(text), 1.0
     if not float(weight):
-        raise argparse.ArgumentTypeError(f"{text}: a weight of 0")
+        raise argparse.ArgumentTypeError(f"{text}: the weight must not be 0")
     return Path(path), float(weight)
 
 
 def load_mean(files: list[tuple[Path, float]]) -> tuple[keras.Model, model.Design]:
     """The person network with the weighted mean of the files' weights, and its design.
 
-    Equal networks may have unequal weights, where norms and kernels are scaled the other way
-    round. Each is brought into one form first, in which its norms add a bias and nothing else.
+    Equivalent networks may have different weights, if their norms and kernels are scaled inversely.
+    So each is first brought into a form in which its norms only add a bias.
 
     Raises:
-        WeightsError: weights that cannot be read, or of different designs.
+        WeightsError: the weights cannot be read, or are for different designs.
     """
     loaded = [model.load_person(path) for path, _ in files]
     net, design = loaded[0]
     for (path, _), (other, its_design) in zip(files, loaded, strict=True):
         if its_design != design:
-            raise WeightsError(f"{path}: of another design than {files[0][0]}")
+            raise WeightsError(f"{path}: of a different design than {files[0][0]}")
         unfold(fold(other), other)
     same = zip(*(other.get_weights() for other, _ in loaded), strict=True)
     shares = [share for _, share in files]
@@ -74,7 +74,7 @@ def load_mean(files: list[tuple[Path, float]]) -> tuple[keras.Model, model.Desig
 
 
 def pictures(data: Path) -> list[np.ndarray]:
-    """A batch of training pictures of each input size, float32 [8,h,w,3] RGB 0..255."""
+    """A batch of training pictures for each input size, float32 [8,h,w,3] RGB 0..255."""
     batches = Batches(read_photos(data / "train"), 8)
     return [batches.batch(i, size)[0] for i, size in enumerate(COMPILED_SIZES)]
 
@@ -87,11 +87,11 @@ def compile_network(
     Each maps `image`, float32 [1,h,w,3] RGB 0..255, to `logits`, float32 [1,h/s,w/s,outputs].
 
     Args:
-        batches: of images, float32 [n,h,w,3] RGB 0..255, to take the ranges of features from.
+        batches: images, float32 [n,h,w,3] RGB 0..255, from which to take the ranges of features.
     """
     rounded = fold(net, rounded=True)
     fix_limits(rounded, batches)
-    module = tf.Module()  # saving finds the variables in its attributes, whatever their names
+    module = tf.Module()  # saving finds variables in its attributes, whatever their names
     module.weights = [weight.value for weight in rounded.weights]  # pyright: ignore[reportAttributeAccessIssue]
     signatures = {f"{w}x{h}": entry_point(rounded, w, h) for w, h in sizes}
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +104,7 @@ def compile_network(
 
 
 class Once:
-    """A table of a FlatBuffer that is written once, however many others refer to it."""
+    """A FlatBuffer table that is written once, however many others refer to it."""
 
     def __init__(self, table: Any):
         self.table, self.place = table, 0
@@ -115,9 +115,9 @@ class Once:
 
 
 def without_repetition(file: bytes) -> bytes:
-    """A LiteRT file a third as large, whose entry points share equal quantisation tables.
+    """Shrinks a LiteRT file to a third: its entry points share equal quantisation tables.
 
-    Tensors also lose their names.
+    Tensor names are removed, too.
     """
     content, shared = schema.ModelT.InitFromPackedBuf(file, 0), {}
     for graph in content.subgraphs or ():
@@ -146,7 +146,7 @@ def entry_point(net: keras.Model, width: int, height: int) -> Any:
 
 
 def write_sums(*files: Path) -> None:
-    """Writes `SHA256SUMS` beside the files, in the form of `sha256sum`."""
+    """Writes `SHA256SUMS` next to the files, in the format of `sha256sum`."""
     lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
     files[0].with_name("SHA256SUMS").write_text("".join(lines))
 
@@ -154,11 +154,11 @@ def write_sums(*files: Path) -> None:
 @reports_errors("training.export")
 def main(argv: list[str] | None = None) -> int:
     parser = command_line("training.export", __doc__)
-    what = "a .weights.h5 of the person network; several: their mean"
+    what = "a .weights.h5 of the person network; given several, their mean is used"
     add = parser.add_argument
     add("weights", type=weighted, nargs="+", metavar="WEIGHTS[:SHARE]", help=what)
     add("out", type=Path, help="the .tflite to write")
-    what = "data set, whose train/ gives the ranges of int8"
+    what = "data set whose train/ provides the ranges for int8"
     add("--data", type=existing_folder, required=True, metavar="DIR", help=what)
     args = parser.parse_args(argv)
     net, design = load_mean(args.weights)

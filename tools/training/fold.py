@@ -1,10 +1,10 @@
-"""Batch norms with frozen statistics move into their convolutions for training, and back out.
+"""Moves batch norms with frozen statistics into their convolutions for training, and back out.
 
-Such a norm is no more than a gain and a bias per channel. `fold` makes them part of the convolution
-before it: the same function at twice the speed. `unfold` turns what was learned back into norms.
+Such a norm is just a gain and a bias per channel. `fold` makes them part of the convolution before
+it, which gives the same function at twice the speed. `unfold` turns what was learned into norms.
 
 A folded network can also be trained with int8 rounding, much as `export` applies it: one scale per
-output channel of a kernel, one per feature tensor. Gradients pass straight through (Jacob et al.
+output channel of a kernel and one per feature tensor. Gradients pass straight through (Jacob et al.
 2018, arXiv:1712.05877).
 """
 
@@ -24,9 +24,9 @@ fake_quant = cast(Any, keras.quantizers).fake_quant_with_min_max_vars
 
 
 class Gained(layers.Layer):
-    """A convolution with a gain and a bias per channel: what is left of a frozen batch norm."""
+    """A convolution with a gain and a bias per channel: what remains of a frozen batch norm."""
 
-    rounded = False  # whether its kernel is, to int8
+    rounded = False  # whether its kernel is rounded to int8
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -35,7 +35,7 @@ class Gained(layers.Layer):
         self.shift = self.add_weight(name="shift", shape=(channels,), initializer="zeros")
 
     def rescaled(self, kernel: Tensor) -> Tensor:
-        """The kernel, its output channels last, times the gain; rounded to int8 if `rounded`."""
+        """The kernel, output channels last, times the gain; rounded to int8 if `rounded`."""
         kernel = kernel * self.gain
         if not self.rounded:
             return kernel
@@ -69,7 +69,7 @@ class GainedConcatProjection(Gained, model.ConcatProjection):
 
 
 class Folded(layers.Layer):
-    """Stands where a batch norm was, and is called as that was."""
+    """Takes the place of a batch norm, and is called like one."""
 
     def call(self, x: Tensor, mask: Tensor = None) -> Tensor:
         return x
@@ -89,7 +89,7 @@ def fix_limits(folded: keras.Model, batches: Iterable[np.ndarray]) -> None:
     """Sets the limits of each `Rounded` layer to the mean minimum and maximum of its input.
 
     Args:
-        batches: of images, float32 [n,h,w,3] RGB 0..255, to take the means over.
+        batches: images, float32 [n,h,w,3] RGB 0..255, to take the means over.
     """
     rounded = [layer for layer in folded.layers if isinstance(layer, Rounded)]
     probe = keras.Model(folded.input, [layer.input for layer in rounded])
@@ -109,7 +109,7 @@ GAINED = {
 
 
 def fold(net: keras.Model, rounded: bool = False) -> keras.Model:
-    """The same function with every batch norm inside the convolution before it.
+    """Returns the same function with every batch norm inside the convolution before it.
 
     Args:
         rounded: simulate int8 kernels and features.
@@ -125,7 +125,7 @@ def fold(net: keras.Model, rounded: bool = False) -> keras.Model:
             return Folded(name=layer.name)
         return type(layer).from_config(layer.get_config())
 
-    # Norms and activations become part of the convolution before them, so rounding comes after.
+    # Norms and activations become part of the convolution before them, so round only after them.
     inner = {id(layer.input) for layer in net.layers if isinstance(layer, layers.ReLU)}
     inner |= {id(net.get_layer(name).output) for name in normed} | {id(net.output)}
     whole = {layer.name for layer in net.layers if id(layer.output) not in inner}
@@ -148,9 +148,9 @@ def fold(net: keras.Model, rounded: bool = False) -> keras.Model:
 
 
 def set_gained(layer: Gained, kernel: np.ndarray, gain: np.ndarray, shift: np.ndarray) -> None:
-    """Sets the layer to kernel * gain + shift, the size of each channel moved into the gain."""
+    """Sets the layer to kernel * gain + shift, moving each channel's size into the gain."""
     depthwise = isinstance(layer, layers.DepthwiseConv2D)
-    channel = kernel[..., 0] if depthwise else kernel  # channel last
+    channel = kernel[..., 0] if depthwise else kernel  # channels last
     fan_in = channel[..., 0].size
     size = np.sqrt((channel**2).mean((0, 1) if depthwise else (0, 1, 2)) * fan_in / 2) + 1e-8
     layer.kernel.assign(kernel / (size[:, None] if depthwise else size))
@@ -159,7 +159,7 @@ def set_gained(layer: Gained, kernel: np.ndarray, gain: np.ndarray, shift: np.nd
 
 
 def unfold(folded: keras.Model, net: keras.Model) -> None:
-    """Puts what `folded` learned back into the network with batch norms."""
+    """Transfers what `folded` learned back into the network with batch norms."""
     for layer in model.layers_with_weights(folded):
         plain = net.get_layer(layer.name)
         if isinstance(layer, Gained):

@@ -1,26 +1,26 @@
-"""Trains the person network, from the Coral numbers, on photographs with masks.
+"""Trains the person network on photographs with masks, starting from the Coral weights.
 
     python -m tools.training.train --data DIR --coral FILE.tflite --work DIR --until 18:30
 
-Prints the loss and, every so often, figures on `DIR/val`; keeps the best weights there in
-`WORK/person.weights.h5`, the latest in `WORK/last.weights.h5`; run again after an interruption, it
-goes on from `WORK/state.npz`.
-Plain Keras: `KERAS_BACKEND=jax` or `torch` runs it on whatever those find.
+Prints the loss and, every so often, figures on `DIR/val`. Keeps the weights that do best there in
+`WORK/person.weights.h5` and the latest in `WORK/last.weights.h5`. If run again after an
+interruption, it continues from `WORK/state.npz`.
+It is plain Keras: `KERAS_BACKEND=jax` or `torch` runs it on whatever hardware those find.
 
-What makes it work, each found by trying:
-- the pretrained norms' statistics stay frozen. They are then only a gain and a bias a channel, so
-  for training they are folded into their kernels (`fold`): the same, at twice the speed;
-- kernels of the starting numbers differ in size by orders of magnitude, which Adam's steps, all
-  of one size, would wreck. `fold` moves each channel's size into its gain, exactly;
-- the new decoder has no statistics to freeze. It starts from gains and biases that make its
-  features zero-mean, unit-variance on one batch (Salimans & Kingma 2016, arXiv:1602.07868);
-- the backbone learns ten times slower than the decoder;
-- some rounds of steps run on larger input, as recordings and pictures are looked at;
-- the first views of a batch come twice, under other noise and light, and should get one mask:
-  where the two differ, masks flicker before a camera;
-- the learning rate falls with the time left until `--until`, however fast the machine is by then;
-- an average of the weights over the last steps (EMA) is what is validated and kept;
-- with `--rounded` a last run learns to bear the rounding to int8 that `export` does.
+What makes it work, each found by trial:
+- the statistics of the pretrained norms stay frozen. They are then only a gain and a bias per
+  channel, so `fold` puts them into their kernels for training: the same, at twice the speed;
+- the pretrained kernels differ in size by orders of magnitude, and Adam's steps, which are all of
+  one size, would wreck them. `fold` moves each channel's size into its gain, exactly;
+- the new decoder has no statistics to freeze. It starts with gains and biases that make its
+  features zero-mean and unit-variance on one batch (Salimans & Kingma 2016, arXiv:1602.07868);
+- the backbone learns ten times more slowly than the decoder;
+- some rounds of steps use larger inputs, as recordings and pictures do;
+- the first views of a batch come twice, with different noise and light, and should get one mask:
+  where the two differ, masks would flicker in front of a camera;
+- the learning rate falls with the time left until `--until`, however fast the machine is;
+- what is validated and kept is a moving average of the weights (EMA);
+- with `--rounded`, a last run learns to tolerate the rounding to int8 that `export` applies.
 """
 
 import argparse
@@ -51,15 +51,15 @@ from tools.training.fold import Gained, Tensor, fold, unfold
 
 ops = cast(Any, keras.ops)  # Keras's annotations let every operation return None
 
-DECODER_RATE = 10  # the decoder's learning rate over the backbone's
+DECODER_RATE = 10  # the decoder's learning rate relative to the backbone's
 TWIN_WEIGHT = 2.5  # of the difference between the masks of twins, in the loss
-AHEAD = 6  # batches made before they are needed
+AHEAD = 6  # batches to make before they are needed
 DESIGNS = {"full": model.FULL, "slim": model.SLIM, "coarse": model.COARSE}
-ROUNDS = (1, 1.25, 1, 1.5, 1, 1.25)  # sides of the input over the usual ones, round by round
+ROUNDS = (1, 1.25, 1, 1.5, 1, 1.25)  # scale of the input's sides, round by round
 
 
 def calm(folded: keras.Model, images: np.ndarray, names: set[str]) -> None:
-    """Makes the untrained features of these layers zero-mean and unit-variance on these images."""
+    """Makes the features of these untrained layers zero-mean and unit-variance on `images`."""
     for layer in folded.layers:
         if isinstance(layer, Gained) and layer.name in names:
             x = ops.convert_to_numpy(keras.Model(folded.input, layer.output)(images))
@@ -85,20 +85,20 @@ class TwoRateAdamW(keras.optimizers.AdamW):
 
 
 def loss(target: Tensor, logits: Tensor) -> Tensor:
-    """The losses of all masks a network tells, and of the alpha of the first where it is true.
+    """The losses of all masks that a network returns, and of the first's alpha where it is true.
 
     Args:
         target: float32 [n,h,w,5], see `tools.training.dataset.target`.
-        logits: float32 [n,h,w,1 or 2]: person and, if there, front.
+        logits: float32 [n,h,w,1 or 2]: person and, if present, front.
 
-    The last TWINS of the n show the same as the first, whose masks should not differ.
+    The last TWINS of the n show the same views as the first, so their masks should not differ.
     """
     outputs = logits.shape[-1]
     total = 0.0
     for i in range(outputs):
         share, weight = target[..., i : i + 1], target[..., 2 + i : 3 + i]
-        known = ops.cast(target[..., 2:3] > 0, "float32")  # whether anybody is there
-        behind = ops.abs(target[..., :1] - share) * known  # few cells, and hard ones
+        known = ops.cast(target[..., 2:3] > 0, "float32")  # where it is known if anyone is there
+        behind = ops.abs(target[..., :1] - share) * known  # few cells, but hard ones
         weight = weight * (1 + 3 * behind)
         total = total + mask_loss(share, weight, logits[..., i : i + 1])
     total = total / outputs + matte_loss(target[..., :1], target[..., 4:], logits[..., :1])
@@ -107,9 +107,9 @@ def loss(target: Tensor, logits: Tensor) -> Tensor:
 
 
 def mask_loss(share: Tensor, weight: Tensor, logits: Tensor) -> Tensor:
-    """Weighted cross-entropy, outlines five times as heavy, plus half the soft Dice loss.
+    """Cross-entropy, with outlines weighing five times as much, plus half the soft Dice loss.
 
-    All float32 [n,h,w,1]: the person's share and the weight of each cell, and the logits.
+    All are float32 [n,h,w,1]: the person's share and the weight of each cell, and the logits.
     """
     entropy = ops.maximum(logits, 0) - logits * share + ops.log1p(ops.exp(-ops.abs(logits)))
     entropy = ops.sum(entropy * weight) / (ops.sum(weight) + 1)
@@ -122,7 +122,7 @@ def mask_loss(share: Tensor, weight: Tensor, logits: Tensor) -> Tensor:
 
 
 def matte_loss(share: Tensor, exact: Tensor, logits: Tensor) -> Tensor:
-    """L1 of the alpha and of its gradients, in the cells whose alpha is true."""
+    """L1 loss of the alpha and of its gradients, in the cells whose alpha is true."""
     error = ops.sigmoid(logits) - share
     along = ops.abs(error[:, :, 1:] - error[:, :, :-1]) * exact[:, :, 1:] * exact[:, :, :-1]
     down = ops.abs(error[:, 1:] - error[:, :-1]) * exact[:, 1:] * exact[:, :-1]
@@ -131,13 +131,13 @@ def matte_loss(share: Tensor, exact: Tensor, logits: Tensor) -> Tensor:
 
 
 def schedule(step: int, progress: float, peak: float) -> float:
-    """Learning rate: a short rise, then half a cosine down to zero at a progress of 1."""
+    """The learning rate: a short warm-up, then half a cosine down to zero at a progress of 1."""
     rise = min(1.0, (step + 1) / 150)
     return peak * rise * 0.5 * (1 + np.cos(np.pi * min(progress, 1.0)))
 
 
 class Plan:
-    """When to stop, and how far on a run is: after a number of steps, or at an hour."""
+    """When a run stops, after a number of steps or at a time of day, and how far it has come."""
 
     def __init__(
         self, steps: int, until: float | None = None, clock: Callable[[], float] = time.time
@@ -146,7 +146,7 @@ class Plan:
         self.progress, self.last = 0.0, clock()
 
     def goes_on(self, step: int) -> bool:
-        """Whether to do this step; moves `progress` on by its share of what is left."""
+        """Whether to do this step; advances `progress` by its share of what is left."""
         now = self.clock()
         if self.until is None:
             self.progress = step / self.steps
@@ -158,7 +158,7 @@ class Plan:
 
 
 def grid_of_step(step: int) -> tuple[int, int]:
-    """The input size of a step: the shapes of cameras in turn, some rounds larger or smaller."""
+    """The input size of a step: the shapes of cameras in turn, larger in some rounds."""
     scale = ROUNDS[step // len(INPUT_SIZES) % len(ROUNDS)]
     return scaled_size(INPUT_SIZES[step % len(INPUT_SIZES)], scale)
 
@@ -167,7 +167,7 @@ Step = tuple[int, np.ndarray, np.ndarray]  # its number, images and targets
 
 
 def ahead(batches: Batches, first: int, plan: Plan) -> Iterator[Step]:
-    """Yields (step, images, targets), made in a thread a few steps ahead."""
+    """Yields (step, images, targets), made a few steps ahead in a thread."""
 
     def make(step: int) -> Step:
         return step, *batches.batch(step, grid_of_step(step))
@@ -184,7 +184,7 @@ def ahead(batches: Batches, first: int, plan: Plan) -> Iterator[Step]:
 
 
 class Learner:
-    """Training steps on any input size: one compiled step a size, the weights shared."""
+    """Training steps on any input size: one compiled step per size, with shared weights."""
 
     def __init__(self, net: keras.Model, optimizer: keras.Optimizer):
         self.net, self.optimizer = net, optimizer
@@ -206,7 +206,7 @@ class Learner:
 
 
 def validate(learner: Learner, photos: list[Photo]) -> dict[str, float]:
-    """Mean IoU a prefix of people, and the share of pixels marked where there is nobody."""
+    """By prefix, the mean IoU or, for photographs without people, the share of pixels marked."""
     figures = {}
     for photo in photos:
         size = photo.mask.shape[::-1]
@@ -243,7 +243,7 @@ class Average:
 
 @dataclass
 class Run:
-    """A training run: what learns, and all that must be kept to go on with it."""
+    """A training run: what learns, and everything that must be kept to resume it."""
 
     net: keras.Model  # folded
     design: model.Design
@@ -254,7 +254,7 @@ class Run:
     best: float = -np.inf
 
     def save(self, path: Path) -> None:
-        """Writes everything needed to go on, never half."""
+        """Atomically writes everything needed to resume."""
         groups = {"w": self.net.get_weights(), "e": self.average.values}
         groups["o"] = [ops.convert_to_numpy(v) for v in self.optimizer.variables]
         arrays = {f"{key}{i}": v for key, group in groups.items() for i, v in enumerate(group)}
@@ -294,7 +294,7 @@ def transfer(source: keras.Model, net: keras.Model) -> set[str]:
 
 
 def start(args: argparse.Namespace) -> tuple[Run, set[str]]:
-    """A new run, and the names of the decoder's layers that start from nothing."""
+    """Makes a new run; also returns the names of the decoder's layers that start from scratch."""
     design = DESIGNS[args.design]
     net = model.build("person", design=design)
     if args.start:
@@ -348,7 +348,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def take_stock(run: Run, learner: Learner, held_out: list[Photo], work: Path) -> None:
-    """Validates the average and keeps it, as the latest and, if it is that, as the best."""
+    """Validates the average, and keeps it as the latest and, if it is better, as the best."""
     raw = run.net.get_weights()
     run.net.set_weights(run.average.values)
     run.keep(work / "last.weights.h5")
@@ -362,7 +362,7 @@ def take_stock(run: Run, learner: Learner, held_out: list[Photo], work: Path) ->
 
 
 def hour(text: str) -> float:
-    """ "HH:MM", the next such local time, as seconds since the epoch."""
+    """ "HH:MM" -> the next such local time, in seconds since the epoch."""
     now, then = time.localtime(), time.strptime(text, "%H:%M")
     days = [(now.tm_year, now.tm_mon, now.tm_mday + i) for i in (0, 1)]
     hours = [time.mktime((*day, then.tm_hour, then.tm_min, 0, 0, 0, -1)) for day in days]
@@ -376,18 +376,18 @@ def main(argv: list[str] | None = None) -> int:
     folder = {"type": existing_folder, "metavar": "DIR"}
     add("--data", **folder, required=True, help="folder with train/ and val/")
     add("--edges", **folder, help="folder of soft alphas that lend drawn masks their edges")
-    add("--keyed", **folder, help="folder of clips of people before a blue screen")
+    add("--keyed", **folder, help="folder of clips of people in front of a blue screen")
     begin = parser.add_mutually_exclusive_group(required=True)
     begin.add_argument("--coral", type=existing_file, help="the Coral .tflite to start from")
     begin.add_argument("--start", type=existing_file, help="person weights to start from")
     add("--design", choices=DESIGNS, default="full", help="the network to train")
     add("--work", type=Path, required=True, metavar="DIR", help="folder for weights and state")
     add("--images", type=int, default=62_400, help="how many to train on")
-    add("--until", type=hour, metavar="HH:MM", help="when to stop, in place of --images")
-    add("--rounded", action="store_true", help="simulate rounding to int8; for a last run")
+    add("--until", type=hour, metavar="HH:MM", help="when to stop, instead of --images")
+    add("--rounded", action="store_true", help="simulate rounding to int8; for a final run")
     add("--batch", type=int, default=16)
-    add("--rate", type=float, default=3e-4, help="peak rate of the backbone")
-    add("--seed", type=int, default=2018, help="another one, other batches")
+    add("--rate", type=float, default=3e-4, help="peak learning rate of the backbone")
+    add("--seed", type=int, default=2018, help="another seed gives other batches")
     add("--every", type=int, default=400, help="steps between validations")
     add("--val-every", type=int, default=1, metavar="N", help="validate on every Nth photograph")
     args = parser.parse_args(argv)

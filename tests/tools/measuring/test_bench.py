@@ -1,4 +1,4 @@
-"""The bench: what it runs, prints and writes, and the arithmetic behind it; no time is asserted."""
+"""The bench: what it runs, prints and writes, and its arithmetic; no times are asserted."""
 
 import json
 
@@ -93,7 +93,7 @@ def test_other_peoples_alphas_are_composited(monkeypatch):
 
 def test_a_peer_that_is_none_is_named_in_the_table(capsys):
     assert bench.main([*SMALL, "--seconds", "0", "--peer", __file__]) == 0
-    assert "mediapipe, video is left out: " in capsys.readouterr().out
+    assert "mediapipe, video was skipped: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

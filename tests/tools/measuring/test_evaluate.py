@@ -1,4 +1,4 @@
-"""The section measures through the command, with a network that finds what is red."""
+"""What each section measures, run through the command, with a network that finds what is red."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from support.photos import rectangle
 from tools.measuring import clips, contenders, evaluate, people, scenes
 from tools.photos import read_photos
 
-# People are red here, nothing else is: a segmenter that sees red is right.
+# Here people, and nothing else, are red, so a segmenter that sees red is right.
 
 
 def see_red(image) -> np.ndarray:
@@ -23,7 +23,7 @@ def see_red(image) -> np.ndarray:
 
 
 class Looks:
-    """A segmenter whose looks are all the same function, for everybody and for those in front."""
+    """A segmenter that applies one function, for all people and for those in front."""
 
     def __init__(self, look):
         self.look = look

@@ -1,4 +1,4 @@
-"""The figures against known answers."""
+"""The figures, compared with known answers."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ def as_alpha(truth) -> np.ndarray:
 
 
 def blobs(seed: int, values=(0, 255)) -> np.ndarray:
-    """uint8 [40,60]: random parts of each value, all there."""
+    """uint8 [40,60]: random regions of each value, all of which occur."""
     rng = np.random.default_rng(seed)
     waves = [cv2.GaussianBlur(rng.normal(size=(40, 60)), (0, 0), 3) for _ in values]
     return np.array(values, np.uint8)[np.argmax(waves, 0)]
@@ -46,7 +46,7 @@ def test_mae_and_leak_by_hand():
     "shift, expected", [(0, 1), (1, 1), (2, 1), (3, 0), (40, 0), (-2, 1), (-3, 0)]
 )
 def test_outline_may_be_off_by_the_tolerance(shift, expected):
-    """300x400 pixels: 0.4 % of the diagonal is 2; the picture's border is no outline."""
+    """300x400 pixels: 0.4 % of the diagonal is 2; the picture's border is not an outline."""
     truth = rectangle((300, 400), 0, 200, 300, 400)
     alpha = as_alpha(rectangle((300, 400), 0, 200 + shift, 300, 400))
     assert metrics.boundary_f(alpha, truth) == expected
@@ -62,7 +62,7 @@ def test_a_thin_unknown_seam_is_cut_along_its_middle(shift, expected):
 
 @pytest.mark.parametrize("held", [0, 1])
 def test_outlines_at_a_wide_unknown_part_are_left_out(held):
-    """A bag of unknown at the person's side: keeping it and dropping it are as good."""
+    """With an unknown bag at the person's side, keeping and dropping it score the same."""
     truth = rectangle((300, 400), 50, 100, 300, 200)
     truth[150:250, 200:260] = 128
     alpha = as_alpha(truth)

@@ -1,4 +1,4 @@
-"""What is no network becomes no Keras weights."""
+"""A file that is not a network does not become Keras weights."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Photographs with masks, people cut out of them, and the batches made of both."""
+"""Photographs with masks, people cut out of them, and the batches made from both."""
 
 import cv2
 import numpy as np
@@ -132,7 +132,7 @@ def test_a_drawn_hand_is_person_and_in_front():
 
 
 def blue_screen() -> np.ndarray:
-    """Somebody in a dull shirt before an unevenly lit blue screen: uint8 [144,180,3]."""
+    """A person in a dull shirt before an unevenly lit blue screen: uint8 [144,180,3]."""
     screen = np.linspace(120, 220, 180)[None, :, None] * np.array([1, 0.8, 0.1])
     image = np.tile(screen, (144, 1, 1))
     body = np.zeros((144, 180), np.float32)

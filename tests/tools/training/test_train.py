@@ -11,7 +11,7 @@ from support.photos import draw_all, write_photo
 
 @pytest.fixture(scope="module")
 def person():
-    """The person network with random norms, as a pretrained one has them."""
+    """The person network with random norms, like a pretrained one's."""
     import model
 
     net, rng = model.build("person", design=model.SLIM), np.random.default_rng(7)
@@ -71,7 +71,7 @@ def loss():
 
 
 def example_targets():
-    """The truth of person and front, some of it unknown, an exact alpha along outlines."""
+    """The truth of person and front, partly unknown, with an exact alpha along outlines."""
     rng = np.random.default_rng(9)
     shares = (rng.random((2, 12, 20, 2)) < 0.4).astype(np.float32)
     weights = rng.choice([0, 1, 5], shares.shape).astype(np.float32)
@@ -100,7 +100,7 @@ def test_cells_without_weight_do_not_count(loss):
 
 @pytest.fixture
 def short_training(monkeypatch):
-    """One small input size in the place of five, and no graphs: each would be compiled anew."""
+    """One small input size instead of five, and no graphs, each of which would be compiled anew."""
     import tensorflow as tf
 
     from background_blur.matting import segmenter
@@ -137,7 +137,7 @@ def test_training_resumes_as_if_never_interrupted(
 
     def save_and_copy(self, path):
         save(self, path)
-        if self.step == 1:  # after the first of two steps, where the other run shall go on
+        if self.step == 1:  # after the first of two steps, from which the other run will resume
             (tmp_path / "resumed").mkdir()
             shutil.copy(path, tmp_path / "resumed")
 
@@ -177,7 +177,7 @@ def test_a_batch_that_cannot_be_made_ends_training():
 
 
 def exported(monkeypatch, spare, images, tmp_path) -> Path:
-    """Exports the mean, by weight, of two networks that is that of `spare`."""
+    """Exports the weighted mean of two networks, which equals `spare`."""
     import model
     from tools.training import export
 
