@@ -1,4 +1,4 @@
-"""Simulates what a webcam, its room, other clothes, hands and a headset do to a training picture."""
+"""Simulates a webcam, its room, other clothes, hands and a headset on training pictures."""
 
 import cv2
 import numpy as np
