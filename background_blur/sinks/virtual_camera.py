@@ -156,7 +156,25 @@ class LoopbackSink:
             raise SinkError(f"{self.device}: {what}; {hint}") from error
 
     def has_consumers(self) -> bool | None:
-        return has_consumers(self.device)
+        """As v4l2loopback says from 0.13 on.
+
+        The device is opened anew each time: an earlier subscriber only hears of changes, and
+        might miss one.
+        """
+        import fcntl
+
+        try:
+            handle = os.open(self.device, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return None
+        try:
+            fcntl.ioctl(handle, SUBSCRIBE, struct.pack("=8I", READ_EVENT, 0, AT_ONCE, *[0] * 5))
+            event = fcntl.ioctl(handle, TAKE, bytes(EVENT_BYTES))
+        except OSError:  # an older driver, or another one
+            return None
+        finally:
+            os.close(handle)
+        return struct.unpack_from("=I", event, 8)[0] > 0
 
     def readers(self) -> None:
         return None
@@ -222,28 +240,6 @@ class DriverSink:
 
     def close(self) -> None:
         self.camera.close()
-
-
-def has_consumers(device: str) -> bool | None:
-    """Whether a program reads a device of v4l2loopback, which says so from 0.13 on; else None.
-
-    The device is opened anew each time: an earlier subscriber only hears of changes, and might
-    miss one.
-    """
-    import fcntl
-
-    try:
-        handle = os.open(device, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        fcntl.ioctl(handle, SUBSCRIBE, struct.pack("=8I", READ_EVENT, 0, AT_ONCE, *[0] * 5))
-        event = fcntl.ioctl(handle, TAKE, bytes(EVENT_BYTES))
-    except OSError:  # an older driver, or another one
-        return None
-    finally:
-        os.close(handle)
-    return struct.unpack_from("=I", event, 8)[0] > 0
 
 
 def nodes() -> list[str]:
