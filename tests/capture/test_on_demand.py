@@ -1,8 +1,6 @@
 """Pausing while no program reads the virtual camera: what is off, and what comes out afterwards."""
 
 import contextlib
-import struct
-import sys
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +20,6 @@ from background_blur.capture.on_demand import (
 )
 from background_blur.errors import SourceError
 from background_blur.frames import Frame
-from background_blur.sinks import virtual_camera as virtual
 from background_blur.sinks.virtual_camera import VirtualCamera
 from support.captures import detail
 
@@ -166,33 +163,6 @@ def test_a_camera_taken_meanwhile_is_tried_again_for_a_while(clock, free_after):
             next(frames)
     assert clock.now < 145 or free_after < 10
     assert len([now for now in source.camera.repeated if now > 130]) > 10
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
-def test_the_driver_is_asked_in_its_own_words(monkeypatch, tmp_path):
-    device, asked = tmp_path / "video42", []
-    device.touch()
-
-    def ioctl(readers):
-        def ioctl(handle, request, data):
-            asked.append((request, len(data)))
-            return struct.pack("=I4xI60x", 0x10E00001, readers).ljust(136, b"\0")
-
-        return ioctl
-
-    for readers in (0, 1, 3):
-        monkeypatch.setattr("fcntl.ioctl", ioctl(readers))
-        assert virtual.has_consumers(str(device)) == (readers > 0)
-    # _IOW('V', 90, 32 bytes), then _IOR('V', 89, 136 bytes)
-    assert asked[:2] == [(1 << 30 | 32 << 16 | 0x565A, 32), (2 << 30 | 136 << 16 | 0x5659, 136)]
-
-
-def test_what_is_no_virtual_camera_tells_nothing(tmp_path, monkeypatch):
-    assert virtual.has_consumers(str(tmp_path / "none")) is None
-    (tmp_path / "file").touch()
-    assert virtual.has_consumers(str(tmp_path / "file")) is None
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert virtual.has_consumers("OBS Virtual Camera") is None
 
 
 @pytest.fixture

@@ -269,16 +269,20 @@ def test_an_old_pipewire_is_named(here, monkeypatch):
     assert "PipeWire 0.3.20 is too old" in why()
 
 
-def test_plainly_asked_it_takes_pipewire_where_there_is_no_driver(here, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+def test_plainly_asked_it_takes_pipewire_where_there_is_no_driver(here, monkeypatch, tmp_path):
+    monkeypatch.setattr(virtual_camera, "NODES", tmp_path)
     with VirtualCamera(None, (641, 361), 30) as camera:
         assert camera.device == 'the PipeWire camera "Background blur"'
         assert camera.size == SIZE
 
 
-def test_plainly_asked_where_there_is_nothing_it_gives_both_commands(programs, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+def test_plainly_asked_where_there_is_nothing_it_gives_both_commands(
+    programs, monkeypatch, tmp_path
+):
+    for name in ("NODES", "LOADED"):
+        monkeypatch.setattr(virtual_camera, name, tmp_path / name)
     with pytest.raises(SinkError) as caught:
         virtual_camera.VirtualCamera("", SIZE, 30)
     text = str(caught.value)
-    assert "pip install pyvirtualcam; or, without a driver: PipeWire is not running" in text
+    assert "modprobe v4l2loopback" in text
+    assert "; or, without a driver: PipeWire is not running" in text

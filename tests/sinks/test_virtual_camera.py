@@ -1,9 +1,12 @@
-"""The virtual camera, with a fake pyvirtualcam that keeps what it is sent."""
+"""The virtual camera: v4l2loopback, whose device the program writes to, and the others."""
 
+import errno
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,8 +16,8 @@ from background_blur.capture import open_source
 from background_blur.errors import SinkError
 from background_blur.frames import Frame
 from background_blur.imaging import letterbox
-from background_blur.sinks import virtual_camera as virtual
 from background_blur.sinks.virtual_camera import VirtualCamera
+from support.captures import colours, detail, is_blurred, is_sharp
 from support.display import wait_until
 from support.program import assert_one_line, read, run, start
 from support.videos import record_demo
@@ -27,66 +30,127 @@ def clip(tmp_path) -> Path:
     return record_demo(tmp_path / "clip.mp4", 5, fps=10)
 
 
-# --- The program
+# --- v4l2loopback
 
 
-def test_a_video_goes_to_the_camera_frame_by_frame_and_into_a_file(fake, clip, tmp_path):
+def written(loopback: Path, size) -> int:
+    """How many frames have been."""
+    return (loopback / "dev/video9").stat().st_size // (size[0] * size[1] * 3 // 2)
+
+
+def test_a_video_goes_to_the_camera_frame_by_frame_and_into_a_file(loopback, clip, tmp_path):
     out = tmp_path / "out.mp4"
     result = run("--source", clip, "--virtual-camera", "--no-window", "--output", out)
     assert result.returncode == 0, result.stderr
-    assert len(read(out)) == 5
-    assert result.stdout.startswith("sending 160x90 to /dev/video42\n5 frames")
+    assert result.stdout.startswith("sending 160x90 to /dev/video9\n5 frames")
     assert result.stderr == ""
-    sent = frames(fake, (160, 90))
-    assert len(sent) == 5 and sent[0].any()
-    assert fake.with_name("sent.closed").exists()
+    assert (loopback / "format").read_text() == "YU12 160x90"
+    sent = frames(loopback, (160, 90))
+    assert len(sent) == len(read(out)) == 5
+    for image, kept in zip(sent, read(out), strict=True):
+        assert np.abs(image.astype(int) - kept).mean() < 4
 
 
-def test_without_a_display_it_sends_all_the_same_at_the_size_and_to_the_device_asked(fake, clip):
-    arguments = ["--virtual-camera", "cam 2", "--size", "64x48", "--view", "split"]
-    result = run("--source", clip, *arguments)
+def test_without_a_display_it_sends_all_the_same_at_the_size_and_to_the_device_asked(
+    loopback, clip
+):
+    result = run("--source", clip, *["--virtual-camera", "9", "--size", "64x48", "--view", "split"])
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("sending 64x48 to cam 2\n")
-    assert len(frames(fake, (64, 48))) == 5
+    assert result.stdout.startswith("sending 64x48 to /dev/video9\n")
+    assert len(frames(loopback, (64, 48))) == 5
 
 
 @pytest.mark.slow
-def test_a_picture_is_sent_until_ctrl_c(fake, tmp_path, portrait):
+def test_a_picture_is_sent_in_its_colours_until_ctrl_c(loopback, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "notes.txt").write_text("of no picture")
-    cv2.imwrite(str(folder / "photo.png"), cv2.resize(portrait, (64, 48)))
+    cv2.imwrite(str(folder / "photo.png"), colours(64, 48))
     process = start("--source", folder, "--virtual-camera", "--no-window")
-    wait_until(lambda: fake.exists() and fake.stat().st_size > 3 * 64 * 48 * 3, "four frames")
+    wait_until(lambda: written(loopback, (64, 48)) > 3, "four frames")
     process.send_signal(signal.SIGINT)
     errors = process.communicate(timeout=30)[1]
     assert process.returncode == 130
     assert errors.endswith("notes.txt: neither picture nor video, left alone\n")
-    sent = frames(fake, (64, 48))
+    sent = frames(loopback, (64, 48))
     assert all(np.array_equal(frame, sent[0]) for frame in sent)
-    assert fake.with_name("sent.closed").exists()
+    corners = np.s_[[3, 3, -3, -3], [3, -3, 3, -3]]
+    assert np.abs(sent[0][corners].astype(int) - colours(64, 48)[corners]).max() < 8
+
+
+@pytest.mark.slow
+def test_nothing_is_sharp_before_the_first_mask_nor_while_nobody_reads_nor_hidden(
+    loopback, tmp_path
+):
+    size, said = (640, 360), tmp_path / "errors"
+    (loopback / "readers").write_text("0")
+    command = ["--source", "demo", "--size", "640x360", "--virtual-camera", "--no-window"]
+    process = start(*command, stderr=said.open("w"))
+
+    def count() -> int:
+        return written(loopback, size)
+
+    try:
+        wait_until(lambda: "reads /dev/video9; paused until" in said.read_text(), "the rest")
+        resting = count()
+        wait_until(lambda: count() > resting + 1, "a sign of life")
+        woken = count()
+        (loopback / "readers").write_text("1")
+        wait_until(lambda: count() > woken + 60, "a reader to be served")
+        process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: "everything is hidden" in said.read_text(), "to be hidden")
+        hidden = count()
+        wait_until(lambda: count() > hidden + 20, "more frames")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+        process.communicate()
+    with open_source("demo", size) as source:
+        demo = next(iter(source)).image
+    sent = frames(loopback, size)
+    assert all(detail(image) < 5 for image in sent[resting : woken + 1])
+    assert all(is_blurred(image, demo) for image in sent)
+    assert is_sharp(sent[woken + 60], demo)
+    assert not any(is_sharp(image, demo) for image in sent[hidden + 1 :])
 
 
 @pytest.mark.parametrize(
-    "variable, text, kept",
-    [("FAKE_ERROR", "no such\ndevice", 0), ("FAKE_FULL", "the device is gone", 1)],
+    "name, text, device, parts",
+    [
+        ("capture", "", "9", ["/dev/video9 is busy", "sudo fuser -v /dev/video9"]),
+        ("capture", "", "", ["camera is busy", "sudo fuser -v /dev/video9; or, without a driver"]),
+        ("open", errno.EBUSY, "9", ["/dev/video9 is busy"]),
+        ("open", errno.EACCES, "9", ["no permission for /dev/video9", "usermod -aG video $USER"]),
+        ("set_format", errno.EBUSY, "9", ["/dev/video9 is busy"]),
+        ("set_format", errno.EINVAL, "9", ["does not accept 160x90 frames", "--size"]),
+        ("held", "640x480", "", ["/dev/video9 is held at 640x480", "--size 640x480"]),
+        ("write", errno.EINVAL, "", ["accepts no frames (Invalid argument)", "sudo fuser -v"]),
+        ("unused", "", "8", ["/dev/video8: no such", "give one of /dev/video9", "video_nr=8"]),
+        ("unused", "", "cam 2", ["cam 2: no such virtual camera"]),
+    ],
 )
-def test_what_goes_wrong_is_one_line_and_the_frames_before_it_are_kept(
-    fake, clip, tmp_path, monkeypatch, variable, text, kept
+def test_what_goes_wrong_is_one_line_and_what_came_before_it_is_kept(
+    loopback, clip, tmp_path, name, text, device, parts
 ):
-    monkeypatch.setenv(variable, text)
+    (loopback / name).write_text(str(text))
     out = tmp_path / "out.mp4"
-    result = run("--source", clip, "--virtual-camera", "--output", out)
-    assert_one_line(result)
-    assert list(tmp_path.glob("out*")) == [out] * kept
-    assert not kept or len(list(open_source(str(out)))) == kept
+    result = run("--source", clip, f"--virtual-camera={device}", "--output", out)
+    assert_one_line(result, *parts)
+    assert list(tmp_path.glob("out*")) == [out] * (name == "write")
 
 
-def test_without_pyvirtualcam_it_gives_the_command_that_installs_it(fake, clip):
-    (fake.parent / "pyvirtualcam.py").write_text("raise ImportError('none')")
-    result = run("--source", clip, "--virtual-camera", "--no-window")
-    command = f"{sys.executable} -m pip install pyvirtualcam"
-    assert_one_line(result, f"--virtual-camera needs pyvirtualcam; run: {command}")
+def test_without_the_driver_it_gives_the_command_that_installs_it(loopback, clip):
+    shutil.rmtree(loopback / "sys")
+    load = 'sudo modprobe v4l2loopback exclusive_caps=1 card_label="Background blur"'
+    install = "sudo apt install v4l2loopback-dkms && "
+    result = run("--source", clip, "--virtual-camera")
+    assert_one_line(result, f"no driver for virtual cameras; run: {install}{load}; or, without")
+    kernel = loopback / "lib/modules" / os.uname().release
+    kernel.mkdir(parents=True)
+    (kernel / "modules.dep").write_text("updates/dkms/v4l2loopback.ko: kernel/videodev.ko\n")
+    result = run("--source", clip, "--virtual-camera", "8")
+    assert_one_line(result, f"no driver for virtual cameras; run: {load}")
 
 
 # --- The sink
@@ -97,8 +161,9 @@ def test_frames_of_another_size_are_fitted(fake):
         assert camera.size == (64, 48)
         image = np.full((100, 50, 3), 200, np.uint8)
         camera.write(Frame(image, 0.0))
-    assert np.array_equal(frames(fake, (64, 48))[0], letterbox(image, (64, 48)))
+    assert np.array_equal(fake.images, [letterbox(image, (64, 48))])
     camera.close()
+    assert fake.closed == 1
 
 
 def test_a_paced_camera_waits_for_the_frames_time(fake, monkeypatch):
@@ -121,72 +186,52 @@ def test_repeats_come_at_the_cameras_rate(fake, monkeypatch):
         for _ in range(100):
             now[0] += 0.011
             camera.repeat()
-    assert len(frames(fake, (64, 48))) == 11
+    assert len(fake.images) == 11
 
 
-# --- Error messages on each system
+# --- macOS and Windows
 
 
-@pytest.fixture
-def linux(fake, tmp_path, monkeypatch) -> Path:
-    """A Linux with the driver loaded and two virtual cameras."""
-    monkeypatch.setattr(sys, "platform", "linux")
-    for name in ("LOADED", "NODES", "KERNELS"):
-        monkeypatch.setattr(virtual, name, tmp_path / name)
-    for path in ("LOADED", "NODES/video8", "NODES/video42"):
-        (tmp_path / path).mkdir(parents=True)
-    return tmp_path
-
-
-def why(device=None, reason="No v4l2 loopback device found", monkeypatch=None) -> str:
-    if monkeypatch:
-        monkeypatch.setenv("FAKE_ERROR", reason)
-    with pytest.raises(SinkError) as error:
-        VirtualCamera(device, (64, 48), 30)
+def why(monkeypatch, module) -> str:
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", module)
+    with pytest.raises(SinkError) as error, VirtualCamera(None, (64, 48), 30) as camera:
+        camera.write(Frame(np.zeros((48, 64, 3), np.uint8), 0.0))
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
-def test_linux_without_the_driver(linux, monkeypatch):
-    (linux / "LOADED").rmdir()
-    load = 'sudo modprobe v4l2loopback exclusive_caps=1 card_label="Background blur"'
-    install = "sudo apt install v4l2loopback-dkms && "
-    text = why(monkeypatch=monkeypatch)
-    assert text.startswith(f"no driver for virtual cameras; run: {install}{load}; or, without")
-    kernel = linux / "KERNELS" / os.uname().release
-    kernel.mkdir(parents=True)
-    (kernel / "modules.dep").write_text("updates/dkms/v4l2loopback.ko: kernel/videodev.ko\n")
-    assert why("8") == f"no driver for virtual cameras; run: {load}"
-
-
-@pytest.mark.parametrize(
-    "device, reason, parts",
-    [
-        ("9", "does not exist", ["/dev/video9: ", "/dev/video42, /dev/video8, or", "video_nr=9"]),
-        ("8", "is not a video output device", ["video8 is busy", "sudo fuser -v /dev/video8"]),
-        (None, "No device found", ["is busy", "sudo fuser -v /dev/video42 /dev/video8"]),
-        ("8", "due to missing permissions.", ["no permission", "sudo usermod -aG video $USER"]),
-        ("8", "could not be configured: Invalid argument", ["64x48", "--size"]),
-    ],
-)
-def test_linux_with_the_driver(linux, monkeypatch, device, reason, parts):
-    text = why(device, reason, monkeypatch)
-    assert all(part in text for part in parts), text
-
-
-def test_a_device_that_a_call_holds_at_another_size(linux, fake):
-    (linux / "NODES/video42/format").write_text("YU12:640x480@30/1\n")
-    text = why()
-    assert "held at 640x480" in text and "--size 640x480" in text
-    assert fake.with_name("sent.closed").exists()
-    (linux / "NODES/video42/format").write_text("YU12:64x48@30/1\n")
-    VirtualCamera(None, (64, 48), 30).close()
-
-
 @pytest.mark.parametrize("system, command", [("darwin", "brew"), ("win32", "winget")])
-def test_macos_and_windows(fake, monkeypatch, system, command):
+def test_macos_and_windows(monkeypatch, system, command):
     monkeypatch.setattr(sys, "platform", system)
-    text = why(None, "OBS Virtual Camera device not found!\nDid you install OBS?", monkeypatch)
+    text = why(monkeypatch, None)
+    assert (
+        text
+        == f"--virtual-camera needs pyvirtualcam; run: {sys.executable} -m pip install pyvirtualcam"
+    )
+
+    def open_camera(*_, **__):
+        raise RuntimeError(reason)
+
+    obs = SimpleNamespace(PixelFormat=SimpleNamespace(BGR="BGR"), Camera=open_camera)
+    reason = "OBS Virtual Camera device not found!\nDid you install OBS?"
+    text = why(monkeypatch, obs)
     assert f"run: {command} install" in text and "Start Virtual Camera" in text
-    text = why(None, "virtual camera output could not be started", monkeypatch)
-    assert "busy" in text
+    reason = "virtual camera output could not be started"
+    assert "busy" in why(monkeypatch, obs)
+
+
+def test_pyvirtualcam_is_sent_the_frames_until_it_fails(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    sent, closed = [], []
+
+    def send(image):
+        sent.append(image)
+        raise RuntimeError("the device is gone")
+
+    def open_camera(width, height, fps, *, fmt, device):
+        assert (width, height, fps, fmt, device) == (64, 48, 30, "BGR", None)
+        return SimpleNamespace(device="OBS", send=send, close=lambda: closed.append(True))
+
+    module = SimpleNamespace(PixelFormat=SimpleNamespace(BGR="BGR"), Camera=open_camera)
+    assert why(monkeypatch, module).startswith("OBS no longer accepts frames (the device is gone)")
+    assert sent[0].shape == (48, 64, 3) and closed == [True]
