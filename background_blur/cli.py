@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args
 
 from background_blur import __version__
 from background_blur.errors import UserError
 from background_blur.keys import KEYS
-from background_blur.options import Options
+from background_blur.options import Options, People, View
 from background_blur.paths import is_folder
 from background_blur.presets import default_file, expand, read
 from background_blur.remote import COMMANDS
@@ -96,7 +96,7 @@ def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
     )
     add(
         "--view",
-        choices=("result", "alpha", "split"),
+        choices=get_args(View),
         default="result",
         help="the picture (default), the grey alpha, or original and result side by side",
     )
@@ -135,7 +135,7 @@ def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
     )
     add(
         "--people",
-        choices=("front", "main", "all"),
+        choices=get_args(People),
         default="front",
         help="who stays sharp: front, everyone but small figures in the background (default); "
         "main, the largest, most central person; or all",

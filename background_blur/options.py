@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+View = Literal["result", "alpha", "split"]
+People = Literal["front", "main", "all"]  # who stays sharp
+
 
 @dataclass(frozen=True)
 class Options:
@@ -19,13 +22,13 @@ class Options:
     output: str | None
     force: bool
     skip_existing: bool
-    view: Literal["result", "alpha", "split"]
+    view: View
     virtual_camera: str | None
     window: bool
     size: tuple[int, int] | None
     fps: float | None
     wait: float
-    people: Literal["front", "main", "all"]
+    people: People
     quality: Literal["normal", "best"]
     mirror: bool
     strength: float

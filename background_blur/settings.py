@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from background_blur.frames import Size
+from background_blur.options import People, View
 
-PEOPLE = ("front", "main", "all")  # who stays sharp
-VIEWS = ("result", "alpha", "split")
+PEOPLE, VIEWS = get_args(People), get_args(View)
 TRANSPARENT = "transparent"
 HIDDEN = "hidden"  # the reason why a frame is fully blurred, if the user hid it
 
