@@ -175,6 +175,14 @@ class Demuxer:
             self.waiting[stream.index].clear()
             self.waiting[stream.index] = deque(maxlen=0)
 
+    def end(self) -> float | None:
+        """When the last packet ended, in seconds; None unless every stream was read."""
+        from av.stream import Discard
+
+        due, streams = self.clock.due, self.container.streams
+        are_read = all(it.index in due and it.discard == Discard.default for it in streams)
+        return float(max(due.values())) if are_read else None
+
     def close(self) -> None:
         self.waiting = {}
         self.container.close()

@@ -205,9 +205,10 @@ class Decoder:
     def _check_end(self) -> None:
         alone = len(self.demuxer.container.streams) == 1  # otherwise it may be the sound's length
         leapt = len(self.demuxer.clock.offsets) > 1
-        known = self.duration if (alone or self.stream.duration) and not leapt else None
-        if known and known - self._end > 0.3:
-            what = f"ends after {self._end:.1f} s of {known:.1f} s; the rest is missing"
+        end = self._end if alone or self.stream.duration else self.demuxer.end()
+        known = self.duration if end and not leapt else None
+        if end and known and known - end > 0.3:
+            what = f"ends after {end:.1f} s of {known:.1f} s; the rest is missing"
             self.warning = self.warning or f"{self.name}: {what}"
 
     def _image(self, raw: "VideoFrame") -> np.ndarray:

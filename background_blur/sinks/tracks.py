@@ -36,6 +36,7 @@ class Tracks:
         self.reencoded: list[str] = []
         self.lost: list[str] = []
         self.ignored: list[str] = []
+        self.is_damaged = False  # some packets of the tracks are
         if source:
             source.is_taken = True
             self.add_tracks(source)
@@ -130,12 +131,23 @@ class Tracks:
         from av.error import FFmpegError
 
         try:
-            self.output.mux(encode())
+            self.tolerate(lambda: self.output.mux(encode()))
         except FFmpegError:
             assert self.source
             self.source.skip(way.track)
             self.ways.remove(way)
             self.ignored.append(f"its {way.stream.type} from {float(way.last or 0):.1f} s on")
+
+    def tolerate(self, mux: "Callable[[], None]") -> None:
+        """Muxes, without a damaged packet of a copied track, which FFmpeg may report only later."""
+        from av.error import InvalidDataError
+
+        try:
+            mux()
+        except InvalidDataError:
+            if not self.ways:
+                raise
+            self.is_damaged = True
 
     def finish(self, end: Fraction) -> None:
         """Copies what belongs to the pictures up to `end`, or everything if all of them came."""
@@ -153,8 +165,8 @@ class Tracks:
             parts.append(
                 f"{listed(self.lost)} left out, which {self.suffix} files cannot hold{hint}"
             )
-        if self.ignored:
-            parts.append(f"{listed(self.ignored)} left out")
+        if ignored := [*self.ignored, *["damaged parts of its sound"] * self.is_damaged]:
+            parts.append(f"{listed(ignored)} left out")
         return f"{self.source.name}: {'; '.join(parts)}" if self.source and parts else None
 
 

@@ -175,7 +175,7 @@ class Muxer:
 
     def mux(self, packet: "Packet", end: Fraction) -> None:
         """Muxes a video packet that ends at time `end`, in seconds."""
-        self.container.mux(packet)
+        self.tracks.tolerate(lambda: self.container.mux(packet))
         self.settle()
         self.encoded_until = end
 
@@ -186,7 +186,7 @@ class Muxer:
 
     def close(self) -> None:
         """Completes the file and flushes it to the disk."""
-        self.container.close()
+        self.tracks.tolerate(self.container.close)
         self.file.sync()
         self.file.close()
 
