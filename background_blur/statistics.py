@@ -56,7 +56,8 @@ class RunStatistics:
     def record(self, result: Result, level: QualityLevel | None = None) -> None:
         """Counts a result; one repeated because a photo stays on screen counts only once."""
         self.ended, processor, self.level = monotonic(), process_time(), level
-        self.recent.append((self.ended, processor, result.seconds))
+        spent = {} if result is self.last else result.seconds
+        self.recent.append((self.ended, processor, spent))
         captured_at = result.captured_at
         self.latency = None if captured_at is None else self.ended - captured_at
         if result is self.last:

@@ -69,7 +69,7 @@ class VirtualCamera(PacedSink):
             device: its name, on Linux a path; or "pipewire" or "pipewire:NAME"; None or "" for the
                 first free one.
             size: (width, height) to send; odd sides lose a pixel, as the format needs even ones.
-            fps: frames per second that the camera announces to its readers.
+            fps: frames per second; all cameras but v4l2loopback announce it to their readers.
             paced: frames come faster than they are shown, so `write` waits until each is due.
 
         Raises:
@@ -161,6 +161,7 @@ class LoopbackSink:
         The device is reopened each time, since an existing subscriber hears only of changes, and
         might miss one.
         """
+        assert sys.platform != "win32"
         import fcntl
 
         try:
@@ -190,8 +191,9 @@ def open_output(device: str, size: Size) -> tuple[int, Size]:
         Its file descriptor, and the size it accepts, which cannot change while a program reads it.
 
     Raises:
-        OSError: it cannot be opened; EBUSY if another program sends to it.
+        OSError: it cannot be opened; EBUSY if another program sends to it, or holds its format.
     """
+    assert sys.platform != "win32"
     import fcntl
 
     handle = os.open(device, os.O_WRONLY | os.O_NONBLOCK)
@@ -200,7 +202,10 @@ def open_output(device: str, size: Size) -> tuple[int, Size]:
         if not struct.unpack_from("=I", about, 84)[0] & OUTPUT:
             raise OSError(errno.EBUSY, "no output")
         asked = struct.pack("=I4x2I4s", OUTPUT_BUFFERS, *size, b"YU12").ljust(FORMAT_BYTES, b"\0")
-        width, height = struct.unpack_from("=2I", fcntl.ioctl(handle, SET_FORMAT, asked), 8)
+        given = fcntl.ioctl(handle, SET_FORMAT, asked)
+        width, height, pixels = struct.unpack_from("=2I4s", given, 8)
+        if pixels != b"YU12":
+            raise OSError(errno.EBUSY, "another format")
     except OSError:
         os.close(handle)
         raise
@@ -275,7 +280,7 @@ def linux_problem(device: str, size: Size, error: OSError) -> str:
     if error.errno == errno.EINVAL:
         return f"{name} does not accept {size[0]}x{size[1]} frames; give another --size"
     who = f"sudo fuser -v {device or ' '.join(there)}"
-    why = "end the program that sends to it, or reads it at another size"
+    why = "end the program that sends to it, or reads it at another size or in another format"
     return f"{name} is busy; {why}, which this command names: {who}"
 
 

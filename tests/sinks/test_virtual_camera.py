@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -124,7 +125,8 @@ def test_nothing_is_sharp_before_the_first_mask_nor_while_nobody_reads_nor_hidde
         ("open", errno.EACCES, "9", ["no permission for /dev/video9", "usermod -aG video $USER"]),
         ("set_format", errno.EBUSY, "9", ["/dev/video9 is busy"]),
         ("set_format", errno.EINVAL, "9", ["does not accept 160x90 frames", "--size"]),
-        ("held", "640x480", "", ["/dev/video9 is held at 640x480", "--size 640x480"]),
+        ("held", "YUYV 160x90", "9", ["/dev/video9 is busy", "in another format"]),
+        ("held", "YU12 640x480", "", ["/dev/video9 is held at 640x480", "--size 640x480"]),
         ("write", errno.EINVAL, "", ["accepts no frames (Invalid argument)", "sudo fuser -v"]),
         ("unused", "", "8", ["/dev/video8: no such", "give one of /dev/video9", "video_nr=8"]),
         ("unused", "", "cam 2", ["cam 2: no such virtual camera"]),
@@ -204,10 +206,8 @@ def why(monkeypatch, module) -> str:
 def test_macos_and_windows(monkeypatch, system, command):
     monkeypatch.setattr(sys, "platform", system)
     text = why(monkeypatch, None)
-    assert (
-        text
-        == f"--virtual-camera needs pyvirtualcam; run: {sys.executable} -m pip install pyvirtualcam"
-    )
+    command_line = f"{shlex.quote(sys.executable)} -m pip install pyvirtualcam"
+    assert text == f"--virtual-camera needs pyvirtualcam; run: {command_line}"
 
     def open_camera(*_, **__):
         raise RuntimeError(reason)

@@ -2,7 +2,7 @@
  *
  * Its paths are looked up below the folder $V4L2_ROOT. There a device is a file, which keeps the
  * frames, and "format" gets the format that the writer chose. What the test may put there: "held",
- * a size that cannot change, as "640x480"; "readers", how many programs read the device, which
+ * a format that cannot change, as "YU12 640x480"; "readers", how many programs read the device, which
  * drivers before 0.13 do not tell; "capture", so that nothing can be output; and "open",
  * "set_format" or "write", the errno with which that fails. */
 #define _GNU_SOURCE
@@ -41,7 +41,12 @@ static const char *moved(const char *path) {
 static int number_in(const char *name) { /* 0 where there is no such file */
     int number = 0;
     FILE *file = fopen(below(name), "r");
-    return file && fscanf(file, "%d", &number) + fclose(file) == 1 ? number : 0;
+    if (!file)
+        return 0;
+    if (fscanf(file, "%d", &number) != 1)
+        number = 0;
+    fclose(file);
+    return number;
 }
 
 static int is_device(int fd) {
@@ -70,6 +75,10 @@ int open64(const char *, int, ...) __attribute__((alias("open")));
 
 int stat(const char *path, struct stat *result) { return REAL(stat)(moved(path), result); }
 int stat64(const char *, struct stat64 *) __attribute__((alias("stat")));
+int __xstat(int version, const char *path, struct stat *result) { /* before glibc 2.33 */
+    return REAL(__xstat)(version, moved(path), result);
+}
+int __xstat64(int, const char *, struct stat64 *) __attribute__((alias("__xstat")));
 
 DIR *opendir(const char *path) { return REAL(opendir)(moved(path)); }
 
@@ -80,11 +89,14 @@ ssize_t write(int fd, const void *data, size_t size) {
 
 static int set_format(struct v4l2_format *format) {
     struct v4l2_pix_format *pix = &format->fmt.pix;
+    char *pixels = (char *)&pix->pixelformat;
     FILE *file = fopen(below("held"), "r");
-    if (file && fscanf(file, "%ux%u", &pix->width, &pix->height) + fclose(file) != 2)
+    if (file && fscanf(file, "%4c %ux%u", pixels, &pix->width, &pix->height) != 3)
         return answer(EIO);
+    if (file)
+        fclose(file);
     file = fopen(below("format"), "w");
-    fprintf(file, "%.4s %ux%u", (char *)&pix->pixelformat, pix->width, pix->height);
+    fprintf(file, "%.4s %ux%u", pixels, pix->width, pix->height);
     fclose(file);
     return answer(format->type == V4L2_BUF_TYPE_VIDEO_OUTPUT ? number_in("set_format") : EINVAL);
 }

@@ -151,9 +151,15 @@ def raise_hand(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
     head = head_width(person, rows)
     if not 12 < head < 0.6 * width:
         return
-    top, middle = rows[0], int(np.median(np.flatnonzero(person[rows[0] + head // 2])))
+    top = rows[0]
+    columns = np.flatnonzero(person[min(top + head // 2, height - 1)])
+    if not len(columns):
+        return
+    middle = int(np.median(columns))
     long = min(head * rng.uniform(0.8, 1.6), 0.7 * height)  # the hand
-    palm = np.array([rng.normal(middle, 0.8 * head), rng.uniform(top + 0.6 * head, height)])
+    palm = np.array(
+        [rng.normal(middle, 0.8 * head), rng.uniform(min(top + 0.6 * head, height), height)]
+    )
     down, up = rng.normal(0, 0.6), rng.normal(np.pi, 0.6)  # where elbow and fingers point
     elbow, knuckles = palm + 2 * long * direction(down), palm + 0.3 * long * direction(up)
     parts = [(palm, elbow, 0.4), (palm, knuckles, 0.5)]

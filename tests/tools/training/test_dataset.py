@@ -129,6 +129,10 @@ def test_a_drawn_hand_is_person_and_in_front():
         raise_hand(np.random.default_rng(seed), image, masks)
         drawn = np.abs(image.astype(int) - 90).max(2) > 20
         assert drawn.sum() > 100 and (masks[drawn] > 0).all() and (masks[body == 255] == 255).all()
+    for rows in (slice(110, 120), [40, *range(80, 120)]):  # little, and not in one piece
+        body[:] = 0
+        body[rows, 60:140] = 255
+        raise_hand(np.random.default_rng(0), image, np.stack([body, body], -1))
 
 
 def blue_screen() -> np.ndarray:
