@@ -8,7 +8,7 @@ from background_blur.matting.masks import NETWORK
 from background_blur.matting.people import PeopleSelector, connected_components
 from background_blur.matting.propagation import REUSED
 
-SURE = 0.15  # a mask below it is surely background
+SURE = 0.25  # a mask below it is surely background
 FRINGE = 1 / 100  # share of the mask's width, along outlines, where a mask may be in doubt
 NOBODY = 0.01  # a mask below it makes an alpha of 0
 RIM = 1 / 40  # share of the mask's width: a rim around those who do not stay, which goes with them
@@ -105,7 +105,8 @@ def make_solid(mask: np.ndarray, person: np.ndarray) -> np.ndarray:
 
     Nobody can be seen through, but hands in front of the body and prints on clothes often are in
     doubt. Away from any outline, only cells that are surely background stay background. This lowers
-    the flicker on webcam clips from 0.43 to 0.36, and changes the IoU of photographs by 0.001.
+    the flicker on webcam clips from 0.43 to 0.37; in photographs 0.01 % more of the picture that is
+    background stays sharp, and 0.01 % that is person, so their IoU stays the same.
     """
     outlines, _ = cv2.findContours(person, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     inside = cv2.drawContours(np.zeros_like(person), outlines, -1, 1, cv2.FILLED)
