@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from background_blur.errors import WeightsError
-from background_blur.matting.engines import WEIGHTS, open_segmenter
+from background_blur.matting.engines import WEIGHTS, open_segmenter, with_one_signature
 from background_blur.matting.segmenter import (
     FINE,
     INPUT_SIZES,
@@ -25,7 +25,6 @@ from background_blur.matting.segmenter import (
     nearest_input_size,
 )
 from support import ROOT
-from support.networks import write_network
 
 quick = settings(max_examples=50, deadline=None)
 sides = st.integers(16, 4000)
@@ -195,9 +194,9 @@ def test_weights_that_are_not_there(tmp_path):
     assert "no such weights file" in refusal(tmp_path / "absent.weights.h5", "keras")
 
 
-@pytest.mark.slow
-def test_another_networks_weights_are_refused(tmp_path):
-    write_network(tmp_path / "other.tflite", lambda image: image[..., :1], (1, 24, 32, 3))
+def test_a_network_without_the_input_sizes_is_refused(tmp_path):
+    one = with_one_signature((WEIGHTS / "person.tflite").read_bytes(), "320x176")
+    (tmp_path / "other.tflite").write_bytes(one)
     assert "tools/training/export.py" in refusal(tmp_path / "other.tflite")
 
 
