@@ -57,12 +57,18 @@ def systemctl(pipewire, tmp_path):
         result = pipewire.run(*within, "systemctl", "--user", *words)
         return result.stdout.strip() + result.stderr
 
+    def has_begun() -> bool:
+        return systemctl("is-system-running") in ("running", "degraded")
+
     try:
-        wait_until(lambda: systemctl("is-system-running") in ("running", "degraded"), "the manager")
+        wait_until(lambda: manager.poll() is not None or has_begun(), "the manager")
+        if manager.poll() is not None:
+            pytest.skip(f"no user manager can run here: {manager.communicate()[1]}")
         yield systemctl
     finally:
-        systemctl("exit")
-        assert manager.communicate(timeout=60) == ("", "")
+        if manager.poll() is None:
+            systemctl("exit")
+            assert manager.communicate(timeout=60) == ("", "")
 
 
 def start(systemctl, tmp_path, options: str):
