@@ -131,3 +131,9 @@ def letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     canvas[top : top + inner[1], left : left + inner[0]] = image
     return canvas
+
+
+def fill_outlines(shape: np.ndarray) -> np.ndarray:
+    """Fills the holes of a uint8 [h,w] of 0 and 1; returns a copy."""
+    outlines, _ = cv2.findContours(shape, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return cv2.drawContours(np.zeros_like(shape), outlines, -1, 1, cv2.FILLED)

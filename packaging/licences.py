@@ -15,9 +15,8 @@ TEXTS = re.compile(r"(licen[cs]e|copying|notice|metadata)", re.IGNORECASE)
 def packages() -> list[str]:
     """The names of the locked packages that the bundle is made from."""
     text = (ROOT / "requirements-call.txt").read_text()
-    return re.findall(r"^([\w.-]+)==(?!.*(?:win32|!= 'linux'))", text, re.MULTILINE) + [
-        "pyinstaller"
-    ]
+    locked = re.findall(r"^([\w.-]+)==(?!.*(?:win32|!= 'linux'))", text, re.MULTILINE)
+    return [*locked, "pyinstaller"]
 
 
 def copy_of_package(name: str, folder: Path) -> None:

@@ -206,9 +206,10 @@ class Decoder:
         alone = len(self.demuxer.container.streams) == 1  # otherwise it may be the sound's length
         leapt = len(self.demuxer.clock.offsets) > 1
         end = self._end if alone or self.stream.duration else self.demuxer.end()
-        known = self.duration if end and not leapt else None
-        if end and known and known - end > 0.3:
-            what = f"ends after {end:.1f} s of {known:.1f} s; the rest is missing"
+        if leapt or end is None or not self.duration:
+            return
+        if self.duration - end > 0.3:
+            what = f"ends after {end:.1f} s of {self.duration:.1f} s; the rest is missing"
             self.warning = self.warning or f"{self.name}: {what}"
 
     def _image(self, raw: "VideoFrame") -> np.ndarray:

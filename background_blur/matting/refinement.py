@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from background_blur.imaging import Picture
+from background_blur.imaging import Picture, fill_outlines
 from background_blur.matting.masks import NETWORK
 from background_blur.matting.people import PeopleSelector, connected_components
 from background_blur.matting.propagation import REUSED
@@ -108,11 +108,9 @@ def make_solid(mask: np.ndarray, person: np.ndarray) -> np.ndarray:
     the flicker on webcam clips from 0.43 to 0.37; in photographs 0.01 % more of the picture that is
     background stays sharp, and 0.01 % that is person, so their IoU stays the same.
     """
-    outlines, _ = cv2.findContours(person, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    inside = cv2.drawContours(np.zeros_like(person), outlines, -1, 1, cv2.FILLED)
     side = 2 * max(1, round(FRINGE * mask.shape[1])) + 1
     window, sure = np.ones((side, side), np.uint8), (mask < SURE).view(np.uint8)
-    solid = cv2.erode(inside, window) > cv2.dilate(sure, window)
+    solid = cv2.erode(fill_outlines(person), window) > cv2.dilate(sure, window)
     return np.where(solid, np.float32(1), mask)
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 
+from background_blur.imaging import fill_outlines
+
 # The network's input sizes, (width, height): the shapes of cameras and photographs, all of about
 # the same area, in multiples of 16. A frame takes the nearest in shape, so it is hardly squashed.
 INPUT_SIZES = ((320, 176), (272, 208), (240, 240), (208, 272), (176, 320))
@@ -42,8 +44,7 @@ class Masks(NamedTuple):
         front = cv2.copyMakeBorder(
             (self.front > 0.5).view(np.uint8), 0, 1, 0, 0, cv2.BORDER_CONSTANT, value=[1]
         )
-        outlines, _ = cv2.findContours(front, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        inside = cv2.drawContours(np.zeros_like(front), outlines, -1, 1, cv2.FILLED)[:-1]
+        inside = fill_outlines(front)[:-1]
         return np.where(inside == 1, np.maximum(self.front, self.person), self.front)
 
 

@@ -160,22 +160,7 @@ def raise_hand(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
     palm = np.array(
         [rng.normal(middle, 0.8 * head), rng.uniform(min(top + 0.6 * head, height), height)]
     )
-    down, up = rng.normal(0, 0.6), rng.normal(np.pi, 0.6)  # where elbow and fingers point
-    elbow, knuckles = palm + 2 * long * direction(down), palm + 0.3 * long * direction(up)
-    parts = [(palm, elbow, 0.4), (palm, knuckles, 0.5)]
-    spread, curled = rng.uniform(0.05, 0.35), rng.uniform(0.3, 1)
-    for finger in np.arange(-1.5, 2):
-        base = knuckles + 0.13 * long * finger * direction(up + np.pi / 2)
-        parts.append((base, base + 0.5 * long * curled * direction(up + spread * finger), 0.14))
-    thumb = palm + 0.5 * long * direction(up + rng.choice([-1, 1]) * rng.uniform(0.5, 1.1))
-    parts.append((palm, thumb, 0.16))
-    cover, light = np.zeros((2, height, width), np.float32)
-    for start, end, thick in parts:
-        draw_line(cover, start, end, thick * long, 1)
-        draw_line(light, start, end, thick * long, 0.85)  # a darker rim
-        draw_line(light, start, end, 0.75 * thick * long, rng.uniform(0.95, 1.1))
-    sleeve = np.zeros((height, width), np.float32)
-    draw_line(sleeve, palm + rng.uniform(0.2, 0.9) * (elbow - palm), elbow, 0.5 * long, 1)
+    cover, light, sleeve = draw_hand(rng, palm, long, (height, width))
     face, chest = (
         image[min(top + k * head // 2, height - 1), middle].astype(float) for k in (1, 4)
     )
@@ -191,6 +176,33 @@ def raise_hand(rng: Generator, image: np.ndarray, masks: np.ndarray) -> None:
     for mask in np.moveaxis(masks, -1, 0):
         drawn = known(np.maximum(mask, 255 * soft))
         mask[:] = np.where((mask == UNKNOWN) & (soft < 0.95), mask, drawn)
+
+
+def draw_hand(
+    rng: Generator, palm: np.ndarray, long: float, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws a hand of that length, raised from below.
+
+    Returns:
+        float32 [h,w] each: the cover of hand and forearm, their shading, and the sleeve's cover.
+    """
+    down, up = rng.normal(0, 0.6), rng.normal(np.pi, 0.6)  # where elbow and fingers point
+    elbow, knuckles = palm + 2 * long * direction(down), palm + 0.3 * long * direction(up)
+    parts = [(palm, elbow, 0.4), (palm, knuckles, 0.5)]
+    spread, curled = rng.uniform(0.05, 0.35), rng.uniform(0.3, 1)
+    for finger in np.arange(-1.5, 2):
+        base = knuckles + 0.13 * long * finger * direction(up + np.pi / 2)
+        parts.append((base, base + 0.5 * long * curled * direction(up + spread * finger), 0.14))
+    thumb = palm + 0.5 * long * direction(up + rng.choice([-1, 1]) * rng.uniform(0.5, 1.1))
+    parts.append((palm, thumb, 0.16))
+    cover, light = np.zeros((2, *shape), np.float32)
+    for start, end, thick in parts:
+        draw_line(cover, start, end, thick * long, 1)
+        draw_line(light, start, end, thick * long, 0.85)  # a darker rim
+        draw_line(light, start, end, 0.75 * thick * long, rng.uniform(0.95, 1.1))
+    sleeve = np.zeros(shape, np.float32)
+    draw_line(sleeve, palm + rng.uniform(0.2, 0.9) * (elbow - palm), elbow, 0.5 * long, 1)
+    return cover, light, sleeve
 
 
 def draw_line(

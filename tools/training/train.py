@@ -364,9 +364,9 @@ def take_stock(run: Run, learner: Learner, held_out: list[Photo], work: Path) ->
 def hour(text: str) -> float:
     """ "HH:MM" -> the next such local time, in seconds since the epoch."""
     now, then = time.localtime(), time.strptime(text, "%H:%M")
-    days = [(now.tm_year, now.tm_mon, now.tm_mday + i) for i in (0, 1)]
-    hours = [time.mktime((*day, then.tm_hour, then.tm_min, 0, 0, 0, -1)) for day in days]
-    return hours[0] if hours[0] > time.time() else hours[1]
+    clock = then.tm_hour, then.tm_min, 0, 0, 0, -1
+    hours = (time.mktime((*now[:2], now.tm_mday + days, *clock)) for days in (0, 1))
+    return next(it for it in hours if it > time.time())
 
 
 @reports_errors("training.train")
