@@ -145,7 +145,7 @@ def parser(kind: type[Parser] = Parser) -> argparse.ArgumentParser:
         choices=("normal", "best"),
         default="normal",
         help="how often the network runs on live video: normal, on every second frame, while masks "
-        "follow the motion in between (default); best, on every frame, as it does for files",
+        "follow the motion in between if they can (default); best, on every frame, as for files",
     )
     switch("--mirror", help="flip left and right")
     add(
